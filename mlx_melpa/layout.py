@@ -1,0 +1,84 @@
+"""A row's map: which segment of the P numbers of an adapter is which weight."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One weight inside a row.
+
+    `start` says how a random start draws it: a float `s` for uniform(-s, s), or ("constant", value).
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    start: float | tuple[str, float] = ("constant", 0.0)
+
+    @property
+    def size(self) -> int:
+        """The count of numbers in this weight."""
+        return prod(self.shape)
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Draws this weight's random start, flat, float32."""
+        if isinstance(self.start, tuple):
+            return np.full(self.size, self.start[1], np.float32)
+        return rng.uniform(-self.start, self.start, self.size).astype(np.float32)
+
+
+class Layout:
+    """The order of the segments in a row of `size` = P numbers."""
+
+    def __init__(self, segments: Iterable[Segment]):
+        self.segments = tuple(segments)
+        sizes = [s.size for s in self.segments]
+        self.offsets = tuple(int(o) for o in np.cumsum([0, *sizes]))
+        self.size = self.offsets[-1]
+        self.index = {s.name: i for i, s in enumerate(self.segments)}
+
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """Draws a random start, shape (P,), float32."""
+        return np.concatenate([s.draw(rng) for s in self.segments]) if self.segments else np.zeros(0, np.float32)
+
+    def views(self, row: np.ndarray) -> dict[str, np.ndarray]:
+        """Cuts one row (P,) into named weights."""
+        if row.shape != (self.size,):
+            raise ValueError(f"a row of this layout has shape ({self.size},), not {row.shape}")
+        return {
+            s.name: row[a:b].reshape(s.shape)
+            for s, a, b in zip(self.segments, self.offsets[:-1], self.offsets[1:], strict=True)
+        }
+
+    def row(self, weights: dict[str, np.ndarray]) -> np.ndarray:
+        """Joins named weights into one row (P,), the inverse of `views`."""
+        for s in self.segments:
+            if s.name not in weights or tuple(weights[s.name].shape) != s.shape:
+                found = "is missing" if s.name not in weights else f"has shape {tuple(weights[s.name].shape)}"
+                raise ValueError(f"weight '{s.name}' {found}, expected shape {s.shape}")
+        return np.concatenate([np.asarray(weights[s.name], np.float32).reshape(-1) for s in self.segments])
+
+    def to_json(self) -> str:
+        """The layout as JSON text: what a stored row needs to be read."""
+        return json.dumps([[s.name, list(s.shape), s.start] for s in self.segments])
+
+    @classmethod
+    def from_json(cls, text: str) -> "Layout":
+        """Reads what `to_json` wrote."""
+        return cls(
+            Segment(name, tuple(shape), tuple(start) if isinstance(start, list) else start)
+            for name, shape, start in json.loads(text)
+        )
+
+    def __add__(self, other: "Layout") -> "Layout":
+        return Layout((*self.segments, *other.segments))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Layout) and self.segments == other.segments
+
+    def __hash__(self) -> int:
+        return hash(self.segments)

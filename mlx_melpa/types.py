@@ -1,0 +1,131 @@
+"""The shapes of the parts: what each kind of part offers. No behaviour."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from .layout import Layout
+
+Array = Any
+"""An array of the engine in use: mlx.core.array or torch.Tensor."""
+Tree = Any
+"""Nested dicts and tuples of arrays."""
+
+
+@dataclass(frozen=True)
+class Example:
+    """One example as text. `text` is what the model reads, `target` what it should write, `label` its class.
+
+    Classification examples carry `label` and no `target`; completions, dialogues and people's lines carry `target`.
+    `messages` holds a dialogue as ((role, content), ...): every assistant turn is supervised.
+    """
+
+    text: str
+    target: str | None = None
+    label: str | None = None
+    messages: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One task drawn: examples to adapt from, examples to be judged on, and the labels that stand to choose."""
+
+    name: str
+    support: tuple[Example, ...]
+    query: tuple[Example, ...]
+    labels: tuple[str, ...] = ()
+
+
+class Tasks(Protocol):
+    """A set of tasks of one split; `size` is None where tasks are simulated without end."""
+
+    size: int | None
+
+    def episode(self, rng: np.random.Generator) -> Any:
+        """Draws one episode; all randomness comes from `rng`."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The tasks for training, for validation and for the test, with the hashes of what training may see."""
+
+    train: Tasks
+    validation: Tasks
+    test: Tasks
+    seen: frozenset[str] = frozenset()
+    notes: tuple[str, ...] = ()
+
+
+Batch = dict[str, Any]
+"""Arrays only, all of one fixed set of names for a problem; tasks lie on the first axis or are folded into it."""
+
+
+class Problem(Protocol):
+    """What is to be learned: from episodes to per-task losses."""
+
+    layout: Layout
+
+    def prepare(self, episodes: Sequence[Any], rng: np.random.Generator) -> tuple[Batch, Batch]:
+        """Encodes T episodes as (support, query) batches of the engine's arrays."""
+
+    def losses(self, rows: Array, batch: Batch) -> Array:
+        """Per-task losses (T,) of rows (T, P)."""
+
+    def predict(self, rows: Array, batch: Batch) -> Array:
+        """Scores of the batch's examples under rows."""
+
+    def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
+        """Per-task numbers for people, each (T,): 'loss' and the problem's own ('accuracy', 'bits_per_byte')."""
+
+
+class Initializer(Protocol):
+    """Makes rows from its own parameters and, maybe, the support set."""
+
+    def init(self, rng: np.random.Generator, layout: Layout) -> Tree: ...
+
+    def make(self, meta: Tree, support: Batch, tasks: int) -> Array: ...
+
+
+class Rule(Protocol):
+    """The update rule U: arithmetic on rows (T, P)."""
+
+    learnable: bool
+
+    def init(self, layout: Layout) -> Tree: ...
+
+    def begin(self, rows: Array) -> Tree: ...
+
+    def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]: ...
+
+
+class Regularizer(Protocol):
+    """What keeps rows near what they were: penalty (T,), and what it carries from task to task."""
+
+    learnable: bool
+
+    def init(self, layout: Layout) -> Tree: ...
+
+    def begin(self, rows: Array) -> Tree: ...
+
+    def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array: ...
+
+
+class Learner(Protocol):
+    """A way to the gradient of the query loss over theta; `trains` names the parts of theta that it can train."""
+
+    trains: frozenset[str]
+    steps: int
+
+    def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]: ...
+
+
+@dataclass
+class State:
+    """Where one adaptation stands: rows (T, P), the rule's memory, what the regularizer carries, steps done."""
+
+    rows: Array
+    memory: Tree = field(default_factory=dict)
+    carry: Tree = field(default_factory=dict)
