@@ -1,0 +1,1 @@
+"""The command line of mlx-melpa: one file per command."""

@@ -1,0 +1,93 @@
+"""The command `melpa`: a table of commands, each imported only when it is called."""
+
+from importlib import import_module
+from typing import Annotated, Any, NamedTuple
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+MAIN, PERSON, CHECKS = "The main job", "One person", "Recipes and checks"
+
+
+class Entry(NamedTuple):
+    """Where a command lives: `module` holds a function, or a sub-app, of the same name."""
+
+    module: str
+    panel: str
+    help: str
+
+
+COMMANDS = {
+    "quickstart": Entry("quickstart", MAIN, "See the whole job once, offline, in a few minutes."),
+    "prepare": Entry("prepare", MAIN, "Meta-train for any base model from what is at hand."),
+    "meta-train": Entry("meta_train", MAIN, "Learn how to adapt, over many tasks or people."),
+    "adapt": Entry("adapt", MAIN, "Adapt to one person's examples, in seconds."),
+    "export": Entry("export", MAIN, "Write a person's adapter for mlx-lm and other tools."),
+    "eval": Entry("eval_", MAIN, "Measure a run on unseen tasks, beside the baselines."),
+    "label": Entry("label", PERSON, "Give a text this person's own labels."),
+    "generate": Entry("generate", PERSON, "Write as this person's adapted model."),
+    "chat": Entry("chat", PERSON, "Talk to the adapted model, and compare with the base."),
+    "score": Entry("score", PERSON, "Measure how well the adapter fits a file."),
+    "users": Entry("users", PERSON, "List, show, roll back, prune or remove stored adapters."),
+    "import": Entry("import_", PERSON, "Read an exported adapter into the store."),
+    "recipes": Entry("recipes", CHECKS, "List the packaged recipes, or copy one."),
+    "validate": Entry("validate", CHECKS, "Check a recipe and show every setting."),
+    "verify": Entry("verify", CHECKS, "Hold each learner's gradients against finite differences."),
+    "doctor": Entry("doctor", CHECKS, "Say what this machine has, and what would speed it up."),
+}
+
+
+def load(name: str) -> Any:
+    """Imports the command `name` from its own file."""
+    entry = COMMANDS[name]
+    built = getattr(import_module(f".{entry.module}", __package__), entry.module)
+    if isinstance(built, typer.Typer):
+        group = typer.main.get_group(built)
+        group.name = name
+        return group
+    single = typer.Typer(add_completion=False)
+    single.command(name, help=built.__doc__ or entry.help)(built)
+    return typer.main.get_command(single)
+
+
+class Lazy(TyperGroup):
+    """Lists commands from the table, and imports only the one that is called."""
+
+    def __init__(self, **settings: Any):
+        super().__init__(**settings)
+        for name, entry in COMMANDS.items():
+            self.add_command(TyperCommand(name, help=entry.help, rich_help_panel=entry.panel))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, stub and load(stub.name), rest
+
+
+app = typer.Typer(
+    cls=Lazy,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from mlx_melpa import __version__
+
+        from .console import out
+
+        out(f"melpa {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Learn how to adapt a language model, then adapt it to one person in seconds.
+
+    Begin with: melpa quickstart
+    """
