@@ -1,0 +1,36 @@
+"""`melpa doctor`: what this machine has, and what would speed it up."""
+
+import sys
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from .console import command, json_out, out, size, table
+
+
+@command
+def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """Say what this machine has, and what would speed it up."""
+    from mlx_melpa.backends.mlx.doctor import examine
+
+    found = examine()
+    if json:
+        json_out(asdict(found))
+        return
+    free = "" if found.memory_available is None else f", {size(found.memory_available)} available"
+    rows = [
+        ("device", f"{found.device}, {found.cores} cores"),
+        ("memory", f"{size(found.memory_total)}{free}"),
+        *((name, version or "missing") for name, version in found.versions.items()),
+        ("matrix product", f"{found.gflops:.0f} GFLOP/s (fp32)"),
+        ("store", f"{found.store} ({'writable' if found.store_writable else 'not writable'})"),
+    ]
+    if sys.platform != "darwin":
+        rows.insert(-2, ("BLAS", found.blas))
+        rows.insert(-1, ("C++ compiler", found.compiler or "none; none is needed, mx.compile stays off on a CPU"))
+    table(("part", "found"), rows)
+    for cure in found.cures:
+        out(f"cure: {cure}")
+    if not found.cures:
+        out("Nothing is slow or missing.")

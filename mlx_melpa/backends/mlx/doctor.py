@@ -1,0 +1,112 @@
+"""What this machine offers MLX: device, memory, versions, the speed of a product, and a cure for what is slow."""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlx.core as mx
+
+from . import blas
+
+PACKAGES = ("mlx-melpa", "mlx", "mlx-lm", "transformers")
+# A core with a real BLAS does 50 GFLOP/s and more in fp32, with the reference BLAS of the Linux wheel 4.
+SLOW_PER_CORE, SLOW_CORES = 25.0, 4
+
+
+@dataclass(frozen=True)
+class Report:
+    """One look at the machine: memory in bytes, `gflops` of fp32, `compiler` None where there is none."""
+
+    device: str
+    cores: int
+    memory_total: int
+    memory_available: int | None
+    versions: dict[str, str | None]
+    blas: str
+    gflops: float
+    compiler: str | None
+    store: str
+    store_writable: bool
+    cures: tuple[str, ...]
+
+
+def gflops(size: int = 1024, times: int = 5) -> float:
+    """Measures a square fp32 matrix product on the default device: the best of `times`, in GFLOP/s."""
+    a, b = mx.random.normal((2, size, size), key=mx.random.key(0))
+    mx.eval(a, b, a @ b)
+    best = float("inf")
+    for _ in range(times):
+        start = time.perf_counter()
+        mx.eval(a @ b)
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best / 1e9
+
+
+def cores() -> int:
+    """The processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def memory() -> tuple[int, int | None]:
+    """Total and available bytes; on a Mac, what Metal recommends to stay under counts as available."""
+    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    info = Path("/proc/meminfo")
+    if info.is_file():
+        fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
+        return total, int(fields["MemAvailable"].split()[0]) * 1024
+    recommended = mx.device_info().get("max_recommended_working_set_size")
+    return total, None if recommended is None else int(recommended)
+
+
+def writable(folder: Path) -> bool:
+    """Says whether `folder` can be written, or made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def version(package: str) -> str | None:
+    """The installed version of a package; None where it is missing."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def cures(rate: float, count: int, loaded: str, store: Path, versions: dict[str, str | None]) -> tuple[str, ...]:
+    """One line for each thing that is slow or missing."""
+    found = [f"{name} is missing; run: pip install {name}" for name, there in versions.items() if there is None]
+    if blas.wanted() and rate < SLOW_PER_CORE * min(count, SLOW_CORES):
+        slow = f"matrix products run at {rate:.0f} GFLOP/s; "
+        busy = "stop what else uses the processor, and unset MKL_NUM_THREADS and OMP_NUM_THREADS"
+        found.append(slow + ("run: pip install mkl" if loaded.startswith("reference") else busy))
+    if not writable(store):
+        found.append(f"the store {store} can't be written; set MELPA_HOME to a folder that can")
+    return tuple(found)
+
+
+def examine() -> Report:
+    """Looks at the machine and measures it, in about a second."""
+    info, count, rate = mx.device_info(), cores(), gflops()
+    versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+    store = Path(os.environ.get("MELPA_HOME") or "~/.melpa").expanduser()
+    # On a Mac MLX compiles through Metal; elsewhere it would call g++.
+    compiler = None if sys.platform == "darwin" else shutil.which("g++")
+    return Report(
+        device=f"{info.get('device_name', platform.machine())} ({mx.default_device().type.name})",
+        cores=count,
+        memory_total=memory()[0],
+        memory_available=memory()[1],
+        versions=versions,
+        blas=blas.name(),
+        gflops=round(rate, 1),
+        compiler=compiler,
+        store=str(store),
+        store_writable=writable(store),
+        cures=cures(rate, count, blas.name(), store, versions),
+    )
