@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.mlx import blas
+from ..backends.mlx import activations
 from ..errors import ModelError
 from .corpus import END, load_tokenizer, stream
 
-blas.load()
+import mlx.core as mx  # isort: skip  (the lines above load the BLAS that mlx.core is to find)
+import mlx.nn as nn  # isort: skip
 
-import mlx.core as mx  # noqa: E402
-import mlx.nn as nn  # noqa: E402
+activations.install()
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.mlx import blas
 from ..errors import DataError, ModelError
+from .evaluate import loss, number
 
-blas.load()
-
-import mlx.core as mx  # noqa: E402
-import mlx.optimizers as optimizers  # noqa: E402
-from mlx.utils import tree_flatten, tree_map, tree_map_with_path  # noqa: E402
-
-from .evaluate import loss, number  # noqa: E402
+import mlx.core as mx  # isort: skip  (the line above loads the BLAS that mlx.core is to find)
+import mlx.optimizers as optimizers  # isort: skip
+from mlx.utils import tree_flatten, tree_map, tree_map_with_path  # isort: skip
 
 
 @dataclass(frozen=True)
