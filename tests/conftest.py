@@ -1,4 +1,4 @@
-"""What tests share: the folder of public data beside the repository."""
+"""What many tests need: the shared folder of public data and models."""
 
 import os
 from pathlib import Path
@@ -10,10 +10,10 @@ import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS, before any test file 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of shared data and models; without it a test is skipped, and in CI fails."""
-    folder = Path(os.environ.get("MELPA_SHARED", Path(__file__).resolve().parents[2] / "shared"))
-    if not (folder / "data").is_dir():
-        reason = f"no shared data in {folder}; set MELPA_SHARED"
+    """The shared folder (MELPA_SHARED, else ../shared); without it tests skip, and in CI they fail."""
+    folder = Path(os.environ.get("MELPA_SHARED") or Path(__file__).parents[2] / "shared")
+    if not folder.is_dir():
+        reason = "no shared folder beside the repository; set MELPA_SHARED"
         if os.environ.get("CI") == "true":
             pytest.fail(reason)
         pytest.skip(reason)

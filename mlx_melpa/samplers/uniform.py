@@ -1,0 +1,20 @@
+"""The plain sampler: every task equally likely."""
+
+from typing import Any
+
+import numpy as np
+
+from ..types import Tasks
+
+
+class Uniform:
+    """Draws episodes uniformly; draw i of an iteration depends on (seed, iteration, i) alone."""
+
+    def next(self, tasks: Tasks, seed: int, iteration: int, count: int) -> list[Any]:
+        """Draws `count` episodes; the same ones whoever else draws how many."""
+        return [tasks.episode(np.random.default_rng([seed, iteration, i])) for i in range(count)]
+
+
+def uniform() -> Uniform:
+    """Makes the sampler that gives every task the same chance."""
+    return Uniform()

@@ -1,0 +1,81 @@
+"""Tasks from a data set of the `datasets` library: a hub name or a local folder."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from ..errors import DataError
+from ..files import Row, records
+from ..settings import Bounds, Count, Natural, Share
+from ..types import Splits
+from .split import split as split_tasks
+
+
+def hub(
+    *,
+    name: str,
+    split: str = "train",
+    columns: dict[str, str] = {},  # noqa: B006 (read only; a recipe shows it as the default)
+    group: str | None = None,
+    label: str | None = None,
+    ways: Annotated[int, Bounds(2)] | None = 5,
+    shots: Count = 5,
+    queries: Count | None = 5,
+    hold_out: list[str] | Share | None = None,
+    validation: list[str] | Share = 0.1,
+    seed: Natural = 0,
+) -> Splits:
+    """Reads tasks from `datasets` (a folder of `save_to_disk`, or a hub name) and splits them as `jsonl` does.
+
+    `columns` maps our field names to theirs: {"text": "sentence", "label": "intent"}. Raises DataError.
+    """
+    rows = _rows(f"{name}[{split}]", _data(name, split), columns)
+    return split_tasks(
+        records(rows, group=group, label=label),
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        hold_out=hold_out,
+        validation=validation,
+        seed=seed,
+    )
+
+
+def _data(name: str, split: str) -> Any:
+    import datasets  # seconds to import, and only this kind needs it
+
+    try:
+        if not Path(name).expanduser().is_dir():
+            return datasets.load_dataset(name, split=split)
+        data = datasets.load_from_disk(str(Path(name).expanduser()))
+    except Exception as error:  # the library and its network clients raise types of their own
+        reason = str(error).strip().split("\n")[0]
+        raise DataError(
+            f"data set '{name}' can't be had ({type(error).__name__}: {reason}): offline, or a wrong name or split; "
+            "give a local folder that save_to_disk wrote"
+        ) from error
+    if not isinstance(data, datasets.DatasetDict):
+        return data
+    if split not in data:
+        raise DataError(f"data set '{name}' has no split '{split}'; use one of {', '.join(map(str, data))}")
+    return data[split]
+
+
+def _rows(place: str, data: Any, columns: dict[str, str]) -> Iterator[Row]:
+    for ours, theirs in columns.items():
+        if theirs not in data.column_names:
+            there = ", ".join(data.column_names)
+            raise DataError(f"{place}: has no column '{theirs}' for '{ours}'; there are: {there}")
+    if not len(data):
+        raise DataError(f"{place}: holds no rows; choose another split")
+    renamed = {theirs: ours for ours, theirs in columns.items()}
+    kept = [column for column in data.column_names if column in renamed or column not in columns]
+    classes = {column: getattr(data.features[column], "names", None) or () for column in kept}
+    for number, row in enumerate(data):
+        fields = {renamed.get(column, column): _named(row[column], classes[column]) for column in kept}
+        yield f"{place}:{number}", fields
+
+
+def _named(value: Any, classes: Sequence[str]) -> Any:
+    """Gives the name of a class where a column holds numbers of classes; -1 stands for none."""
+    return (classes[value] if value >= 0 else None) if classes and isinstance(value, int) else value

@@ -1,0 +1,38 @@
+"""Tasks from example files of one's own."""
+
+from typing import Annotated
+
+from ..files import read_examples
+from ..settings import Bounds, Count, Natural, Share
+from ..types import Splits
+from .split import split
+
+
+def jsonl(
+    *,
+    train: str | list[str],
+    test: str | list[str] | None = None,
+    group: str | None = None,
+    label: str | None = None,
+    ways: Annotated[int, Bounds(2)] | None = 5,
+    shots: Count = 5,
+    queries: Count | None = 5,
+    hold_out: list[str] | Share | None = None,
+    validation: list[str] | Share = 0.1,
+    seed: Natural = 0,
+) -> Splits:
+    """Reads tasks from files (see `files.read_examples`) and splits them by group, by user, else by label.
+
+    `hold_out` and `validation` are names or a share of the keys; without `test` and `hold_out` a fifth is held out.
+    `ways` None takes all labels of a group, `queries` None all the examples that are left. Raises DataError.
+    """
+    return split(
+        read_examples(train, group=group, label=label),
+        None if test is None else read_examples(test, group=group, label=label),
+        ways=ways,
+        shots=shots,
+        queries=queries,
+        hold_out=hold_out,
+        validation=validation,
+        seed=seed,
+    )

@@ -1,0 +1,110 @@
+"""Simulated people and two-class tasks, seeded and without end: enough to begin with no data at hand."""
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+
+from ..errors import DataError
+from ..settings import Bounds, Natural
+from ..types import Episode, Example, Splits
+from .episode import shuffled
+from .people import Cell, Style, folders, two_classes
+from .split import seen_hash
+from .topics import TOPICS, Topic, one
+
+Kind = Literal["people", "binary", "mixed", "style"]
+TRAIN, VALIDATION = 18, 6
+
+
+class SimulatedTasks:
+    """People or tasks drawn afresh each time, writing about `topics` alone."""
+
+    size: int | None = None
+
+    def __init__(self, topics: Sequence[Topic], *, kind_of: Kind, ways: int, shots: int, queries: int, noise: float):
+        self.topics, self.kind_of = tuple(topics), kind_of
+        self.ways, self.shots, self.queries, self.noise = ways, shots, queries, noise
+
+    def episode(self, rng: np.random.Generator) -> Episode:
+        """Draws a person or a task, then their examples; no sentence stands in support and query both."""
+        if self.kind_of == "style":
+            return self._style(rng)
+        binary = self.kind_of == "binary" or (self.kind_of == "mixed" and rng.random() < 0.5)
+        classes = two_classes(self.topics, rng) if binary else folders(self.topics, self.ways, rng)
+        style = Style.draw(rng)
+        name = " or ".join(classes) if binary else f"{style.signer}: {', '.join(classes)}"
+        seen: set[str] = set()
+        support: list[Example] = []
+        query: list[Example] = []
+        for label, cells in classes.items():
+            texts = [_fresh(cells, seen, rng) for _ in range(self.shots + self.queries)]
+            made = [Example(style.say(text, rng), label=label, source="simulated") for text in texts]
+            support += made[: self.shots]
+            query += made[self.shots :]
+        labels = list(classes)
+        order = tuple(labels[i] for i in rng.permutation(len(labels)))
+        if binary:
+            support = _mislabelled(support, order, float(rng.uniform(0, self.noise)), rng)
+        return Episode(name, shuffled(support, rng), shuffled(query, rng), order)
+
+    def text_person(self, rng: np.random.Generator) -> tuple[str, list[Example]]:
+        """Draws a person and shots + queries of their replies: the name, and (message, reply in their style) pairs."""
+        style = Style.draw(rng)
+        seen: set[str] = set()
+        lines = []
+        for _ in range(self.shots + self.queries):
+            cell = ((one(self.topics, rng), None),)
+            message = Style.draw(rng).say(_fresh(cell, seen, rng), rng)
+            reply = style.reply(_fresh(cell, seen, rng), rng)
+            lines.append(Example(message, target=reply, source="simulated"))
+        return style.signer, lines
+
+    def _style(self, rng: np.random.Generator) -> Episode:
+        name, lines = self.text_person(rng)
+        return Episode(name, tuple(lines[: self.shots]), tuple(lines[self.shots :]))
+
+
+def _fresh(cells: Sequence[Cell], seen: set[str], rng: np.random.Generator) -> str:
+    """Writes a sentence that is not in `seen` yet."""
+    topic, mood = one(cells, rng)
+    for _ in range(1000):
+        text = topic.message(rng, mood)
+        if text.lower() not in seen:
+            seen.add(text.lower())
+            return text
+    raise DataError(f"simulated people ran out of new sentences about {topic.name}; lower tasks.shots or tasks.queries")
+
+
+def _mislabelled(
+    examples: Sequence[Example], labels: tuple[str, ...], share: float, rng: np.random.Generator
+) -> list[Example]:
+    """Gives a share of the examples the other of two labels."""
+    other = {labels[0]: labels[1], labels[1]: labels[0]}
+    return [
+        Example(e.text, label=other[e.label or ""], source=e.source) if rng.random() < share else e for e in examples
+    ]
+
+
+def synthetic(
+    *,
+    kind_of: Kind = "people",
+    ways: Annotated[int, Bounds(2, 12)] = 5,
+    shots: Annotated[int, Bounds(1, 100)] = 5,
+    queries: Annotated[int, Bounds(1, 100)] = 5,
+    noise: Annotated[float, Bounds(0, 0.5)] = 0.1,
+    seed: Natural = 0,
+) -> Splits:
+    """Simulates tasks without end; people of training, validation and test write about different topics.
+
+    "people" file messages into `ways` folders of their own; "binary" tasks have two classes (topics, questions,
+    politeness, time, person, mood, urgency) with up to `noise` of the support mislabelled; "mixed" draws either;
+    "style" asks for replies in a person's style (unlabelled). `seed` deals out the topics.
+    """
+    order = [TOPICS[i] for i in np.random.default_rng(seed).permutation(len(TOPICS))]
+    parts = order[:TRAIN], order[TRAIN : TRAIN + VALIDATION], order[TRAIN + VALIDATION :]
+    train, validation, test = (
+        SimulatedTasks(part, kind_of=kind_of, ways=ways, shots=shots, queries=queries, noise=noise) for part in parts
+    )
+    seen = frozenset(seen_hash("topic", topic.name) for topic in parts[0] + parts[1])
+    return Splits(train, validation, test, seen)
