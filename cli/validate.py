@@ -1,0 +1,34 @@
+"""`melpa validate`: checks a recipe and shows every setting."""
+
+from typing import Annotated
+
+import typer
+
+from .console import command, json_out, out
+
+
+@command
+def validate(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")],
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: train.iterations=50.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Check a recipe and show every setting, or every fault."""
+    from mlx_melpa.errors import RecipeError
+    from mlx_melpa.recipe import InvalidRecipe, load_recipe
+
+    try:
+        read = load_recipe(recipe, sets or ())
+    except RecipeError as error:
+        if not json:
+            raise
+        faults = error.faults if isinstance(error, InvalidRecipe) else []
+        errors = [{"file": f.place.source, "line": f.place.line, "key": f.key, "message": f.message} for f in faults]
+        json_out({"valid": False, "errors": errors or [{"message": str(error)}]})
+        raise typer.Exit(1) from None
+    if json:
+        json_out({"valid": True, "recipe": read.resolved})
+    else:
+        out(read.dump().rstrip())

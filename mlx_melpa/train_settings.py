@@ -1,0 +1,57 @@
+"""The settings of meta-training: the recipe's key `train`."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from .settings import Bounds, Count, Natural, Positive
+from .signature import Kinds
+
+Decay = Annotated[float, Bounds(0, 0.99999)]
+
+
+def adam(*, lr: Positive = 1e-3, betas: tuple[Decay, Decay] = (0.9, 0.999)) -> dict[str, Any]:
+    """Adam with its bias corrected (Kingma and Ba, 2015)."""
+    return {"kind": "adam", "lr": lr, "betas": list(betas)}
+
+
+def adamw(
+    *, lr: Positive = 1e-3, betas: tuple[Decay, Decay] = (0.9, 0.999), weight_decay: Annotated[float, Bounds(0)] = 0.01
+) -> dict[str, Any]:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+    return {"kind": "adamw", "lr": lr, "betas": list(betas), "weight_decay": weight_decay}
+
+
+def sgd(
+    *, lr: Positive = 0.01, momentum: Decay = 0.0, weight_decay: Annotated[float, Bounds(0)] = 0.0
+) -> dict[str, Any]:
+    """Stochastic gradient descent with momentum."""
+    return {"kind": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+
+
+OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How meta-training runs.
+
+    tasks_per_step: episodes whose gradients make one outer step.
+    tasks_per_pass: episodes in one forward pass of the model; None for all of them.
+    optimizer: a kind of OPTIMIZERS with its settings.
+    schedule: the rate after the warm-up: constant, or down to 0 by a half cosine.
+    warmup: iterations over which the rate rises from 0.
+    clip: the largest Euclidean norm of an outer gradient; None for no limit.
+    validate_every, checkpoint_every: iterations.
+    """
+
+    iterations: Count = 500
+    tasks_per_step: Count = 4
+    tasks_per_pass: Count | None = None
+    optimizer: Annotated[dict[str, Any], Kinds(OPTIMIZERS)] = field(default_factory=adam)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Natural = 0
+    clip: Positive | None = 1.0
+    validate_every: Natural = 25
+    validation_episodes: Count = 20
+    checkpoint_every: Count = 25
+    seed: Natural = 0
