@@ -86,10 +86,12 @@ def size(nbytes: int) -> str:
     return f"{number:.1f} GB"
 
 
-def when(seconds: float) -> str:
-    """Writes a time since the epoch as the local date and minute."""
-    from datetime import datetime
+def when(seconds: float, iso: bool = False) -> str:
+    """Writes a time since the epoch: the local date and minute, or ISO 8601 in UTC for JSON."""
+    from datetime import UTC, datetime
 
+    if iso:
+        return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
     return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M")
 
 

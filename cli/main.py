@@ -59,8 +59,8 @@ class Lazy(TyperGroup):
             self.add_command(TyperCommand(name, help=entry.help, rich_help_panel=entry.panel))
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        name, stub, rest = super().resolve_command(ctx, args)
-        return name, stub and load(stub.name), rest
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name in COMMANDS else None, rest
 
 
 app = typer.Typer(

@@ -1,0 +1,157 @@
+"""`melpa users`: what is stored for whom, and how to go back, thin out or delete."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import command, confirm, json_out, note, out, size, table, when
+
+if TYPE_CHECKING:
+    from mlx_melpa.store import Store, Version
+
+User = Annotated[str, typer.Argument(help="The user's id.", show_default=False)]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+users = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@users.callback()
+def main() -> None:
+    """List, show, roll back, prune or remove stored adapters."""
+
+
+def _store() -> "Store":
+    from mlx_melpa.store import Store
+
+    return Store()
+
+
+def _record(version: "Version") -> dict[str, Any]:
+    hidden = {"state", "layout"}
+    shown = {name: value for name, value in vars(version).items() if name not in hidden}
+    return shown | {"made": when(version.made, iso=True), "parameters": version.layout.size}
+
+
+@users.command("list")
+@command
+def list_(json: Json = False) -> None:
+    """List everyone with an adapter."""
+    with _store() as store:
+        people = store.users()
+    if json:
+        times = [
+            {"created": when(p.created, iso=True), "updated": p.updated and when(p.updated, iso=True)} for p in people
+        ]
+        json_out([vars(p) | made for p, made in zip(people, times, strict=True)])
+    elif not people:
+        out("No one yet; run: melpa adapt --user me DATA")
+    else:
+        columns = ("user", "versions", "active", "bytes", "base", "last adapted")
+        rows = [
+            (p.user, p.versions, p.active, size(p.nbytes), p.base_name, p.updated and when(p.updated)) for p in people
+        ]
+        table(columns, rows)
+
+
+@users.command()
+@command
+def show(
+    user: User,
+    version: Annotated[int | None, typer.Option(help="A version; the active one unless given.", min=1)] = None,
+    json: Json = False,
+) -> None:
+    """Show one version: its base, run, labels, size and numbers."""
+    with _store() as store:
+        number = version or next((v.number for v in store.history(user) if v.active), None)
+        found = store.get(user, number) if number else None
+    if found is None:
+        out(f"'{user}' has no active version; run: melpa users history")
+        return
+    arrays = {name: f"{array.dtype} {list(array.shape)}" for name, array in found.state.items()}
+    if json:
+        json_out(_record(found) | {"arrays": arrays})
+        return
+    rows = {
+        "user": found.user,
+        "version": f"{found.number}{' (active)' if found.active else ''}",
+        "made": f"{when(found.made)}, {found.kind}" + (f" from {found.parent}" if found.parent else ""),
+        "examples": found.examples,
+        "base": f"{found.base_name} ({found.base_family})",
+        "weights": found.base_weights,
+        "run": found.run or "none",
+        "labels": ", ".join(found.labels) or "none",
+        "parameters": f"{found.layout.size:,}",
+        "bytes": size(found.nbytes),
+        "arrays": "; ".join(f"{name} {text}" for name, text in arrays.items()),
+        **found.metrics,
+    }
+    table(("", ""), rows.items())
+
+
+@users.command()
+@command
+def history(user: User, json: Json = False) -> None:
+    """Show every version of one user, oldest first."""
+    with _store() as store:
+        versions = store.history(user)
+    if json:
+        json_out([_record(v) for v in versions])
+        return
+    metrics = ("steps", "loss_before", "loss_after")
+    columns = ("version", "", "made", "kind", "from", "bytes", "examples", "steps", "loss before", "loss after")
+    rows = [
+        (
+            *(v.number, "active" if v.active else "", when(v.made), v.kind, v.parent, size(v.nbytes), v.examples),
+            *(v.metrics.get(name) for name in metrics),
+        )
+        for v in versions
+    ]
+    table(columns, rows)
+
+
+@users.command()
+@command
+def rollback(
+    user: User, version: Annotated[int, typer.Argument(help="The version to go back to.", min=1)], json: Json = False
+) -> None:
+    """Make an earlier version the answer again; nothing is lost."""
+    with _store() as store:
+        number = store.rollback(user, version)
+    if json:
+        json_out({"user": user, "version": number, "source": version})
+    else:
+        out(f"'{user}' answers as in version {version} again, kept as version {number}.")
+
+
+@users.command()
+@command
+def prune(
+    user: User,
+    keep: Annotated[int, typer.Option(help="How many of the newest versions stay.", min=1)] = 3,
+    json: Json = False,
+) -> None:
+    """Delete old versions; the active one always stays."""
+    with _store() as store:
+        gone = store.prune(user, keep)
+    if json:
+        json_out({"user": user, "deleted": gone})
+    else:
+        out(f"Deleted {len(gone)} of the versions of '{user}'.")
+
+
+@users.command()
+@command
+def remove(
+    user: User, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False, json: Json = False
+) -> None:
+    """Delete a user and every byte stored for them."""
+    with _store() as store:
+        count = len(store.history(user))
+        if not yes and not confirm(f"Delete '{user}' and {count} versions for good?"):
+            note("nothing deleted")
+            raise typer.Exit(1)
+        store.remove(user)
+    if json:
+        json_out({"user": user, "deleted": count})
+    else:
+        out(f"Deleted '{user}' and {count} versions.")

@@ -1,0 +1,207 @@
+"""The store of people's adapters: one row per version of one user."""
+
+import hashlib
+import json
+import os
+import shlex
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from safetensors import SafetensorError
+
+from ..errors import StoreError
+from ..layout import Layout
+from .database import Database
+from .version import Run, Summary, Version, check_id, pack, unpack
+
+SELECT = """
+SELECT u.name AS user, v.number, v.parent, v.source, v.made, v.kind, v.examples, v.nbytes, v.about,
+    v.number IS u.active AS active, i.run, i.base_family, i.base_name, i.base_weights, i.layout{state}
+FROM versions v JOIN users u ON u.id = v.user JOIN identities i ON i.id = v.identity
+LEFT JOIN versions s ON s.user = v.user AND s.number = v.source WHERE u.name = ? {where} ORDER BY v.number
+"""
+STATE = ", coalesce(v.state, s.state) AS state"
+SUMMARY = """
+SELECT u.name AS user, u.created, max(v.made) AS updated, count(v.number) AS versions, u.active,
+    coalesce(sum(length(v.state)), 0) AS nbytes, i.base_name, i.run
+FROM users u LEFT JOIN versions v ON v.user = u.id LEFT JOIN versions a ON a.user = u.id AND a.number = u.active
+LEFT JOIN identities i ON i.id = a.identity GROUP BY u.id ORDER BY u.name
+"""
+_layout = lru_cache(Layout.from_json)
+
+
+class Store:
+    """People's adapters in `folder`, which is $MELPA_HOME or else ~/.melpa where none is given.
+
+    Methods raise StoreError with a remedy. One object serves one thread; any number of processes share the folder.
+    """
+
+    def __init__(self, folder: Path | None = None):
+        self._db = Database(folder or Path(os.environ.get("MELPA_HOME") or "~/.melpa").expanduser())
+        self.path = self._db.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the store's file."""
+        self._db.close()
+
+    def put(
+        self,
+        user: str,
+        version: Version,
+        *,
+        parent: int | Literal["active"] | None = "active",
+        activate: bool = True,
+        half: bool = True,
+    ) -> int:
+        """Appends a version, whole or not at all, and gives its number.
+
+        `parent` is the version it was adapted from; without `activate` the user's answer stays the earlier one;
+        `half` keeps the row as fp16.
+        """
+        name, blob = check_id(user), pack(version.state, half)
+        about = {"labels": version.labels, "metrics": dict(version.metrics)}
+        row: dict[str, Any] = {
+            "kind": version.kind,
+            "examples": version.examples,
+            "nbytes": len(blob),
+            "about": json.dumps(about, ensure_ascii=False, separators=(",", ":"), default=float),
+            "state": blob,
+        }
+        with self._db.writing():
+            self._db.all("INSERT OR IGNORE INTO users (name, created) VALUES (?, ?)", name, time.time())
+            owner, active = self._db.one("SELECT id, active FROM users WHERE name = ?", name)
+            row |= {"parent": active if parent == "active" else parent, "identity": self._identity(version)}
+            return self._append(owner, row, activate)
+
+    def latest(self, user: str) -> Version | None:
+        """The user's active version, None where there is none."""
+        found = self._versions(user, "AND v.number = u.active", state=True)
+        return found[0] if found else None
+
+    def get(self, user: str, number: int) -> Version:
+        """One version with its state."""
+        found = self._versions(user, "AND v.number = ?", number, state=True)
+        if not found:
+            there = ", ".join(str(v.number) for v in self.history(user))
+            raise StoreError(f"user '{user}' has no version {number}; there are: {there}")
+        return found[0]
+
+    def history(self, user: str) -> list[Version]:
+        """All versions, oldest first, each with an empty state."""
+        self._owner(user)
+        return self._versions(user)
+
+    def users(self) -> list[Summary]:
+        """One summary per user, by name."""
+        return [Summary(**row) for row in self._db.all(SUMMARY)]
+
+    def rollback(self, user: str, number: int) -> int:
+        """Makes an earlier version the answer by appending one that points to it; gives the new number."""
+        with self._db.writing():
+            owner = self._owner(self.get(user, number).user)
+            row = self._db.one(
+                "SELECT coalesce(source, number) AS source, examples, identity, nbytes, about FROM versions "
+                "WHERE user = ? AND number = ?",
+                *(owner, number),
+            )
+            return self._append(owner, {**row, "kind": "rollback", "parent": number}, activate=True)
+
+    def prune(self, user: str, keep: int = 1) -> list[int]:
+        """Deletes all but the newest `keep` versions, the active one and what they point to; gives what went."""
+        if keep < 1:
+            raise StoreError(f"can't keep {keep} versions; keep 1 or more, or run: melpa users remove")
+        with self._db.writing():
+            owner = self._owner(user)
+            versions = self._versions(user)
+            kept = [v for v in versions if v.active or v in versions[-keep:]]
+            stay = {v.number for v in kept} | {v.source for v in kept}
+            gone = [v.number for v in versions if v.number not in stay]
+            for number in gone:
+                self._db.all("DELETE FROM versions WHERE user = ? AND number = ?", owner, number)
+            self._forget_identities()
+        self._db.scrub()
+        return gone
+
+    def remove(self, user: str) -> None:
+        """Deletes a user so that none of their bytes stay in the store's files."""
+        with self._db.writing():
+            owner = self._owner(user)
+            self._db.all("DELETE FROM versions WHERE user = ?", owner)
+            self._db.all("DELETE FROM users WHERE id = ?", owner)
+            self._forget_identities()
+        self._db.scrub()
+
+    def add_run(self, name: str, path: Path, fingerprint: str, base_family: str) -> None:
+        """Notes where a run lies, so that adapting finds it; one folder is one run."""
+        run = {"name": name, "path": str(path.resolve()), "fingerprint": fingerprint, "base_family": base_family}
+        with self._db.writing():
+            self._db.all("DELETE FROM runs WHERE path = ? OR fingerprint = ?", run["path"], fingerprint)
+            self._db.insert("runs", run | {"made": time.time()})
+
+    def runs(self, base_family: str | None = None) -> list[Run]:
+        """The known runs, newest first; only those for one base family when it is given."""
+        rows = self._db.all("SELECT name, path, fingerprint, base_family, made FROM runs ORDER BY id DESC")
+        runs = [Run(**{**row, "path": Path(row["path"])}) for row in rows]
+        return [run for run in runs if base_family in (None, run.base_family)]
+
+    def run(self, wanted: str) -> Run:
+        """The run with this fingerprint, or the newest with this name."""
+        runs = self.runs()
+        for run in runs:
+            if wanted in (run.fingerprint, run.name):
+                return run
+        there = ", ".join(sorted({run.name for run in runs})) or "none"
+        raise StoreError(f"no run '{wanted}', there are: {there}; run: melpa meta-train RECIPE")
+
+    def _owner(self, user: str) -> int:
+        name = check_id(user)
+        found = self._db.one("SELECT id FROM users WHERE name = ?", name)
+        if not found:
+            raise StoreError(f"no adapter for user '{name}'; run: melpa adapt --user {shlex.quote(name)} DATA")
+        return found["id"]
+
+    def _identity(self, version: Version) -> int:
+        identity = {
+            "run": version.run,
+            "base_family": version.base_family,
+            "base_name": version.base_name,
+            "base_weights": version.base_weights,
+            "layout": version.layout.to_json(),
+        }
+        digest = hashlib.sha256(json.dumps(identity).encode()).digest()
+        found = self._db.one("SELECT id FROM identities WHERE digest = ?", digest)
+        return found["id"] if found else self._db.insert("identities", {"digest": digest, **identity})
+
+    def _forget_identities(self) -> None:
+        self._db.all("DELETE FROM identities WHERE id NOT IN (SELECT identity FROM versions)")
+
+    def _append(self, owner: int, row: Mapping[str, Any], activate: bool) -> int:
+        number = self._db.one("SELECT coalesce(max(number), 0) + 1 FROM versions WHERE user = ?", owner)[0]
+        self._db.insert("versions", {"user": owner, "number": number, "made": time.time(), **row})
+        if activate:
+            self._db.all("UPDATE users SET active = ? WHERE id = ?", number, owner)
+        return number
+
+    def _versions(self, user: str, where: str = "", *values: int, state: bool = False) -> list[Version]:
+        sql = SELECT.format(where=where, state=STATE if state else "")
+        return [_version(dict(row)) for row in self._db.all(sql, check_id(user), *values)]
+
+
+def _version(row: dict[str, Any]) -> Version:
+    blob, about = row.pop("state", None), json.loads(row.pop("about"))
+    try:
+        state = {} if blob is None else unpack(blob)
+    except SafetensorError:
+        where = f"version {row['number']} of user '{row['user']}'"
+        raise StoreError(f"{where} is damaged; run: melpa users rollback, to an earlier one") from None
+    row |= {"layout": _layout(row["layout"]), "active": bool(row["active"]), "labels": tuple(about["labels"])}
+    return Version(state=state, metrics=about["metrics"], **row)

@@ -1,0 +1,97 @@
+"""`melpa users`: what it prints, asks and deletes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from melpa_cli.main import app
+from typer.testing import CliRunner
+
+from mlx_melpa.layout import Layout, Segment
+from mlx_melpa.store import Store, Version
+
+run = CliRunner().invoke
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MELPA_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def filled(home: Path) -> None:
+    metrics = {"steps": 5, "loss_before": 2.5, "loss_after": 1.25}
+    with Store() as store:
+        for user in ("[red]me[/red]", "Ольга"):
+            for value in (1.0, 2.0):
+                rows = np.full((1, 600), value, np.float32)
+                layout = Layout([Segment("w", (600,))])
+                store.put(
+                    user, Version({"rows": rows}, layout, "llama", "pocket", "w0", "f0", "adapt", 9, ("a",), metrics)
+                )
+
+
+def test_an_empty_store_says_what_to_do() -> None:
+    assert run(app, ["users", "list"]).stdout == "No one yet; run: melpa adapt --user me DATA\n"
+    assert json.loads(run(app, ["users", "list", "--json"]).stdout) == []
+
+
+@pytest.mark.usefixtures("filled")
+def test_list() -> None:
+    shown = run(app, ["users", "list"])
+    assert shown.exit_code == 0 and "[red]me[/red]" in shown.stdout and "2.5 kB" in shown.stdout
+    people = json.loads(run(app, ["users", "list", "--json"]).stdout)
+    assert [(p["user"], p["versions"], p["active"], p["base_name"]) for p in people] == [
+        ("[red]me[/red]", 2, 2, "pocket"),
+        ("Ольга", 2, 2, "pocket"),
+    ]
+    assert people[0]["nbytes"] == 2 * (1200 + 72) and people[0]["created"].endswith("+00:00")
+
+
+@pytest.mark.usefixtures("filled")
+def test_show() -> None:
+    active = json.loads(run(app, ["users", "show", "Ольга", "--json"]).stdout)
+    assert (active["number"], active["parameters"], active["labels"]) == (2, 600, ["a"])
+    assert active["arrays"] == {"rows": "float32 [1, 600]"} and active["metrics"]["loss_after"] == 1.25
+    shown = run(app, ["users", "show", "Ольга", "--version", "1"]).stdout
+    assert "pocket (llama)" in shown and "adapt" in shown and "(active)" not in shown
+
+
+@pytest.mark.usefixtures("filled")
+def test_rollback_and_history() -> None:
+    assert "kept as version 3" in run(app, ["users", "rollback", "Ольга", "1"]).stdout
+    versions = json.loads(run(app, ["users", "history", "Ольга", "--json"]).stdout)
+    assert [(v["number"], v["kind"], v["active"]) for v in versions] == [
+        (1, "adapt", False),
+        (2, "adapt", False),
+        (3, "rollback", True),
+    ]
+    shown = run(app, ["users", "history", "Ольга"]).stdout
+    assert "loss before" in shown and "2.5" in shown and "1.25" in shown and "rollback" in shown
+
+
+@pytest.mark.usefixtures("filled")
+def test_prune() -> None:
+    assert json.loads(run(app, ["users", "prune", "Ольга", "--keep", "1", "--json"]).stdout)["deleted"] == [1]
+    assert "Deleted 0 of" in run(app, ["users", "prune", "Ольга"]).stdout
+
+
+@pytest.mark.usefixtures("filled")
+def test_remove_asks_unless_told() -> None:
+    kept = run(app, ["users", "remove", "Ольга"], input="n\n")
+    assert kept.exit_code == 1 and "Delete 'Ольга' and 2 versions for good?" in kept.stderr
+    assert json.loads(run(app, ["users", "remove", "Ольга", "--yes", "--json"]).stdout) == {
+        "user": "Ольга",
+        "deleted": 2,
+    }
+    assert run(app, ["users", "remove", "[red]me[/red]"], input="y\n").exit_code == 0
+    assert json.loads(run(app, ["users", "list", "--json"]).stdout) == []
+
+
+@pytest.mark.parametrize("name", ["show", "history", "prune", "remove"])
+def test_an_unknown_user_is_one_line_on_stderr(name: str) -> None:
+    failed = run(app, ["users", name, "me"])
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert failed.stderr == "error: no adapter for user 'me'; run: melpa adapt --user me DATA\n"
