@@ -7,6 +7,8 @@ import typer
 from .console import command, confirm, json_out, note, out, size, table, when
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mlx_melpa.store import Store, Version
 
 User = Annotated[str, typer.Argument(help="The user's id.", show_default=False)]
@@ -30,6 +32,11 @@ def _record(version: "Version") -> dict[str, Any]:
     hidden = {"state", "layout"}
     shown = {name: value for name, value in vars(version).items() if name not in hidden}
     return shown | {"made": when(version.made, iso=True), "parameters": version.layout.size}
+
+
+def _loss(metrics: "Mapping[str, Any]") -> str | None:
+    before, after = metrics.get("loss_before"), metrics.get("loss_after")
+    return None if before is None or after is None else f"{before:.3f} to {after:.3f}"
 
 
 @users.command("list")
@@ -91,18 +98,17 @@ def show(
 @users.command()
 @command
 def history(user: User, json: Json = False) -> None:
-    """Show every version of one user, oldest first."""
+    """Show every version of one user, oldest first; * marks the active one."""
     with _store() as store:
         versions = store.history(user)
     if json:
         json_out([_record(v) for v in versions])
         return
-    metrics = ("steps", "loss_before", "loss_after")
-    columns = ("version", "", "made", "kind", "from", "bytes", "examples", "steps", "loss before", "loss after")
+    columns = ("", "version", "made", "kind", "from", "bytes", "examples", "steps", "loss")
     rows = [
         (
-            *(v.number, "active" if v.active else "", when(v.made), v.kind, v.parent, size(v.nbytes), v.examples),
-            *(v.metrics.get(name) for name in metrics),
+            *("*" if v.active else "", v.number, when(v.made), v.kind, v.parent, size(v.nbytes), v.examples),
+            *(v.metrics.get("steps"), _loss(v.metrics)),
         )
         for v in versions
     ]

@@ -69,7 +69,7 @@ def test_rollback_and_history() -> None:
         (3, "rollback", True),
     ]
     shown = run(app, ["users", "history", "Ольга"]).stdout
-    assert "loss before" in shown and "2.5" in shown and "1.25" in shown and "rollback" in shown
+    assert "2.500 to 1.250" in shown and "rollback" in shown and shown.splitlines()[-1].startswith("* ")
 
 
 @pytest.mark.usefixtures("filled")
