@@ -1,7 +1,7 @@
 """The shapes of the parts: what each kind of part offers. No behaviour."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,7 +60,7 @@ class Splits:
 
 
 Batch = dict[str, Any]
-"""Arrays only, all of one fixed set of names for a problem; tasks lie on the first axis or are folded into it."""
+"""Arrays only, of one fixed set of names for a problem. Always there: "weights" (T, B), 0 where an example pads."""
 
 
 class Problem(Protocol):
@@ -68,7 +68,7 @@ class Problem(Protocol):
 
     layout: Layout
 
-    def prepare(self, episodes: Sequence[Any], rng: np.random.Generator) -> tuple[Batch, Batch]:
+    def prepare(self, episodes: Sequence[Any]) -> tuple[Batch, Batch]:
         """Encodes T episodes as (support, query) batches of the engine's arrays."""
 
     def losses(self, rows: Array, batch: Batch) -> Array:
@@ -122,10 +122,16 @@ class Learner(Protocol):
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]: ...
 
 
-@dataclass
-class State:
-    """Where one adaptation stands: rows (T, P), the rule's memory, what the regularizer carries, steps done."""
+State = Tree
+"""Where an adaptation stands: {"rows": (T, P), "memory": the rule's, "carry": the regularizer's}."""
 
-    rows: Array
-    memory: Tree = field(default_factory=dict)
-    carry: Tree = field(default_factory=dict)
+
+@dataclass(frozen=True)
+class Parts:
+    """What adapts: the engine's operations, the problem, and how rows start, move and are held."""
+
+    ops: Any
+    problem: Problem
+    initializer: Initializer
+    rule: Rule
+    regularizer: Regularizer

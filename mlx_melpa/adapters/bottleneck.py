@@ -1,0 +1,56 @@
+"""Bottleneck adapters: h + f(h D) U after a sub-block."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from ..layout import Segment
+from ..settings import Bounds
+from ..sites import Site, select
+from ..types import Array
+
+ROLES = {"houlsby": ("attention", "feed_forward"), "pfeiffer": ("feed_forward",)}
+
+
+class Bottleneck:
+    """A two-layer adapter of a sub-block's output; D (T, d, w) starts random, U (T, w, d) at zero, with biases."""
+
+    kind = "bottleneck"
+
+    def __init__(self, width: int, placement: str, activation: str, layers: str | int | Sequence[int]):
+        self.width, self.placement, self.activation, self.layers = width, placement, activation, layers
+
+    def choose(self, sites: Sequence[Site]) -> list[Site]:
+        """Picks the sub-blocks of a base."""
+        return select(sites, ["*"], self.layers, ROLES[self.placement])
+
+    def segments(self, site: Site) -> tuple[Segment, ...]:
+        """The weights at one site: 2 d w + w + d numbers."""
+        d, w = site.width_out, self.width
+        name = site.name
+        return (
+            Segment(f"{name}.down", (d, w), d**-0.5),
+            Segment(f"{name}.down_bias", (w,)),
+            Segment(f"{name}.up", (w, d)),
+            Segment(f"{name}.up_bias", (d,)),
+        )
+
+    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
+        """Adds the update to the sub-block's output y (T*B, L, d)."""
+        down, down_bias, up, up_bias = weights
+        tasks = down.shape[0]
+        h = ops.cast(y, down).reshape(tasks, -1, y.shape[-1])
+        inner = h @ down + down_bias.reshape(tasks, 1, -1)
+        inner = ops.relu(inner) if self.activation == "relu" else ops.silu(inner)
+        return y + ops.cast((inner @ up + up_bias.reshape(tasks, 1, -1)).reshape(y.shape), y)
+
+
+def bottleneck(
+    *,
+    width: Annotated[int, Bounds(1, 1024)] = 16,
+    placement: Literal["houlsby", "pfeiffer"] = "pfeiffer",
+    activation: Literal["silu", "relu"] = "silu",
+    layers: str | int | list[int] = "all",
+) -> Bottleneck:
+    """Builds bottleneck adapters of a width, after attention and feed-forward (Houlsby et al. 2019) or after
+    feed-forward alone (Pfeiffer et al. 2020)."""
+    return Bottleneck(width, placement, activation, layers)

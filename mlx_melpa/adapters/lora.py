@@ -1,0 +1,47 @@
+"""LoRA: y + scale (x A) B beside a frozen linear layer."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from ..layout import Segment
+from ..settings import Bounds, Positive
+from ..sites import Site, select
+from ..types import Array
+
+
+class Lora:
+    """A low-rank adapter of linear layers; A (T, d, r) starts random, B (T, r, o) at zero."""
+
+    kind = "lora"
+
+    def __init__(self, rank: int, scale: float, sites: Sequence[str], layers: str | int | Sequence[int]):
+        self.rank, self.scale, self.sites, self.layers = rank, scale, tuple(sites), layers
+
+    def choose(self, sites: Sequence[Site]) -> list[Site]:
+        """Picks the sites of a base; raises ModelError where a pattern names nothing."""
+        return select(sites, self.sites, self.layers, ("linear",))
+
+    def segments(self, site: Site) -> tuple[Segment, ...]:
+        """The weights at one site: r (d + o) numbers."""
+        d, o, r = site.width_in, site.width_out, self.rank
+        return (Segment(f"{site.name}.lora_a", (d, r), d**-0.5), Segment(f"{site.name}.lora_b", (r, o)))
+
+    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
+        """Adds the update to the layer's output y (T*B, L, o), given its input x (T*B, L, d)."""
+        a, b = weights
+        update = (ops.cast(x, a).reshape(a.shape[0], -1, x.shape[-1]) @ a) @ b
+        return y + ops.cast(self.scale * update.reshape(y.shape), y)
+
+
+def lora(
+    *,
+    rank: Annotated[int, Bounds(1, 256)] = 8,
+    scale: Positive = 2.0,
+    sites: list[str] = ["*"],  # noqa: B006
+    layers: str | int | list[int] = "all",
+) -> Lora:
+    """Builds LoRA of a rank at the linear layers that `sites` name (Hu et al. 2021).
+
+    `scale` multiplies the update (alpha / rank elsewhere); `layers` is all, a number N for the last N, or a list.
+    """
+    return Lora(rank, scale, sites, layers)

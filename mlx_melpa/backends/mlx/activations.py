@@ -1,0 +1,78 @@
+"""Fast sigmoid and tanh on a CPU, where MLX computes exponentials one number at a time.
+
+tanh(x) is the quotient of an odd polynomial of degree 13 and an even one of degree 6 on |x| < 7.9, within 2e-7 of the true value
+(the one Eigen uses). On 1.2M numbers: 3.7 ms against 16 ms, and 4.7 against 17 with the gradient. All derivatives are
+exact functions of the value: s' = s (1 - s), t' = 1 - t^2, so second order works.
+"""
+
+import mlx.core as mx
+import mlx.nn as nn
+
+_ODD = (
+    -2.76076847742355e-16,
+    2.00018790482477e-13,
+    -8.60467152213735e-11,
+    5.12229709037114e-08,
+    1.48572235717979e-05,
+    6.37261928875436e-04,
+    4.89352455891786e-03,
+)
+_EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+_EDGE = 7.90531110763549805
+
+
+def _tanh(x: mx.array) -> mx.array:
+    x = mx.clip(x, -_EDGE, _EDGE)
+    y = x * x
+    odd, even = _ODD[0], _EVEN[0]
+    for c in _ODD[1:]:
+        odd = odd * y + c
+    for c in _EVEN[1:]:
+        even = even * y + c
+    return x * odd / even
+
+
+@mx.custom_function
+def tanh(x: mx.array) -> mx.array:
+    """tanh, float32, within 2e-7."""
+    return _tanh(x)
+
+
+@tanh.vjp
+def _tanh_vjp(x: mx.array, cotangent: mx.array, out: mx.array) -> mx.array:
+    return cotangent * (1 - out * out)
+
+
+@mx.custom_function
+def sigmoid(x: mx.array) -> mx.array:
+    """1 / (1 + exp(-x)), float32, within 2e-7."""
+    return 0.5 + 0.5 * _tanh(0.5 * x)
+
+
+@sigmoid.vjp
+def _sigmoid_vjp(x: mx.array, cotangent: mx.array, out: mx.array) -> mx.array:
+    return cotangent * out * (1 - out)
+
+
+def silu(x: mx.array) -> mx.array:
+    """x sigmoid(x)."""
+    return x * sigmoid(x) if x.dtype == mx.float32 else x * mx.sigmoid(x)
+
+
+def gelu_approx(x: mx.array) -> mx.array:
+    """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
+    inner = 0.7978845608028654 * (x + 0.044715 * x**3)
+    return 0.5 * x * (1 + (tanh(inner) if x.dtype == mx.float32 else mx.tanh(inner)))
+
+
+def install() -> bool:
+    """Replaces `nn.silu` and `nn.gelu_approx` on a CPU; a GPU keeps MLX's own. Says whether it did.
+
+    `mx.compile` is switched off there: it can't see through these functions, gained nothing measurable on a CPU, and
+    would call the machine's C++ compiler, which a user may not have and which would enter the identity of a run.
+    """
+    if mx.default_device().type != mx.DeviceType.cpu:
+        return False
+    mx.disable_compile()
+    nn.silu, nn.gelu_approx = silu, gelu_approx
+    return True

@@ -1,0 +1,141 @@
+"""A base with slots at the sites of one adapter: hidden states and logits as functions of rows."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import mlx.core as mx
+import mlx.nn as nn
+
+from ...errors import ModelError
+from ...layout import Layout
+from . import model as base_model
+from . import ops
+from .model import Base
+from .slots import Block, Frozen, Slot
+
+
+class Adapted:
+    """A base and an adapter. `layout` maps a row's numbers; `frozen_blocks` is how many blocks lie below the first site.
+
+    All functions take rows (T, P) and tokens (T*B, L), and are pure: nothing stays bound after a call.
+    """
+
+    def __init__(self, base: Base, adapter: Any):
+        self.base, self.adapter = base, adapter
+        self.sites = adapter.choose(base.sites)
+        segments = [adapter.segments(site) for site in self.sites]
+        self.layout = Layout(s for group in segments for s in group)
+        self._counts = [len(group) for group in segments]
+        blocks = base.blocks
+        self._slots = [_place(blocks, site.layer, site.path, adapter) for site in self.sites]
+        self._frozen = Frozen()
+        self.frozen_blocks = self._freeze(blocks, min(site.layer for site in self.sites))
+
+    def _freeze(self, blocks: list[nn.Module], count: int) -> int:
+        """Puts blocks below the first site under control, and keeps that only where it is proven bit-equal."""
+        originals = blocks[:count]
+        for i in range(count):
+            blocks[i] = Block(blocks[i], self._frozen, i == count - 1)
+        if count and not self._prefix_works(count):
+            blocks[:count] = originals
+            return 0
+        return count
+
+    def _prefix_works(self, count: int) -> bool:
+        tokens = mx.array([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]])
+        reading = self.base.reading
+        whole = base_model.hidden(self.base.model, reading, tokens)
+        try:
+            self._frozen.mode, self._frozen.calls = "keep", 0
+            base_model.hidden(self.base.model, reading, tokens)
+            kept = self._frozen.hidden
+            if self._frozen.calls != 1 or not isinstance(kept, mx.array) or kept.ndim != 3:
+                return False
+            self._frozen.mode, self._frozen.calls = "reuse", 0
+            again = base_model.hidden(self.base.model, reading, tokens)
+            return self._frozen.calls == count and bool(mx.array_equal(whole, again).item())
+        finally:
+            self._frozen.mode, self._frozen.hidden = "run", None
+
+    def _weights(self, rows: mx.array) -> list[list[mx.array]]:
+        parts = ops.split(rows[:, : self.layout.size], self.layout.offsets[1:-1], axis=1)
+        shaped = [
+            part.reshape(rows.shape[0], *segment.shape)
+            for part, segment in zip(parts, self.layout.segments, strict=True)
+        ]
+        out, at = [], 0
+        for count in self._counts:
+            out.append(shaped[at : at + count])
+            at += count
+        return out
+
+    @contextmanager
+    def bound(self, rows: mx.array) -> Iterator[nn.Module]:
+        """Lends the model with rows (T, P) bound, for generation; T divides the batch."""
+        for slot, weights in zip(self._slots, self._weights(rows), strict=True):
+            slot.bind(weights)
+        try:
+            yield self.base.model
+        finally:
+            for slot in self._slots:
+                slot.bind(None)
+
+    @contextmanager
+    def _reusing(self, start: mx.array | None) -> Iterator[None]:
+        if start is not None and self.frozen_blocks:
+            self._frozen.mode, self._frozen.hidden = "reuse", start
+        try:
+            yield
+        finally:
+            self._frozen.mode, self._frozen.hidden = "run", None
+
+    def prefix(self, tokens: mx.array) -> mx.array | None:
+        """The output (T*B, L, d) of the frozen blocks, to be given as `start`; None where there are none."""
+        if not self.frozen_blocks:
+            return None
+        self._frozen.mode = "keep"
+        try:
+            base_model.hidden(self.base.model, self.base.reading, tokens)
+            return self._frozen.hidden
+        finally:
+            self._frozen.mode, self._frozen.hidden = "run", None
+
+    def hidden(self, rows: mx.array, tokens: mx.array, start: mx.array | None = None) -> mx.array:
+        """The last hidden states (T*B, L, d)."""
+        with self.bound(rows), self._reusing(start):
+            return base_model.hidden(self.base.model, self.base.reading, tokens)
+
+    def logits(
+        self, rows: mx.array, tokens: mx.array, index: mx.array, start: mx.array | None = None
+    ) -> mx.array:
+        """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
+        with self.bound(rows), self._reusing(start):
+            return base_model.logits(self.base.model, self.base.reading, tokens, index).astype(mx.float32)
+
+    def detach(self) -> None:
+        """Takes the slots out again and leaves the base as it was loaded."""
+        blocks = self.base.blocks
+        for i, block in enumerate(blocks):
+            if isinstance(block, Block):
+                blocks[i] = block["base"]
+        for site in self.sites:
+            owner, key = _owner(blocks[site.layer], site.path)
+            owner[key] = owner[key]["base"]
+
+
+def _owner(block: nn.Module, path: str) -> tuple[Any, str]:
+    *parents, key = path.split(".")
+    owner: Any = block
+    for name in parents:
+        owner = owner[int(name)] if isinstance(owner, list) else owner[name]
+    return owner, key
+
+
+def _place(blocks: Sequence[nn.Module], layer: int, path: str, adapter: Any) -> Slot:
+    owner, key = _owner(blocks[layer], path)
+    if isinstance(owner[key], Slot):
+        raise ModelError(f"layer {layer}.{path} already carries an adapter; detach the first one")
+    slot = Slot(owner[key], lambda weights, x, y: adapter.apply(ops, weights, x, y))
+    owner[key] = slot
+    return slot

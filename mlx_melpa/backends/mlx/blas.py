@@ -1,0 +1,61 @@
+"""A real BLAS for MLX on Linux x86-64, loaded before `mlx.core`.
+
+The Linux wheel of MLX links the reference BLAS, some 25 times slower than the processor. Its `cblas_*` calls are bound by
+the dynamic linker, so a library loaded first and globally answers them instead. On a Mac nothing here does anything.
+"""
+
+import ctypes
+import importlib.metadata
+import os
+import platform
+import sys
+from pathlib import Path
+
+_loaded: str | None = None
+
+
+def wanted() -> bool:
+    """Says whether this machine is one where MLX needs help: Linux on x86-64."""
+    return sys.platform == "linux" and platform.machine() == "x86_64"
+
+
+def _mkl() -> Path | None:
+    """Finds the MKL runtime that the `mkl` package installed."""
+    try:
+        files = importlib.metadata.files("mkl") or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    found = [Path(str(f.locate())).resolve() for f in files if f.name.startswith("libmkl_rt.so")]
+    return found[0] if found and found[0].is_file() else None
+
+
+def _has_avx2() -> bool:
+    try:
+        return " avx2 " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def load() -> str | None:
+    """Loads MKL once and returns its file name; None where there is none, or none is needed, or it is too late.
+
+    `MKL_CBWR` is set first: products are then bit-identical from run to run at one number of threads.
+    """
+    global _loaded
+    if _loaded or not wanted() or "mlx.core" in sys.modules:
+        return _loaded
+    library = _mkl()
+    if library is None:
+        return None
+    os.environ.setdefault("MKL_CBWR", "AVX2,STRICT" if _has_avx2() else "AUTO")
+    os.environ.setdefault("KMP_BLOCKTIME", "1")
+    ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+    _loaded = library.name
+    return _loaded
+
+
+def name() -> str:
+    """Names the BLAS in use, for people and for a run's record."""
+    if sys.platform == "darwin":
+        return "Accelerate"
+    return _loaded or "reference (slow)"

@@ -1,0 +1,28 @@
+"""One learned start for every task: MAML's initialization."""
+
+from typing import Any
+
+import numpy as np
+
+from ..layout import Layout
+from ..types import Array, Batch, Tree
+
+
+class Universal:
+    """Rows all equal to one learned vector `start` (P,)."""
+
+    def __init__(self, ops: Any):
+        self.ops = ops
+
+    def init(self, rng: np.random.Generator, layout: Layout) -> Tree:
+        """Draws the adapter's random start, where the adapted model equals the base."""
+        return {"start": self.ops.array(layout.draw(rng))}
+
+    def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
+        """Repeats the start for each task: (T, P)."""
+        return self.ops.broadcast(meta["start"].reshape(1, -1), (tasks, meta["start"].shape[0]))
+
+
+def universal(ops: Any) -> Universal:
+    """Builds the universal initializer (Finn et al. 2017)."""
+    return Universal(ops)

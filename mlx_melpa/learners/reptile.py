@@ -1,0 +1,33 @@
+"""Reptile: move the start towards where adaptation ended."""
+
+from typing import Annotated
+
+from ..settings import Bounds
+from ..types import Array, Batch, Parts, Tree
+from .walk import forward, moving, through_begin
+
+
+class Reptile:
+    """The gradient start - adapted, pulled back through the initializer."""
+
+    trains = frozenset({"initializer"})
+
+    def __init__(self, parts: Parts, steps: int):
+        self.parts, self.steps = parts, steps
+
+    def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
+        """Query losses (T,) after adapting, and Reptile's direction summed over tasks."""
+        parts = self.parts
+        states, _ = forward(parts, theta, support, self.steps)
+        away = states[0]["rows"] - states[-1]["rows"]
+        cotangent = {**parts.ops.zeros_like(states[0]), "rows": away}
+        initializer = through_begin(parts, theta, support, cotangent)
+        gradient = {"initializer": initializer, **parts.ops.zeros_like(moving(theta))}
+        losses = parts.problem.losses(states[-1]["rows"], query)
+        parts.ops.evaluate(losses, gradient)
+        return losses, gradient
+
+
+def reptile(parts: Parts, *, steps: Annotated[int, Bounds(1, 1000)] = 5) -> Reptile:
+    """Builds Reptile over `steps` inner steps (Nichol et al. 2018)."""
+    return Reptile(parts, steps)

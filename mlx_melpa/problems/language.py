@@ -1,0 +1,72 @@
+"""An adapted language model and a readout: a row is the adapter's numbers, then the readout's."""
+
+from collections.abc import Mapping, Sequence
+from math import log
+from typing import Any
+
+import numpy as np
+
+from ..types import Array, Batch, Episode
+
+
+class Language:
+    """Adapts a frozen language model; states below the first adapted block are computed once per batch."""
+
+    def __init__(self, ops: Any, model: Any, readout: Any):
+        self.ops, self.model, self.readout = ops, model, readout
+        self.layout = model.layout + readout.layout
+
+    def prepare(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
+        """Encodes T episodes as (support, query) with the frozen prefix's states."""
+        support, query = self.readout.encode(episodes)
+        return self._ready(support), self._ready(query)
+
+    def _ready(self, batch: Batch) -> Batch:
+        ready = {name: self.ops.array(value) for name, value in batch.items()}
+        start = self.model.prefix(ready["tokens"])
+        if start is not None:
+            self.ops.evaluate(start)
+            ready["start"] = start
+        return ready
+
+    def losses(self, rows: Array, batch: Batch) -> Array:
+        """Per-task losses (T,), nats."""
+        return self.readout.losses(self.model, rows, batch)
+
+    def predict(self, rows: Array, batch: Batch) -> Array:
+        """Probabilities (T, B, N) of the labels."""
+        return self.ops.softmax(self.readout.scores(self.model, rows, batch))
+
+    def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
+        """Per task: loss, and accuracy with macro F1, or perplexity with bits per byte."""
+        ops = self.ops
+        if not self.readout.classifies:
+            loss = ops.numpy(self.losses(rows, batch)).astype(np.float64)
+            count, spelled = (ops.numpy((batch[k] * batch["weights"]).sum(-1)) for k in ("count", "bytes"))
+            return {"loss": loss, "perplexity": np.exp(loss), "bits_per_byte": loss * count / spelled / log(2)}
+        probabilities = ops.numpy(self.predict(rows, batch))
+        onehot, weights = ops.numpy(batch["onehot"]), ops.numpy(batch["weights"])
+        return classified(probabilities, onehot, weights)
+
+
+def classified(probabilities: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Loss (nats), accuracy and macro F1, each (T,), of probabilities (T, B, N) against onehot (T, B, N), weights (T, B).
+
+    Macro F1 averages over the labels that occur among a task's scored examples or answers.
+    """
+    total = np.maximum(weights.sum(-1), 1)
+    likely = (probabilities * onehot).sum(-1)
+    answer = probabilities.argmax(-1)
+    right = (answer == onehot.argmax(-1)) & (onehot.sum(-1) > 0)
+    said = np.eye(onehot.shape[-1])[answer] * weights[..., None]
+    true = onehot * weights[..., None]
+    both = (said * true).sum(1)
+    occurring = said.sum(1) + true.sum(1)
+    f1 = np.where(occurring > 0, 2 * both / np.maximum(occurring, 1), 0).sum(-1) / np.maximum((occurring > 0).sum(-1), 1)
+    loss = (-np.log(np.maximum(likely, 1e-12)) * weights).sum(-1) / total
+    return {"loss": loss, "accuracy": (right * weights).sum(-1) / total, "f1": f1}
+
+
+def language(ops: Any, model: Any, readout: Any) -> Language:
+    """Builds the problem from an adapted base and a readout."""
+    return Language(ops, model, readout)

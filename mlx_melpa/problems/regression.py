@@ -1,0 +1,58 @@
+"""Regression by a small network whose weights are the row: MAML's sinusoid, the closed check of the learners."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..layout import Layout, Segment
+from ..settings import Count
+from ..types import Array, Batch
+
+
+class Regression:
+    """x -> hidden layers with ReLU -> y; mean squared error."""
+
+    def __init__(self, ops: Any, hidden: Sequence[int]):
+        self.ops = ops
+        sizes = [1, *hidden, 1]
+        segments = []
+        for i, (wide_in, wide_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+            bound = wide_in**-0.5
+            segments += [Segment(f"{i}.weight", (wide_in, wide_out), bound), Segment(f"{i}.bias", (wide_out,), bound)]
+        self.layout = Layout(segments)
+
+    def prepare(self, episodes: Sequence[Any]) -> tuple[Batch, Batch]:
+        """Stacks T episodes: x, y (T, B, 1), weights (T, B)."""
+        return tuple(  # type: ignore[return-value]
+            {
+                "x": self.ops.array(np.stack([getattr(e, f"x_{part}") for e in episodes])),
+                "y": self.ops.array(np.stack([getattr(e, f"y_{part}") for e in episodes])),
+                "weights": self.ops.array(np.ones((len(episodes), len(getattr(episodes[0], f"x_{part}"))))),
+            }
+            for part in ("support", "query")
+        )
+
+    def predict(self, rows: Array, batch: Batch) -> Array:
+        """The network's outputs (T, B, 1)."""
+        parts = self.ops.split(rows, self.layout.offsets[1:-1], axis=1)
+        h = batch["x"]
+        for i in range(0, len(parts), 2):
+            shape = self.layout.segments[i].shape
+            h = h @ parts[i].reshape(-1, *shape) + parts[i + 1].reshape(-1, 1, shape[1])
+            h = self.ops.relu(h) if i + 2 < len(parts) else h
+        return h
+
+    def losses(self, rows: Array, batch: Batch) -> Array:
+        """Mean squared errors (T,)."""
+        away = (self.predict(rows, batch) - batch["y"]).reshape(*batch["weights"].shape)
+        return (away * away * batch["weights"]).sum(-1) / batch["weights"].sum(-1)
+
+    def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
+        """Per task: loss."""
+        return {"loss": self.ops.numpy(self.losses(rows, batch))}
+
+
+def regression(ops: Any, *, hidden: list[Count] = [40, 40]) -> Regression:  # noqa: B006
+    """Builds the problem with hidden layers of the given widths (Finn et al. 2017 use two of 40)."""
+    return Regression(ops, hidden)

@@ -1,0 +1,70 @@
+"""Completion likelihood: the model learns to write `target` after `text`; every assistant turn of a dialogue."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..layout import Layout
+from ..settings import Count
+from ..text import Encoder
+from ..types import Array, Batch, Episode, Example
+from .likelihood import Reading, collect, score
+
+
+class Completion:
+    """Mean negative log-likelihood per supervised token."""
+
+    classifies = False
+
+    def __init__(self, ops: Any, tokenizer: Any, template: str, max_length: int):
+        self.ops, self.template, self.encoder = ops, template, Encoder(tokenizer, max_length)
+        self.layout = Layout([])
+
+    def encode(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
+        """Support and query of T episodes. Besides likelihood.collect's arrays: weights (T, E), count (T, E) the
+        supervised tokens, bytes (T, E) the UTF-8 bytes that they spell."""
+        return self._batch([ep.support for ep in episodes]), self._batch([ep.query for ep in episodes])
+
+    def _batch(self, parts: Sequence[Sequence[Example]]) -> Batch:
+        size = max(len(p) for p in parts)
+        weights, count, spelled = (np.zeros((len(parts), size), np.float32) for _ in range(3))
+        readings = []
+        for t, examples in enumerate(parts):
+            task = []
+            for e, example in enumerate(examples):
+                tokens, spans = self.tokens(example)
+                positions = [i for a, b in spans for i in range(a, b)]
+                task.append(Reading(tokens[:-1], [(e, i - 1, tokens[i], 1.0) for i in positions]))
+                weights[t, e], count[t, e] = 1, len(positions)
+                special = set(self.encoder.first + self.encoder.last)
+                text = self.encoder.tokenizer.decode([tokens[i] for i in positions if tokens[i] not in special])
+                spelled[t, e] = max(1, len(text.encode()))
+            readings.append(task)
+        arrays = collect(readings, size, self.encoder.pad)
+        return {**arrays, "weights": weights, "count": count, "bytes": spelled}
+
+    def tokens(self, example: Example) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """An example's tokens and the spans [a, b) that are supervised."""
+        if example.messages:
+            return self.encoder.chat(example.messages, example.source)
+        if not example.target:
+            raise DataError(
+                f"{example.source or example.text!r}: nothing to write after the text; "
+                'completion needs {"prompt", "completion"}, {"messages"} or people\'s lines'
+            )
+        tokens, start = self.encoder.pair(self.template.format(text=example.text) if example.text else "", example.target)
+        return tokens, [(start, len(tokens))]
+
+    def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """Nats per supervised token (T,)."""
+        total = (score(self.ops, model, rows, batch) * batch["weights"]).sum(-1)
+        return -total / self.ops.maximum((batch["count"] * batch["weights"]).sum(-1), 1)
+
+
+def completion(ops: Any, tokenizer: Any, *, template: str = "{text}\n", max_length: Count = 256) -> Completion:
+    """Builds the readout; `template` shapes what stands before the target, `max_length` cuts, in tokens."""
+    if "{text}" not in template:
+        raise DataError(f"readout.template: {template!r} has no {{text}}; write where the text goes, as in '{{text}}\\n'")
+    return Completion(ops, tokenizer, template, max_length)

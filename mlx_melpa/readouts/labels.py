@@ -1,0 +1,106 @@
+"""Label words scored as continuations: score(i, c) = mean over the word's tokens of log p(token | prompt, word so far)."""
+
+from collections.abc import Sequence
+from string import ascii_uppercase
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import DataError
+from ..layout import Layout
+from ..settings import Count
+from ..text import Encoder
+from ..types import Array, Batch, Episode, Example
+from .likelihood import Reading, collect, score
+
+
+class Labels:
+    """Cross-entropy over the candidates' length-normalized scores."""
+
+    classifies = True
+
+    def __init__(self, ops: Any, tokenizer: Any, words: str, template: str, max_length: int):
+        self.ops, self.words, self.template = ops, words, template
+        self.encoder = Encoder(tokenizer, max_length)
+        self.layout = Layout([])
+
+    def candidates(self, labels: Sequence[str]) -> list[str]:
+        """The word of each label: itself, or a letter by its place (a task's labels come in random order)."""
+        if self.words == "own":
+            return [" " + label.replace("_", " ") for label in labels]
+        if len(labels) > len(ascii_uppercase):
+            raise DataError(f"{len(labels)} labels are more than the 26 letters; set readout.words: own")
+        return [" " + letter for letter in ascii_uppercase[: len(labels)]]
+
+    def encode(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
+        """Support and query of T episodes; a label keeps its word in both.
+
+        Besides likelihood.collect's arrays: onehot (T, E, N), real (T, N) marks labels that exist, weights (T, E).
+        """
+        words = [self.candidates(episode.labels) for episode in episodes]
+        return (
+            self._batch([ep.support for ep in episodes], episodes, words),
+            self._batch([ep.query for ep in episodes], episodes, words),
+        )
+
+    def _batch(self, parts: list[tuple[Example, ...]], episodes: Sequence[Episode], words: list[list[str]]) -> Batch:
+        size, ways = max(len(p) for p in parts), max(len(w) for w in words)
+        tasks = len(parts)
+        onehot, real = np.zeros((tasks, size, ways), np.float32), np.zeros((tasks, ways), np.float32)
+        weights = np.zeros((tasks, size), np.float32)
+        readings = []
+        for t, (examples, episode) in enumerate(zip(parts, episodes, strict=True)):
+            place = {label: c for c, label in enumerate(episode.labels)}
+            ids = [self.encoder.ids(word) for word in words[t]]
+            real[t, : len(ids)] = 1
+            task: list[Reading] = []
+            for e, example in enumerate(examples):
+                weights[t, e] = 1
+                if example.label in place:
+                    onehot[t, e, place[example.label]] = 1
+                task += self._read(example, ids, e * ways)
+            readings.append(task)
+        arrays = collect(readings, size * ways, self.encoder.pad)
+        return {**arrays, "onehot": onehot, "real": real, "weights": weights}
+
+    def _read(self, example: Example, words: list[tuple[int, ...]], slot: int) -> list[Reading]:
+        room = self.encoder.max_length - max(len(w) for w in words)
+        prompt = self._prompt(example.text, room)
+        end = len(prompt) - 1
+        if all(len(w) == 1 for w in words):  # one pass of the prompt answers for all candidates
+            return [Reading(prompt, [(slot + c, end, w[0], 1.0) for c, w in enumerate(words)])]
+        return [
+            Reading((*prompt, *w[:-1]), [(slot + c, end + i, token, 1 / len(w)) for i, token in enumerate(w)])
+            for c, w in enumerate(words)
+        ]
+
+    def _prompt(self, text: str, room: int) -> tuple[int, ...]:
+        before, _, after = self.template.partition("{text}")
+        tail = self.encoder.ids(after)
+        head = (*self.encoder.first, *self.encoder.ids(before + text))[: max(1, room - len(tail))]
+        return (*head, *tail) or (self.encoder.pad,)
+
+    def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """Length-normalized log-likelihoods (T, E, N); -1e9 for labels that a task lacks."""
+        each = score(self.ops, model, rows, batch).reshape(*batch["onehot"].shape)
+        return each + (batch["real"] - 1).reshape(batch["real"].shape[0], 1, -1) * 1e9
+
+    def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """Mean cross-entropy over the candidates (T,), nats."""
+        z = self.scores(model, rows, batch)
+        each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
+        return (each * batch["weights"]).sum(-1) / self.ops.maximum(batch["weights"].sum(-1), 1)
+
+
+def labels(
+    ops: Any,
+    tokenizer: Any,
+    *,
+    words: Literal["own", "letters"] = "own",
+    template: str = "{text}\nLabel:",
+    max_length: Count = 128,
+) -> Labels:
+    """Builds the readout: `words` own (the label's name) or arbitrary letters; `template` ends where the word begins."""
+    if "{text}" not in template:
+        raise DataError(f"readout.template: {template!r} has no {{text}}; write where the text goes, as in '{{text}}\\nLabel:'")
+    return Labels(ops, tokenizer, words, template, max_length)

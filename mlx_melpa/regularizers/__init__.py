@@ -1,0 +1,6 @@
+"""Regularizers: what keeps rows near what they were. `regularizer: l2` in a recipe."""
+
+from .l2 import l2
+from .none import none
+
+KINDS = {"none": none, "l2": l2}

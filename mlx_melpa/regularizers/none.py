@@ -1,0 +1,32 @@
+"""No regularizer."""
+
+from typing import Any
+
+from ..layout import Layout
+from ..types import Array, Tree
+
+
+class Nothing:
+    """A penalty of zero."""
+
+    learnable = False
+
+    def __init__(self, ops: Any):
+        self.ops = ops
+
+    def init(self, layout: Layout) -> Tree:
+        """Nothing is learned."""
+        return {}
+
+    def begin(self, rows: Array) -> Tree:
+        """Nothing is carried."""
+        return {}
+
+    def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
+        """Zeros (T,)."""
+        return self.ops.zeros((rows.shape[0],))
+
+
+def none(ops: Any) -> Nothing:
+    """Builds the absence of a regularizer."""
+    return Nothing(ops)

@@ -1,0 +1,47 @@
+"""Adam at one fixed rate, its moments kept in each row's memory."""
+
+from typing import Annotated, Any
+
+from ..layout import Layout
+from ..settings import Bounds, Positive
+from ..types import Array, Tree
+
+Decay = Annotated[float, Bounds(0, 0.999999)]
+
+
+class Adam:
+    """rows - lr m^ / (sqrt(v^) + eps), with both moments corrected for their bias."""
+
+    learnable = False
+
+    def __init__(self, ops: Any, lr: float, beta1: float, beta2: float, eps: float):
+        self.ops, self.lr, self.beta1, self.beta2, self.eps = ops, lr, beta1, beta2, eps
+
+    def init(self, layout: Layout) -> Tree:
+        """Nothing is learned."""
+        return {}
+
+    def begin(self, rows: Array) -> Tree:
+        """Two moments (T, P) and the decays' powers so far (T, 1)."""
+        tasks = rows.shape[0]
+        return {
+            "mean": self.ops.zeros(rows.shape),
+            "square": self.ops.zeros(rows.shape),
+            "left1": self.ops.ones((tasks, 1)),
+            "left2": self.ops.ones((tasks, 1)),
+        }
+
+    def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
+        """One step for rows and gradients (T, P)."""
+        mean = self.beta1 * memory["mean"] + (1 - self.beta1) * grads
+        square = self.beta2 * memory["square"] + (1 - self.beta2) * grads * grads
+        left1, left2 = self.beta1 * memory["left1"], self.beta2 * memory["left2"]
+        # The tiny number inside the root keeps its derivative finite where a gradient is exactly zero.
+        root = self.ops.sqrt(square / (1 - left2) + 1e-24)
+        rows = rows - self.lr * (mean / (1 - left1)) / (root + self.eps)
+        return rows, {"mean": mean, "square": square, "left1": left1, "left2": left2}
+
+
+def adam(ops: Any, layout: Layout, *, lr: Positive = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Positive = 1e-8) -> Adam:
+    """Builds Adam (Kingma and Ba 2015)."""
+    return Adam(ops, lr, beta1, beta2, eps)

@@ -1,0 +1,38 @@
+"""Learned rates per weight and per step: MAML++'s LSLR."""
+
+from typing import Any
+
+import numpy as np
+
+from ..layout import Layout
+from ..settings import Count, Positive
+from ..types import Array, Tree
+
+
+class Lslr:
+    """rows - lr[k, segment] g, with lr (K, S) learned; steps past the K-th use the last rates."""
+
+    learnable = True
+
+    def __init__(self, ops: Any, layout: Layout, lr: float, steps: int):
+        self.ops, self.lr, self.steps = ops, lr, steps
+        sizes = [s.size for s in layout.segments]
+        self._segment = ops.array(np.repeat(np.arange(len(sizes)), sizes))
+
+    def init(self, layout: Layout) -> Tree:
+        """All rates begin at `lr`."""
+        return {"lr": self.lr * self.ops.ones((self.steps, len(layout.segments)))}
+
+    def begin(self, rows: Array) -> Tree:
+        """Nothing is remembered."""
+        return {}
+
+    def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
+        """One step for rows and gradients (T, P)."""
+        rates = self.ops.take(meta["lr"][min(k, self.steps - 1)], self._segment, 0)
+        return rows - rates.reshape(1, -1) * grads, memory
+
+
+def lslr(ops: Any, layout: Layout, *, lr: Positive = 0.1, steps: Count = 5) -> Lslr:
+    """Builds rates per weight and step that begin at `lr`, for up to `steps` steps (Antoniou et al. 2019)."""
+    return Lslr(ops, layout, lr, steps)

@@ -1,0 +1,33 @@
+"""Meta-SGD: a learned rate, and direction, for every number of the row."""
+
+from typing import Any
+
+from ..layout import Layout
+from ..settings import Positive
+from ..types import Array, Tree
+
+
+class MetaSgd:
+    """rows - lr * g, with lr (P,) learned."""
+
+    learnable = True
+
+    def __init__(self, ops: Any, lr: float):
+        self.ops, self.lr = ops, lr
+
+    def init(self, layout: Layout) -> Tree:
+        """All rates begin at `lr`."""
+        return {"lr": self.lr * self.ops.ones((layout.size,))}
+
+    def begin(self, rows: Array) -> Tree:
+        """Nothing is remembered."""
+        return {}
+
+    def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
+        """One step for rows and gradients (T, P)."""
+        return rows - meta["lr"].reshape(1, -1) * grads, memory
+
+
+def meta_sgd(ops: Any, layout: Layout, *, lr: Positive = 0.1) -> MetaSgd:
+    """Builds Meta-SGD with rates that begin at `lr` (Li et al. 2017)."""
+    return MetaSgd(ops, lr)

@@ -1,0 +1,33 @@
+"""Gradient descent at one fixed rate."""
+
+from typing import Any
+
+from ..layout import Layout
+from ..settings import Positive
+from ..types import Array, Tree
+
+
+class Sgd:
+    """rows - lr g."""
+
+    learnable = False
+
+    def __init__(self, lr: float):
+        self.lr = lr
+
+    def init(self, layout: Layout) -> Tree:
+        """Nothing is learned."""
+        return {}
+
+    def begin(self, rows: Array) -> Tree:
+        """Nothing is remembered."""
+        return {}
+
+    def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
+        """One step for rows and gradients (T, P)."""
+        return rows - self.lr * grads, memory
+
+
+def sgd(ops: Any, layout: Layout, *, lr: Positive = 0.1) -> Sgd:
+    """Builds gradient descent at rate `lr`."""
+    return Sgd(lr)

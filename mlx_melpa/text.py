@@ -1,0 +1,79 @@
+"""Text to padded token arrays: what every readout needs before it encodes its own marks."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError
+
+
+class Encoder:
+    """A tokenizer with a length limit; remembers what it encoded.
+
+    `special` tokens: the beginning of a text where the tokenizer has one, and the end where it has one.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int):
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.first: tuple[int, ...] = () if tokenizer.bos_token_id is None else (int(tokenizer.bos_token_id),)
+        self.last: tuple[int, ...] = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
+        self.pad = int(self.last[0]) if self.last else 0
+        self.ids = lru_cache(maxsize=200_000)(self._ids)
+
+    def _ids(self, text: str) -> tuple[int, ...]:
+        return tuple(int(i) for i in self.tokenizer.encode(text, add_special_tokens=False))
+
+    def whole(self, text: str) -> tuple[int, ...]:
+        """A text with its beginning mark, cut at the limit; never empty."""
+        ids = (*self.first, *self.ids(text))[: self.max_length]
+        return ids or (self.pad,)
+
+    def pair(self, before: str, after: str) -> tuple[tuple[int, ...], int]:
+        """Tokens of `before` and `after` with both marks, and where `after` begins (at least 1).
+
+        What is too long is cut: `before` from its start, then `after` from its end, so that supervised tokens stay.
+        """
+        tail = (*self.ids(after), *self.last)[: self.max_length - 1]
+        head = (*self.first, *self.ids(before)) or (self.pad,)
+        room = self.max_length - len(tail)
+        head = head if len(head) <= room else (*head[: len(self.first)], *head[len(head) - room + len(self.first) :])
+        return (*head[:room], *tail), len(head[:room])
+
+    def chat(self, messages: Sequence[tuple[str, str]], source: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """Tokens of a dialogue by the tokenizer's chat template, and the spans [a, b) of the assistant's turns.
+
+        Raises DataError where the tokenizer has no template, or one whose text does not grow turn by turn.
+        """
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise DataError(
+                f"{source}: 'messages' need a tokenizer with a chat template, and this base has none; "
+                'give {"prompt", "completion"} instead'
+            )
+        spans, ids = [], self._template(messages, False)
+        for i, (role, _) in enumerate(messages):
+            if role == "assistant":
+                before, after = self._template(messages[:i], True), self._template(messages[: i + 1], False)
+                if after[: len(before)] != before or ids[: len(after)] != after:
+                    raise DataError(f"{source}: this base's chat template rewrites earlier turns; train on one turn a line")
+                spans.append((len(before), min(len(after), self.max_length)))
+        kept = [(a, b) for a, b in spans if a < b]
+        if not kept:
+            raise DataError(f"{source}: no assistant turn lies within {self.max_length} tokens")
+        return ids[: self.max_length], kept
+
+    def _template(self, messages: Sequence[tuple[str, str]], prompt: bool) -> tuple[int, ...]:
+        turns = [{"role": role, "content": content} for role, content in messages]
+        if not turns:
+            return ()
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt)
+        return self.ids(text)
+
+
+def pad(sequences: Sequence[Sequence[int]], value: int) -> np.ndarray:
+    """Puts sequences of tokens into one array (N, longest), int32, padded on the right."""
+    out = np.full((len(sequences), max(len(s) for s in sequences)), value, np.int32)
+    for row, sequence in zip(out, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return out
