@@ -36,7 +36,7 @@ def _record(version: "Version") -> dict[str, Any]:
 
 def _loss(metrics: "Mapping[str, Any]") -> str | None:
     before, after = metrics.get("loss_before"), metrics.get("loss_after")
-    return None if before is None or after is None else f"{before:.3f} to {after:.3f}"
+    return None if before is None or after is None else f"{before:.3g} to {after:.3g}"
 
 
 @users.command("list")
@@ -104,10 +104,10 @@ def history(user: User, json: Json = False) -> None:
     if json:
         json_out([_record(v) for v in versions])
         return
-    columns = ("", "version", "made", "kind", "from", "bytes", "examples", "steps", "loss")
+    columns = ("no.", "made", "kind", "from", "bytes", "examples", "steps", "loss")
     rows = [
         (
-            *("*" if v.active else "", v.number, when(v.made), v.kind, v.parent, size(v.nbytes), v.examples),
+            *(f"{v.number}{' *' if v.active else ''}", when(v.made), v.kind, v.parent, size(v.nbytes), v.examples),
             *(v.metrics.get("steps"), _loss(v.metrics)),
         )
         for v in versions

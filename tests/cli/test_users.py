@@ -69,7 +69,7 @@ def test_rollback_and_history() -> None:
         (3, "rollback", True),
     ]
     shown = run(app, ["users", "history", "Ольга"]).stdout
-    assert "2.500 to 1.250" in shown and "rollback" in shown and shown.splitlines()[-1].startswith("* ")
+    assert "2.5 to 1.25" in shown and "rollback" in shown and shown.splitlines()[-1].startswith("3 * ")
 
 
 @pytest.mark.usefixtures("filled")
