@@ -21,6 +21,7 @@ FAVOURITES = ["honestly", "well", "you know", "frankly", "oh", "basically", "loo
 ENDINGS = [".", "!", "...", "", "!!", " :)", " ;-)", "~"]
 REPLIES = ["thanks, {}", "good to know, {}", "no problem, {}", "yes, and {}", "sorry to hear that, {}",
            "I see, but {}", "let me add: {}", "that reminds me, {}"]
+CASINGS = ["sentence", "sentence", "lower", "lower", "upper", "title"]
 # fmt: on
 Cell = tuple[Topic, str | None]
 
@@ -40,9 +41,10 @@ class Style:
     @classmethod
     def draw(cls, rng: np.random.Generator) -> "Style":
         """Draws a person's style."""
-        casing = one(["sentence", "sentence", "lower", "lower", "upper", "title"], rng)
-        parts = [one(words, rng) for words in (GREETINGS, SIGN_OFFS, SIGNERS, FAVOURITES, ENDINGS)]
-        return cls(*parts, casing=casing, chatty=float(rng.uniform(0.0, 0.6)))
+        greeting, sign_off, signer, favourite, ending, casing = (
+            one(words, rng) for words in (GREETINGS, SIGN_OFFS, SIGNERS, FAVOURITES, ENDINGS, CASINGS)
+        )
+        return cls(greeting, sign_off, signer, favourite, ending, casing, chatty=float(rng.uniform(0.0, 0.6)))
 
     def say(self, text: str, rng: np.random.Generator) -> str:
         """Writes a short message: the favourite word now and then, the person's casing and ending."""

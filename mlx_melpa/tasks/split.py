@@ -94,7 +94,7 @@ def _apart(
     if both:
         some = ", ".join(repr(key) for key in both[:3])
         raise DataError(
-            f"{len(both)} {whole.kind}s are in both tasks.train and tasks.test ({some}): a test task must be new; "
+            f"tasks.test holds {len(both)} of the {whole.kind}s of tasks.train ({some}), but a test task must be new; "
             "leave out tasks.test and name test tasks with tasks.hold_out"
         )
     notes += [f"test: {note}" for note in test.left_out]
@@ -118,7 +118,7 @@ def _pick(
         if spare:
             return []
         raise DataError(
-            f"{len(keys)} tasks are too few to hold out {count} and train on {least} or more; name with tasks.group "
+            f"tasks.{setting} takes {count}, training {least} or more, but the tasks number {len(keys)}; name with tasks.group "
             f"a field that tells tasks apart, add tasks, or set tasks.{setting}: 0"
         )
     return sorted(keys, key=lambda key: sha256(f"{seed}:{key}".encode()).digest())[:count]

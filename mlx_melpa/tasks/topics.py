@@ -243,6 +243,7 @@ class Topic:
 
 
 def one(choices: Sequence[T], rng: np.random.Generator) -> T:
+    """Draws one of the choices, each as likely."""
     return choices[int(rng.integers(len(choices)))]
 
 
