@@ -118,7 +118,7 @@ def _pick(
         if spare:
             return []
         raise DataError(
-            f"tasks.{setting} takes {count}, training {least} or more, but the tasks number {len(keys)}; name with tasks.group "
-            f"a field that tells tasks apart, add tasks, or set tasks.{setting}: 0"
+            f"tasks.{setting} takes {count}, training {least} or more, but the tasks number {len(keys)}; name with "
+            f"tasks.group a field that tells tasks apart, add tasks, or set tasks.{setting}: 0"
         )
     return sorted(keys, key=lambda key: sha256(f"{seed}:{key}".encode()).digest())[:count]
