@@ -17,7 +17,7 @@ LEVELS = {
     1: "types signature text yaml_lines train_settings files sites backends pocket.__init__",
     2: "adapt encoder walk",
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
-    4: "recipe compose evaluate continual",
+    4: "recipe compose run evaluate continual",
     5: "train store exports",
     6: "api serve bench report pocket verify prepare __init__",
 }
