@@ -1,5 +1,6 @@
 """What the methods need beyond operators: gradients, trees, reductions, optimizers, saving, for MLX."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import mlx.optimizers as optim
 import numpy as np
 from mlx.utils import tree_flatten, tree_map
 
-from . import activations
+from . import activations, blas
 
 name = "mlx"
 Array = mx.array
@@ -237,3 +238,14 @@ def limit_cache(size: int) -> None:
 def silu(x: mx.array) -> mx.array:
     """x sigmoid(x)."""
     return activations.silu(x) if mx.default_device().type == mx.DeviceType.cpu else x * mx.sigmoid(x)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What `save` wrote beside the tree."""
+    return dict(mx.load(str(path), return_metadata=True)[1])
+
+
+def identity() -> dict[str, str]:
+    """What bit-identical resumption depends on besides the seed."""
+    threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
+    return {"engine": f"mlx {mx.__version__}", "device": str(mx.default_device()), "blas": blas.name(), "threads": threads}

@@ -1,0 +1,92 @@
+"""The parts of a recipe put together: where the folders of methods meet."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from .layout import Layout
+from .recipe import Recipe
+from .types import Learner, Parts, Splits, Tree
+
+
+@dataclass(frozen=True)
+class Composition:
+    """What a recipe builds. `base` and `model` (the base with its adapter) are None for problems without one."""
+
+    recipe: Recipe
+    parts: Parts
+    learner: Learner
+    base: Any = None
+    model: Any = None
+
+    @property
+    def layout(self) -> Layout:
+        """What a row's numbers are."""
+        return self.parts.problem.layout
+
+    def begin(self, seed: int) -> Tree:
+        """Draws theta, the parameters that meta-training learns."""
+        rng = np.random.default_rng([seed, 0])
+        return {
+            "initializer": self.parts.initializer.init(rng, self.layout),
+            "rule": self.parts.rule.init(self.layout),
+            "regularizer": self.parts.regularizer.init(self.layout),
+        }
+
+    def baseline(self, lr: float) -> "Composition":
+        """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned."""
+        tables = {name: import_module(f".{name}", __package__).KINDS for name in ("initializers", "rules", "regularizers")}
+        ops, problem = self.parts.ops, self.parts.problem
+        parts = Parts(
+            ops,
+            problem,
+            tables["initializers"]["universal"](ops),
+            tables["rules"]["adam"](ops, self.layout, lr=lr),
+            tables["regularizers"]["none"](ops),
+        )
+        return Composition(self.recipe, parts, self.learner, self.base, self.model)
+
+
+def engine(name: str) -> Any:
+    """The operations of an engine: mlx."""
+    return import_module(f".backends.{name}.ops", __package__)
+
+
+def load_base(recipe: Recipe, model: str | None = None) -> Any:
+    """Loads the recipe's base model, or another one by name or folder; None where the recipe has none."""
+    name = model or recipe.resolved["model"]
+    if name is None:
+        return None
+    return import_module(f".backends.{recipe.resolved['backend']}.model", __package__).load(name)
+
+
+def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Composition:
+    """Builds a recipe's parts around a loaded base (loaded here if none is given).
+
+    `readout` is the kind for a recipe that names none. Raises RecipeError and ModelError.
+    """
+    backend = recipe.resolved["backend"]
+    ops = engine(backend)
+    model = None
+    if recipe.resolved["model"] is not None:
+        base = base or load_base(recipe)
+        model = import_module(f".backends.{backend}.adapted", __package__).Adapted(base, recipe.make("adapter"))
+        table = import_module(".readouts", __package__).KINDS
+        head = recipe.make("readout", ops, base.tokenizer) if recipe.part("readout") else table[readout](ops, base.tokenizer)
+        problem = recipe.make("problem", ops, model, head)
+    else:
+        problem = recipe.make("problem", ops)
+    rule = recipe.make("rule", ops, problem.layout)
+    regularizer = recipe.make("regularizer", ops)
+    parts = Parts(ops, problem, recipe.make("initializer", ops), rule, regularizer)
+    learner = recipe.make("learner", parts)
+    recipe.check_trains(learner, rule=rule, regularizer=regularizer)
+    return Composition(recipe, parts, learner, base, model)
+
+
+def readout_for(splits: Splits) -> str:
+    """The readout for tasks whose recipe names none: prototypes where they have labels, else completion."""
+    episode = splits.train.episode(np.random.default_rng(0))
+    return "prototypes" if getattr(episode, "labels", ()) else "completion"

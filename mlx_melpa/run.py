@@ -1,0 +1,104 @@
+"""A run on disk: runs/NAME/ with the resolved recipe, what identifies it, theta, and metrics."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .compose import Composition, compose, load_base
+from .disk import replace, replace_text
+from .errors import ModelError, StoreError
+from .recipe import Recipe, load_recipe
+from .types import Tree
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A meta-trained run, ready to adapt. `info` is run.json; `fingerprint` names this very theta."""
+
+    folder: Path
+    composed: Composition
+    theta: Tree
+    info: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def steps(self) -> int:
+        """The number of inner steps that the run was trained for; at least 1 for a person's adaptation."""
+        return max(1, self.composed.learner.steps)
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Reads run.json; raises StoreError where the folder holds no run, or one of a later format."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise StoreError(f"no run in {folder}; make one with: melpa meta-train RECIPE --out {folder}")
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StoreError(f"{path} can't be read ({error}); train the run again") from error
+    if info.get("format") != FORMAT:
+        raise StoreError(f"{path} has format {info.get('format')}, this version reads {FORMAT}; use the version that made it")
+    return info
+
+
+def write(folder: Path, recipe: Recipe, info: dict[str, Any]) -> None:
+    """Writes recipe.yaml and run.json."""
+    replace_text(folder / "recipe.yaml", recipe.dump())
+    replace_text(folder / "run.json", json.dumps({"format": FORMAT, **info}, indent=1) + "\n")
+
+
+def fingerprint(folder: Path) -> str:
+    """16 hex digits over the recipe and the numbers of theta: a re-trained run is another run."""
+    theta = folder / "theta.safetensors"
+    if not theta.is_file():
+        raise StoreError(f"the run in {folder} has no theta yet; finish it with: melpa meta-train RECIPE --out {folder} --resume")
+    return hashlib.sha256((folder / "recipe.yaml").read_bytes() + theta.read_bytes()).hexdigest()[:16]
+
+
+def load_run(folder: str | Path, *, base: Any = None, model: str | None = None, other_weights: bool = False) -> Run:
+    """Loads a finished or stopped run with its base, or with another copy of it (`model`, a name or folder).
+
+    Raises StoreError without a run, ModelError where the base is of another family, or has other weights unless
+    `other_weights` allows them.
+    """
+    folder = Path(folder)
+    info = describe(folder)
+    recipe = load_recipe(folder / "recipe.yaml")
+    base = base or load_base(recipe, model)
+    if base is not None:
+        check_base(base, info["base"], f"run '{folder.name}'", other_weights)
+    composed = compose(recipe, base, info["readout"] or "prototypes")
+    ops = composed.parts.ops
+    try:
+        theta = ops.load(folder / "theta.safetensors", composed.begin(0))
+    except (KeyError, RuntimeError) as error:
+        raise StoreError(f"{folder / 'theta.safetensors'} does not fit its recipe ({error}); train the run again") from error
+    return Run(folder, composed, theta, info, fingerprint(folder))
+
+
+def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool = False) -> None:
+    """Refuses a base of another family than `known` names, and one with other weights unless that is allowed."""
+    if base.family != known["family"]:
+        raise ModelError(
+            f"{owner} was made for base '{known['name']}' ({known['family']}), not for '{base.name}' ({base.family}), which has "
+            f"another configuration or tokenizer; give --base {known['name']}"
+        )
+    if base.weights != known["weights"] and not other_weights:
+        raise ModelError(
+            f"{owner} was made for the weights {known['weights']} of '{known['name']}'; '{base.name}' has {base.weights} "
+            "(a quantized or converted copy?); allow that with --other-weights"
+        )
+
+
+def save(folder: Path, name: str, ops: Any, tree: Tree, metadata: dict[str, str] | None = None) -> None:
+    """Writes a tree as FOLDER/NAME.safetensors, whole or not at all."""
+    replace(folder / f"{name}.safetensors", lambda path: ops.save(path, tree, metadata))

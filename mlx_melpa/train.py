@@ -1,0 +1,185 @@
+"""The outer loop: episodes, the learner's meta-gradient, the outer optimizer; checkpoints and resume."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import Path
+from time import perf_counter, time
+from typing import Any
+
+import numpy as np
+
+from . import __version__, evaluate, run
+from .compose import Composition, compose, readout_for
+from .errors import MelpaError, RecipeError
+from .recipe import Recipe
+from .train_settings import TrainSettings
+from .types import Splits, Tree
+
+Event = dict[str, Any]
+CACHE = 2 << 30
+"""Bytes that the allocator may keep: its cache does not show in peak memory."""
+
+
+@dataclass
+class Progress:
+    """What a checkpoint holds besides theta and the optimizer's state."""
+
+    iteration: int = 0
+    best: float | None = None
+    seconds: float = 0.0
+    validation: float | None = None
+
+
+def meta_train(recipe: Recipe, out: str | Path, *, resume: bool = False, base: Any = None) -> Iterator[Event]:
+    """Meta-trains a recipe into the folder `out` and yields events: start, step, validation, end.
+
+    Raises RecipeError where `out` holds a run and `resume` is off, where a resumed recipe differs, and where the loss stops
+    being a number (the last good checkpoint stays).
+    """
+    out = Path(out)
+    splits: Splits = recipe.make("tasks")
+    readout = None if recipe.resolved["model"] is None else readout_for(splits)
+    composed = compose(recipe, base, readout or "prototypes")
+    trainer = Trainer(recipe, composed, splits, out)
+    trainer.open(resume, readout)
+    return trainer.run()
+
+
+class Trainer:
+    """One run of the outer loop."""
+
+    def __init__(self, recipe: Recipe, composed: Composition, splits: Splits, out: Path):
+        self.recipe, self.composed, self.splits, self.out = recipe, composed, splits, out
+        self.settings: TrainSettings = recipe.make("train")
+        self.sampler = recipe.make("sampler")
+        self.ops = composed.parts.ops
+        self.ops.limit_cache(CACHE)
+        s = self.settings
+        self.optimizer = self.ops.Outer(**s.optimizer, schedule=s.schedule, warmup=s.warmup, steps=s.iterations)
+        self.theta = composed.begin(s.seed)
+        self.optimizer.begin(self.theta)
+        self.progress = Progress()
+        self.checks = evaluate.episodes(splits.validation, s.validation_episodes, s.seed)
+
+    def open(self, resume: bool, readout: str | None) -> None:
+        """Begins the folder, or takes up what lies there."""
+        if (self.out / "run.json").is_file():
+            if not resume:
+                raise RecipeError(f"{self.out} already holds a run; go on with --resume, or give another --out")
+            self._same_recipe()
+            self._restore()
+            return
+        if self.out.exists() and any(self.out.iterdir()):
+            raise RecipeError(f"{self.out} is not empty and holds no run; give another --out")
+        base = self.composed.base
+        run.write(
+            self.out,
+            self.recipe,
+            {
+                "name": self.out.name,
+                "made": time(),
+                "melpa": __version__,
+                "engine": self.ops.identity(),
+                "base": {"name": base.name, "family": base.family, "weights": base.weights} if base else None,
+                "readout": readout,
+                "parameters": self.composed.layout.size,
+                "seen": sorted(self.splits.seen),
+                "notes": list(self.splits.notes),
+            },
+        )
+
+    def _same_recipe(self) -> None:
+        stored, now = run.load_recipe(self.out / "recipe.yaml").resolved, self.recipe.resolved
+        changed = [key for key in now if now[key] != stored.get(key)]
+        if changed:
+            raise RecipeError(
+                f"the run in {self.out} was begun with another {', '.join(changed)}; resume with the recipe in "
+                f"{self.out / 'recipe.yaml'}, or give another --out"
+            )
+
+    def _like(self) -> Tree:
+        return {"theta": self.theta, "optimizer": self.optimizer.state}
+
+    def _restore(self) -> None:
+        path = self.out / "checkpoint.safetensors"
+        if path.is_file():
+            loaded = self.ops.load(path, self._like())
+            self.progress = Progress(**json.loads(self.ops.metadata(path)["progress"]))
+            self.theta, self.optimizer.state = loaded["theta"], loaded["optimizer"]
+        metrics = self.out / "metrics.jsonl"
+        if metrics.is_file():
+            lines = [ln for ln in metrics.read_text(encoding="utf-8").splitlines() if ln.endswith("}")]
+            kept = [ln for ln in lines if json.loads(ln)["iteration"] <= self.progress.iteration]
+            run.replace_text(metrics, "".join(f"{line}\n" for line in kept))
+
+    def checkpoint(self) -> None:
+        """Writes all that a resumed run needs as one file, then theta for those who use the run."""
+        progress = json.dumps(vars(self.progress))
+        run.save(self.out, "checkpoint", self.ops, self._like(), {"progress": progress})
+        run.save(self.out, "theta", self.ops, self.theta)
+
+    def step(self) -> Event:
+        """One outer step over tasks_per_step episodes, in passes of tasks_per_pass."""
+        s, ops, parts = self.settings, self.ops, self.composed.parts
+        drawn = self.sampler.next(self.splits.train, s.seed, self.progress.iteration, s.tasks_per_step)
+        gradient, losses, tokens = ops.zeros_like(self.theta), [], 0
+        for chunk in evaluate.chunks(drawn, s.tasks_per_pass or s.tasks_per_step):
+            support, query = parts.problem.prepare(chunk)
+            found, summed = self.composed.learner.meta_grad(self.theta, support, query)
+            gradient = ops.add(gradient, summed)
+            losses.append(ops.numpy(found))
+            tokens += sum(int(b["tokens"].size) for b in (support, query) if "tokens" in b)
+        gradient, norm = ops.clip(ops.map_tree(lambda g: g / len(drawn), gradient), s.clip or float("inf"))
+        loss, size = float(np.concatenate(losses).mean()), float(ops.numpy(norm))
+        if not (isfinite(loss) and isfinite(size)):
+            raise MelpaError(
+                f"iteration {self.progress.iteration + 1}: the query loss is {loss}, its gradient's norm {size}; the last "
+                f"checkpoint in {self.out} is kept. Lower rule.lr or train.optimizer.lr, or set train.clip, and start again"
+            )
+        self.theta = self.optimizer.apply(gradient, self.theta)
+        ops.evaluate(self.theta, self.optimizer.state)
+        self.progress.iteration += 1
+        return {"event": "step", "iteration": self.progress.iteration, "loss": loss, "norm": size, "tokens": tokens}
+
+    def validate(self) -> Event:
+        """Adapts to the validation episodes; keeps the best theta."""
+        parts, steps = self.composed.parts, self.composed.learner.steps
+        size = self.settings.tasks_per_pass or self.settings.tasks_per_step
+        curves, _ = evaluate.curves(parts, self.theta, self.checks, steps, at=[steps], tasks_per_pass=size)
+        measures = {name: float(values[0].mean()) for name, values in curves.items()}
+        main = evaluate.main_measure(list(measures))
+        self.progress.validation = measures[main]
+        if self.progress.best is None or evaluate.better(measures[main], self.progress.best, main):
+            self.progress.best = measures[main]
+            run.save(self.out / "best", "theta", self.ops, self.theta)
+        return {"event": "validation", "iteration": self.progress.iteration, "measure": main, **measures}
+
+    def run(self) -> Iterator[Event]:
+        """The loop; every event but the first goes to metrics.jsonl too."""
+        s, progress = self.settings, self.progress
+        yield {"event": "start", "iteration": progress.iteration, "iterations": s.iterations, "notes": self.splits.notes}
+        before, began, first = progress.seconds, perf_counter(), progress.iteration
+        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+
+            def keep(event: Event) -> Event:
+                metrics.write(json.dumps(event) + "\n")
+                metrics.flush()
+                return event
+
+            while progress.iteration < s.iterations:
+                event = self.step()
+                spent = perf_counter() - began
+                done, last = progress.iteration - first, progress.iteration == s.iterations
+                progress.seconds = before + spent
+                event |= {"seconds": progress.seconds, "left": spent / done * (s.iterations - progress.iteration)}
+                event |= {"validation": progress.validation, "memory": self.ops.peak_memory()}
+                yield keep(event)
+                if last or progress.iteration % s.validate_every == 0:
+                    yield keep(self.validate())
+                if last or progress.iteration % s.checkpoint_every == 0:
+                    self.checkpoint()
+        if first == s.iterations:
+            self.checkpoint()
+        yield {"event": "end", "iteration": progress.iteration, "seconds": progress.seconds, "best": progress.best}
