@@ -13,7 +13,7 @@ from .errors import ModelError
 class Site:
     """One module of one block: `path` inside the block, widths in numbers per token.
 
-    `role` is "linear" for a linear layer, "attention" or "feed_forward" for a whole sub-block whose output can be adapted.
+    `role` is "linear" for a linear layer, "attention" or "feed_forward" for a sub-block whose output can be adapted.
     `refused` says why an adapter can't sit there; empty where it can.
     """
 
@@ -39,11 +39,15 @@ def _layers(layers: str | int | Sequence[int], count: int) -> set[int]:
         return set(range(count))
     if isinstance(layers, int):
         if not 1 <= layers <= count:
-            raise ModelError(f"adapter.layers: {layers} is not between 1 and {count}, the number of blocks of this base")
+            raise ModelError(
+                f"adapter.layers: {layers} is not between 1 and {count}, the number of blocks of this base"
+            )
         return set(range(count - layers, count))
     wrong = [n for n in layers if not isinstance(n, int) or not -count <= n < count]
     if wrong or isinstance(layers, str) or not layers:
-        raise ModelError(f"adapter.layers: {layers!r}; give 'all', a number N for the last N blocks, or a list of 0..{count - 1}")
+        raise ModelError(
+            f"adapter.layers: {layers!r}; give 'all', a number N for the last N blocks, or a list of 0..{count - 1}"
+        )
     return {n % count for n in layers}
 
 
@@ -57,12 +61,14 @@ def select(
     count = 1 + max(s.layer for s in sites)
     wanted = _layers(layers, count)
     of_role = [s for s in sites if s.role in roles]
+    if not of_role:
+        raise ModelError(f"adapter: no {' or '.join(roles)} block of this base is known by name; adapt it with lora")
     for pattern in patterns:
         named = [s for s in of_role if s.matches(pattern)]
         if not named:
             known = sorted({s.path.rsplit(".", 1)[-1] for s in of_role})
             close = get_close_matches(pattern, known, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
+            hint = f"; did you mean '{close[0]}'?" if close else "."
             raise ModelError(f"adapter.sites: '{pattern}' names no layer of this base{hint} It has: {', '.join(known)}")
         if all(s.refused for s in named):
             raise ModelError(f"adapter.sites: '{pattern}' can't be adapted: {named[0].refused}")

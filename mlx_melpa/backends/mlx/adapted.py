@@ -9,6 +9,7 @@ import mlx.nn as nn
 
 from ...errors import ModelError
 from ...layout import Layout
+from ...sites import Site
 from . import model as base_model
 from . import ops
 from .model import Base
@@ -16,8 +17,9 @@ from .slots import Block, Frozen, Slot
 
 
 class Adapted:
-    """A base and an adapter. `layout` maps a row's numbers; `frozen_blocks` is how many blocks lie below the first site.
+    """A base and its adapter, one at a time; raises ModelError for a second.
 
+    `layout` maps a row's numbers; `frozen_blocks` is how many blocks lie below the first site.
     All functions take rows (T, P) and tokens (T*B, L), and are pure: nothing stays bound after a call.
     """
 
@@ -28,7 +30,9 @@ class Adapted:
         self.layout = Layout(s for group in segments for s in group)
         self._counts = [len(group) for group in segments]
         blocks = base.blocks
-        self._slots = [_place(blocks, site.layer, site.path, adapter) for site in self.sites]
+        if any(isinstance(module, (Slot, Block)) for block in blocks for module in block.modules()):
+            raise ModelError(f"{base.name} already carries an adapter; detach that one first")
+        self._slots = [_place(blocks, site, adapter) for site in self.sites]
         self._frozen = Frozen()
         self.frozen_blocks = self._freeze(blocks, min(site.layer for site in self.sites))
 
@@ -106,9 +110,7 @@ class Adapted:
         with self.bound(rows), self._reusing(start):
             return base_model.hidden(self.base.model, self.base.reading, tokens)
 
-    def logits(
-        self, rows: mx.array, tokens: mx.array, index: mx.array, start: mx.array | None = None
-    ) -> mx.array:
+    def logits(self, rows: mx.array, tokens: mx.array, index: mx.array, start: mx.array | None = None) -> mx.array:
         """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
         with self.bound(rows), self._reusing(start):
             return base_model.logits(self.base.model, self.base.reading, tokens, index).astype(mx.float32)
@@ -119,9 +121,10 @@ class Adapted:
         for i, block in enumerate(blocks):
             if isinstance(block, Block):
                 blocks[i] = block["base"]
-        for site in self.sites:
+        for site, slot in zip(self.sites, self._slots, strict=True):
             owner, key = _owner(blocks[site.layer], site.path)
-            owner[key] = owner[key]["base"]
+            if owner[key] is slot:
+                owner[key] = slot["base"]
 
 
 def _owner(block: nn.Module, path: str) -> tuple[Any, str]:
@@ -132,10 +135,8 @@ def _owner(block: nn.Module, path: str) -> tuple[Any, str]:
     return owner, key
 
 
-def _place(blocks: Sequence[nn.Module], layer: int, path: str, adapter: Any) -> Slot:
-    owner, key = _owner(blocks[layer], path)
-    if isinstance(owner[key], Slot):
-        raise ModelError(f"layer {layer}.{path} already carries an adapter; detach the first one")
+def _place(blocks: Sequence[nn.Module], site: Site, adapter: Any) -> Slot:
+    owner, key = _owner(blocks[site.layer], site.path)
     slot = Slot(owner[key], lambda weights, x, y: adapter.apply(ops, weights, x, y))
     owner[key] = slot
     return slot

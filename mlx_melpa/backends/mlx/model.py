@@ -17,7 +17,15 @@ from .slots import Reading, Tap
 
 ATTENTION = ("self_attn", "attn", "attention", "linear_attn", "mixer", "temporal_block", "conv")
 FEED_FORWARD = ("mlp", "feed_forward", "block_sparse_moe", "ffn", "mlp_block")
-SIZES_LEFT_OUT = {"quantization", "quantization_config", "torch_dtype", "dtype", "transformers_version", "_name_or_path"}
+FETCHED = ["*.json", "*.safetensors", "*.py", "*.model", "*.txt", "*.jinja"]
+SIZES_LEFT_OUT = {
+    "quantization",
+    "quantization_config",
+    "torch_dtype",
+    "dtype",
+    "transformers_version",
+    "_name_or_path",
+}
 
 
 @dataclass
@@ -106,11 +114,17 @@ def load(name: str) -> Base:
         path = Path(name).expanduser()
     elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
         try:
-            path = Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.py", "*.model", "*.txt", "*.jinja"]))
+            path = Path(snapshot_download(name, allow_patterns=FETCHED))
         except Exception as error:
-            raise ModelError(f"model '{name}' can't be fetched: {_first_line(error)}; check the name and the network, or give a local folder") from error
+            raise ModelError(
+                f"model '{name}' can't be fetched: {_first_line(error)}; "
+                "check the name and the network, or give a local folder"
+            ) from error
     else:
-        raise ModelError(f"model '{name}' is no folder here and no hub name; give 'pocket', a folder, or a name such as mlx-community/Qwen3-0.6B-4bit")
+        raise ModelError(
+            f"model '{name}' is no folder here and no hub name; give 'pocket', a folder, "
+            "or a name such as mlx-community/Qwen3-0.6B-4bit"
+        )
     if not (path / "config.json").is_file():
         raise ModelError(f"model '{name}': there is no config.json in {path}; give a folder that mlx-lm loads")
     try:
@@ -126,12 +140,14 @@ def wrap(name: str, model: nn.Module, tokenizer: Any, config: dict[str, Any], fo
         model.set_dtype(mx.float32)
     model.freeze()
     model.eval()
-    # qwen3_next picks a kernel without a gradient unless it is told that it trains.
-    if "next" in str(config.get("model_type", "")):
-        model.train()
+    # Gated delta layers pick a kernel without a gradient unless they are told that they train.
+    for module in model.modules():
+        if hasattr(module, "A_log"):
+            module.train()
     mx.eval(model.parameters())
     reading = _tap(model, name)
-    return Base(name, model, tokenizer, config, reading, int(hidden(model, reading, mx.array([[1, 2]])).shape[-1]), folder)
+    width = int(hidden(model, reading, mx.array([[1, 2]])).shape[-1])
+    return Base(name, model, tokenizer, config, reading, width, folder)
 
 
 def hidden(model: nn.Module, reading: Reading, tokens: mx.array) -> mx.array:
@@ -189,9 +205,7 @@ def _owned(module: Any, listed: list[nn.Module]) -> list[nn.Module] | None:
         if len(module) == len(listed) and all(a is b for a, b in zip(module, listed, strict=True)):
             return module
         children: list[Any] = module
-    elif isinstance(module, nn.Module):
-        children = list(module.values())
-    elif isinstance(module, dict):
+    elif isinstance(module, dict):  # modules are dicts too
         children = list(module.values())
     else:
         return None
@@ -219,8 +233,8 @@ def _sites(blocks: list[nn.Module], width: int, name: str) -> list[Site]:
             elif isinstance(module, (nn.Linear, nn.QuantizedLinear, *switch)):
                 among = [p for p in experts if path == p or path.startswith(p + ".")]
                 refused = (
-                    f"'{path}' of {name} belongs to a mixture of experts ('{among[0]}'), which sorts tokens by expert and would "
-                    "mix users; adapt attention, or the block's output with a bottleneck"
+                    f"'{path}' of {name} belongs to a mixture of experts ('{among[0]}'), which sorts tokens by expert "
+                    "and would mix users; adapt attention, or the block's output with a bottleneck"
                     if among
                     else ""
                 )
