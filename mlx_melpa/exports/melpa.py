@@ -1,0 +1,81 @@
+"""The row with its layout in one safetensors file: any adapter, with all that a person's state holds."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from ..adapters import KINDS
+from ..errors import ExportError
+from ..layout import Layout
+from .folder import Found, Meta, Report, adapter_row, meta_of, sizes, whole
+
+FILE = "melpa.safetensors"
+FORMAT = "melpa 1"
+
+
+def melpa(adapted: Any, row: np.ndarray, out: Path, *, meta: Meta | None = None) -> Report:
+    """Writes a row (P,) of an adapted base to OUT/melpa.safetensors: "rows" (1, P) float32 and the rest of the state.
+
+    Raises ExportError for a row of another adapter, or a folder that holds other files.
+    """
+    meta = meta or meta_of(adapted)
+    adapter_row(adapted, row, meta)
+    arrays = {**meta.arrays, "rows": np.asarray(row, np.float32)[None]}
+    described = {
+        "format": FORMAT,
+        "adapter": json.dumps(describe(adapted.adapter)),
+        "layout": meta.layout.to_json(),
+        "base": json.dumps(dict(meta.base)),
+        "run": meta.run or "",
+        "labels": json.dumps(meta.labels, ensure_ascii=False),
+    }
+    with whole(out, (FILE,)) as draft:
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, draft / FILE, described)
+        if not np.array_equal(read_melpa(draft).row, arrays["rows"][0]):
+            raise ExportError(f"{FILE} does not hold the row that was written; check the disk of {out.parent}")
+    return Report("melpa", out, sizes(out))
+
+
+def read_melpa(folder: Path) -> Found:
+    """Reads what `melpa` wrote; raises ExportError where it is missing, damaged or of a later format."""
+    path = folder / FILE
+    if not path.is_file():
+        raise ExportError(f"there is no {FILE} in {folder}; give a folder that melpa export --to melpa wrote")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            described = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise ExportError(f"{path} can't be read ({error}); export it again") from error
+    if described.get("format") != FORMAT:
+        raise ExportError(
+            f"{path} has format {described.get('format')!r}, this version reads {FORMAT!r}; update mlx-melpa"
+        )
+    try:
+        adapter, base = json.loads(described["adapter"]), json.loads(described["base"])
+        layout, labels = Layout.from_json(described["layout"]), tuple(json.loads(described["labels"]))
+    except (KeyError, ValueError) as error:
+        raise ExportError(f"{path} does not say what its row is ({error}); export it again") from error
+    rows = arrays.pop("rows", np.zeros(0))
+    if rows.shape != (1, layout.size):
+        raise ExportError(
+            f"{path} holds rows of shape {rows.shape}, its layout has (1, {layout.size}); export it again"
+        )
+    return Found(adapter, rows[0], Meta(layout, base, described["run"] or None, labels, arrays))
+
+
+def describe(adapter: Any) -> dict[str, Any]:
+    """An adapter's kind and settings in JSON's own types: what `build` takes."""
+    return json.loads(json.dumps({"kind": adapter.kind, **vars(adapter)}))
+
+
+def build(described: Any) -> Any:
+    """The adapter that `describe` described; raises ExportError for a kind or setting that is not known here."""
+    try:
+        return KINDS[described["kind"]](**{name: value for name, value in described.items() if name != "kind"})
+    except (KeyError, TypeError) as error:
+        raise ExportError(f"an adapter {described} is not known here ({error}); update mlx-melpa") from error
