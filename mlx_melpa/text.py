@@ -77,3 +77,22 @@ def pad(sequences: Sequence[Sequence[int]], value: int) -> np.ndarray:
     for row, sequence in zip(out, sequences, strict=True):
         row[: len(sequence)] = sequence
     return out
+
+
+def cuts(lengths: np.ndarray, overhead: int = 200, most: int = 4) -> list[int]:
+    """Where to cut tasks' examples, sorted by length, into passes so that little is padding.
+
+    `lengths` (T, B), sorted along B; returns ends [.., B] of at most `most` passes. A pass of b examples costs T b times its
+    longest, plus `overhead` tokens. Exact, by dynamic programming.
+    """
+    tasks, size = lengths.shape
+    longest = lengths.max(axis=0)
+    best: list[tuple[float, list[int]]] = [(0.0, [])]
+    for end in range(1, size + 1):
+        options = [
+            (best[start][0] + overhead + tasks * (end - start) * int(longest[end - 1]), [*best[start][1], end])
+            for start in range(end)
+            if len(best[start][1]) < most
+        ]
+        best.append(min(options))
+    return best[size][1]

@@ -130,7 +130,8 @@ class Trainer:
             found, summed = self.composed.learner.meta_grad(self.theta, support, query)
             gradient = ops.add(gradient, summed)
             losses.append(ops.numpy(found))
-            tokens += sum(int(b["tokens"].size) for b in (support, query) if "tokens" in b)
+            leaves = ops.flatten((support, query))
+            tokens += sum(int(leaf.size) for name, leaf in leaves if name.endswith("tokens"))
         gradient, norm = ops.clip(ops.map_tree(lambda g: g / len(drawn), gradient), s.clip or float("inf"))
         loss, size = float(np.concatenate(losses).mean()), float(ops.numpy(norm))
         if not (isfinite(loss) and isfinite(size)):

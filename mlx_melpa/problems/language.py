@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Array, Batch, Episode
+from ..types import Array, Batch, Episode, Example
 
 
 class Language:
@@ -21,13 +21,29 @@ class Language:
         support, query = self.readout.encode(episodes)
         return self._ready(support), self._ready(query)
 
-    def _ready(self, batch: Batch) -> Batch:
-        ready = {name: self.ops.array(value) for name, value in batch.items()}
-        start = self.model.prefix(ready["tokens"])
+    def _ready(self, batch: Any) -> Any:
+        """Arrays of the engine for those of NumPy, and beside every `tokens` the frozen prefix's states as `start`."""
+        if isinstance(batch, tuple):
+            return tuple(self._ready(part) for part in batch)
+        if not isinstance(batch, dict):
+            return self.ops.array(batch)
+        ready = {name: self._ready(value) for name, value in batch.items()}
+        start = self.model.prefix(ready["tokens"]) if "tokens" in ready else None
         if start is not None:
             self.ops.evaluate(start)
             ready["start"] = start
         return ready
+
+    def answer(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch) -> np.ndarray:
+        """Probabilities (n, N) of one person's labels under rows (1, P), by what `remember` gave."""
+        batch = self._ready({**self.readout.ask(examples, labels), **memory})
+        return self.ops.numpy(self.predict(rows, batch))[0]
+
+    def remember(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...]) -> dict[str, np.ndarray]:
+        """What a readout has to keep of one person's examples to answer without them, under rows (1, P)."""
+        support, _ = self.readout.encode([Episode("", tuple(examples), (), labels)])
+        kept = self.readout.memory(self.model, rows, self._ready(support))
+        return {name: self.ops.numpy(value) for name, value in kept.items()}
 
     def losses(self, rows: Array, batch: Batch) -> Array:
         """Per-task losses (T,), nats."""
