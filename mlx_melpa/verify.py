@@ -8,6 +8,10 @@ import numpy as np
 from . import adapt
 from .types import Batch, Parts, Tree
 
+Loss = Callable[[Tree], float]
+ROUNDING = 1e-7
+"""Of a float32 loss, relative: a slope counts for at least a hundred times what a quotient makes of it."""
+
 
 def unrolled(parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int) -> Tree:
     """The exact meta-gradient by differentiating the whole loop at once: memory grows with the steps."""
@@ -36,6 +40,23 @@ def held_constant(parts: Parts, theta: Tree, support: Batch, query: Batch, steps
     return parts.ops.value_and_grad(loss, theta)[2]
 
 
+def start_minus_adapted(parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int) -> Tree:
+    """Reptile by its definition, for an initializer that is one start: the sum over tasks of start - adapted."""
+    rows = adapt.adapt(parts, theta, support, steps)["rows"]
+    away = adapt.begin(parts, theta, support)["rows"] - rows
+    return {**parts.ops.zeros_like(theta), "initializer": {"start": away.sum(0)}}
+
+
+def query_loss(parts: Parts, support: Batch, query: Batch, steps: int) -> Loss:
+    """The summed query loss after adapting, as a function of theta: what finite differences probe."""
+
+    def loss(theta: Tree) -> float:
+        rows = adapt.adapt(parts, theta, support, steps)["rows"]
+        return float(parts.ops.numpy(parts.problem.losses(rows, query)).astype(np.float64).sum())
+
+    return loss
+
+
 def difference(a: Tree, b: Tree, ops: Any) -> dict[str, float]:
     """|a - b| / |b| per leaf name; 0 where both vanish."""
     out = {}
@@ -47,14 +68,14 @@ def difference(a: Tree, b: Tree, ops: Any) -> dict[str, float]:
 
 
 def slopes(
-    loss: Callable[[Tree], float], theta: Tree, gradient: Tree, ops: Any, rng: np.random.Generator, tries: int = 3
+    loss: Loss, theta: Tree, gradient: Tree, ops: Any, rng: np.random.Generator, tries: int = 3
 ) -> Iterator[tuple[str, float]]:
-    """Per leaf: the relative error of the directional derivative along the gradient and along random directions mixed in.
+    """Per leaf: the relative error of the slope along the gradient with random directions mixed in.
 
-    Central differences at two widths, extrapolated (Richardson); the direction leans on the gradient so that the slope
+    Central differences extrapolated over two widths (Richardson); the direction leans on the gradient so that the slope
     stands well above rounding.
     """
-    leaves = ops.flatten(theta)
+    leaves, at_theta = ops.flatten(theta), loss(theta)
     for at, (name, leaf) in enumerate(leaves):
         g = ops.numpy(ops.flatten(gradient)[at][1]).astype(np.float64)
         x = ops.numpy(leaf).astype(np.float64)
@@ -72,9 +93,14 @@ def slopes(
             def central(h: float, along: Callable[[float], float] = along) -> float:
                 return (along(h) - along(-h)) / (2 * h)
 
-            width = 3e-3 * max(1.0, float(np.linalg.norm(x)))
-            estimates = [(4 * central(h / 2) - central(h)) / 3 for h in (width, width / 3, width / 10)]
             exact = float((g * direction).sum())
+            size_of_x = max(1.0, float(np.linalg.norm(x)))
+            # A width that moves the loss by a thousandth stands well above float32's rounding.
+            width = float(np.clip(1e-3 * abs(at_theta) / max(abs(exact), 1e-12), 1e-3 * size_of_x, 0.2 * size_of_x))
+            off = []
+            for h in (width, width / 3, width / 10):
+                blur = 300 * ROUNDING * abs(at_theta) / h
+                off.append(abs((4 * central(h / 2) - central(h)) / 3 - exact) / max(abs(exact), blur, 1e-12))
             # The best of three widths: too wide bends, too narrow rounds.
-            worst = max(worst, min(abs(e - exact) for e in estimates) / max(abs(exact), 1e-12))
+            worst = max(worst, min(off))
         yield name, worst

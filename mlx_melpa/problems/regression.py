@@ -1,7 +1,8 @@
 """Regression by a small network whose weights are the row: MAML's sinusoid, the closed check of the learners."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,13 +12,13 @@ from ..types import Array, Batch
 
 
 class Regression:
-    """x -> hidden layers with ReLU -> y; mean squared error."""
+    """x -> hidden layers with an activation -> y; mean squared error."""
 
-    def __init__(self, ops: Any, hidden: Sequence[int]):
-        self.ops = ops
+    def __init__(self, ops: Any, hidden: Sequence[int], activation: str):
+        self.ops, self._act = ops, {"relu": ops.relu, "tanh": ops.tanh}[activation]
         sizes = [1, *hidden, 1]
         segments = []
-        for i, (wide_in, wide_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+        for i, (wide_in, wide_out) in enumerate(pairwise(sizes)):
             bound = wide_in**-0.5
             segments += [Segment(f"{i}.weight", (wide_in, wide_out), bound), Segment(f"{i}.bias", (wide_out,), bound)]
         self.layout = Layout(segments)
@@ -40,7 +41,7 @@ class Regression:
         for i in range(0, len(parts), 2):
             shape = self.layout.segments[i].shape
             h = h @ parts[i].reshape(-1, *shape) + parts[i + 1].reshape(-1, 1, shape[1])
-            h = self.ops.relu(h) if i + 2 < len(parts) else h
+            h = self._act(h) if i + 2 < len(parts) else h
         return h
 
     def losses(self, rows: Array, batch: Batch) -> Array:
@@ -53,6 +54,14 @@ class Regression:
         return {"loss": self.ops.numpy(self.losses(rows, batch))}
 
 
-def regression(ops: Any, *, hidden: list[Count] = [40, 40]) -> Regression:  # noqa: B006
-    """Builds the problem with hidden layers of the given widths (Finn et al. 2017 use two of 40)."""
-    return Regression(ops, hidden)
+def regression(
+    ops: Any,
+    *,
+    hidden: list[Count] = [40, 40],  # noqa: B006
+    activation: Literal["relu", "tanh"] = "relu",
+) -> Regression:
+    """Builds the problem with hidden layers of the given widths (Finn et al. 2017 use two of 40, with relu).
+
+    tanh is smooth: finite differences hold there, where the kinks of relu spoil them.
+    """
+    return Regression(ops, hidden, activation)

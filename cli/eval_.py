@@ -1,0 +1,109 @@
+"""`melpa eval`: measures a run on unseen tasks, beside the baselines."""
+
+import functools
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import command, json_out, note, out, progress, table
+
+COLUMNS = ("accuracy", "f1", "bits_per_byte", "perplexity", "ci95", "loss", "steps", "lr", "seconds_per_task")
+NAMES = {
+    "base": "base",
+    "prototypes": "prototypes on frozen features",
+    "logistic_regression": "logistic regression on frozen features",
+    "random_start": "random start, same steps",
+    "meta": "meta-learned",
+}
+
+
+@command
+def eval_(
+    run: Annotated[Path, typer.Argument(help="The run's folder.")],
+    tasks: Annotated[
+        list[str] | None, typer.Option(help="A file or folder of tasks; the run's own test tasks unless given.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="The field that makes a task.")] = None,
+    label: Annotated[str | None, typer.Option(help="The field of the label.")] = None,
+    ways: Annotated[int | None, typer.Option(help="Labels of an episode.", min=2)] = None,
+    shots: Annotated[int | None, typer.Option(help="Examples to adapt from, per label or person.", min=1)] = None,
+    queries: Annotated[int | None, typer.Option(help="Examples to be judged on, per label or person.", min=1)] = None,
+    episodes: Annotated[int, typer.Option(help="How many episodes.", min=1)] = 600,
+    steps: Annotated[int | None, typer.Option(help="Inner steps; the run's own unless given.", min=0)] = None,
+    seed: Annotated[int, typer.Option(help="Of the episodes and the random start.", min=0)] = 0,
+    methods: Annotated[
+        str, typer.Option(help="Which of base, prototypes, logistic_regression, random_start, meta; with commas.")
+    ] = "all",
+    base: Annotated[str | None, typer.Option(help="Another copy of the run's base model.")] = None,
+    other_weights: Annotated[bool, typer.Option("--other-weights", help="Allow a base with other weights.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Write eval.json and a plot of the measure against steps.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a run on unseen tasks, beside the baselines, all on the same episodes."""
+    import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
+    from mlx_melpa import baselines
+    from mlx_melpa.run import load_run
+
+    loaded = load_run(run, model=base, other_weights=other_weights)
+    held, training, notes = baselines.tasks_of(
+        loaded, tasks, group=group, label=label, ways=ways, shots=shots, queries=queries
+    )
+    chosen = baselines.METHODS if methods == "all" else [name.strip() for name in methods.split(",")]
+    found = baselines.compare(
+        loaded,
+        held,
+        training,
+        episodes=episodes,
+        steps=steps,
+        seed=seed,
+        methods=chosen,
+        notes=notes,
+        curves=folder is not None,
+        bar=functools.partial(progress, quiet=json),
+    )
+    if folder is not None:
+        write(folder, found)
+    if json:
+        json_out(found.results)
+        return
+    show(found.results)
+    for text in notes:
+        note(text)
+
+
+def write(folder: Path, found: Any) -> None:
+    """Writes eval.json and, where a method has steps, the plot."""
+    import json
+
+    from mlx_melpa.disk import replace_text
+    from mlx_melpa.report import plot_curves
+
+    folder.mkdir(parents=True, exist_ok=True)
+    replace_text(folder / "eval.json", json.dumps(found.results, indent=1) + "\n")
+    if found.curves:
+        flat = {
+            NAMES[n]: found.results[n][found.main] for n in ("prototypes", "logistic_regression") if n in found.results
+        }
+        plot_curves(folder / "steps.png", found.curves, measure=found.main, lines=flat)
+
+
+def show(results: dict[str, Any]) -> None:
+    """Prints one line a method."""
+    rows = {NAMES[name]: result for name, result in results.items() if name in NAMES}
+    if "random_start" in results:
+        lines = list(rows.items())
+        lines.insert(
+            list(rows).index(NAMES["random_start"]) + 1, ("random start, best steps", results["random_start"]["best"])
+        )
+        rows = dict(lines)
+    columns = [name for name in COLUMNS if any(name in row for row in rows.values())]
+    table(
+        ("", *(c.replace("_", " ") for c in columns)),
+        [(name, *(row.get(c) for c in columns)) for name, row in rows.items()],
+    )
+    if "meta" in results:
+        share, worst = results["meta"]["worse_than_base"], results["meta"]["worst_5_percent"]
+        out(f"Meta-learned: {share:.1%} of tasks worse than the base; the worst 5% of tasks average {worst:.4g}.")

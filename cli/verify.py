@@ -1,0 +1,38 @@
+"""`melpa verify`: holds each learner's gradients against finite differences and definitions."""
+
+from typing import Annotated
+
+import typer
+
+from .console import command, json_out, out, progress, table
+
+
+@command
+def verify(
+    recipe: Annotated[
+        str | None,
+        typer.Argument(help="A recipe whose parts are checked on its model; else every rule on a small network."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the start, the task and the directions.", min=0)] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Hold each learner's gradients against finite differences and their definitions; exit 1 where one misses."""
+    import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
+    from mlx_melpa.recipe import load_recipe
+    from mlx_melpa.sweep import sweep
+
+    with progress("checking", quiet=json) as advance:
+        found = sweep(load_recipe(recipe, sets or ()) if recipe else None, seed, advance)
+    missed = [entry for entry in found if not entry["relative_error"] <= entry["limit"]]
+    if json:
+        json_out(found)
+    else:
+        columns = ("learner", "rule", "regularizer", "part", "against", "relative error", "limit", "")
+        keys = ("learner", "rule", "regularizer", "part", "against", "relative_error", "limit")
+        table(columns, [(*(e[k] for k in keys), "not met" if e in missed else "met") for e in found])
+        out(f"{len(missed)} of {len(found)} checks are not met." if missed else f"All {len(found)} checks are met.")
+    if missed:
+        raise typer.Exit(1)

@@ -1,0 +1,128 @@
+"""The checks of `verify` over every learner and rule: on a small smooth regression, or on a recipe's own parts."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import verify
+from .compose import compose, engine, readout_for
+from .recipe import Recipe, kinds
+from .tasks.sinusoid import sinusoid
+from .types import Batch, Parts, Tree
+
+STEPS = 3
+RULES: dict[str, dict[str, Any]] = {
+    "sgd": {"lr": 0.05},
+    # Adam's first step is the sign of the gradient but for a slope of width eps around 0: at eps = 1e-8 that slope is
+    # 1e8, and no difference quotient in float32 sees it.
+    "adam": {"lr": 0.02, "eps": 1e-3},
+    "meta_sgd": {"lr": 0.05},
+    "lslr": {"lr": 0.05, "steps": STEPS},
+}
+REGULARIZERS: dict[str, dict[str, Any]] = {"none": {}, "l2": {"strength": 0.5, "learn": True}}
+
+
+class Check(NamedTuple):
+    """What a learner is held against, and the relative error that it may have."""
+
+    against: str
+    limit: float
+
+
+Definition = Callable[[Parts, Tree, Batch, Batch, int], Tree]
+SLOPES = Check("finite differences", 1e-2)
+DEFINITIONS: dict[str, tuple[Check, Definition]] = {
+    "maml": (Check("plain unrolled loop", 1e-5), verify.unrolled),
+    "fomaml": (Check("its definition", 1e-6), verify.held_constant),
+    "reptile": (Check("its definition", 1e-6), verify.start_minus_adapted),
+}
+EXACT = ("maml",)
+"""Learners whose gradient is that of the query loss, so that finite differences apply."""
+
+
+def sweep(
+    recipe: Recipe | None = None, seed: int = 0, advance: Callable[[], None] = lambda: None
+) -> list[dict[str, Any]]:
+    """Checks every learner with every rule and regularizer on a small network with tanh, or on a recipe's own parts.
+
+    One dict per check: learner, rule, part (of theta), relative_error, then regularizer, against, limit. A recipe's
+    start is moved by a little noise: factors of zero would leave others without a gradient to check.
+    """
+    found = []
+    for names, parts, theta, support, query, tries in _cases(recipe, seed):
+        for learner in DEFINITIONS:
+            for part, error, check in errors(learner, parts, theta, support, query, seed, tries):
+                entry = {"learner": learner, "rule": names[0], "part": part, "relative_error": error}
+                found.append({**entry, "regularizer": names[1], "against": check.against, "limit": check.limit})
+        advance()
+    return found
+
+
+def errors(
+    learner: str, parts: Parts, theta: Tree, support: Batch, query: Batch, seed: int = 0, tries: int = 3
+) -> Iterator[tuple[str, float, Check]]:
+    """The relative errors of one learner, for each part of theta that it trains and that holds parameters."""
+    built = kinds("learner")[learner](parts, steps=STEPS)
+    gradient = built.meta_grad(theta, support, query)[1]
+    check, definition = DEFINITIONS[learner]
+    wanted = definition(parts, theta, support, query, STEPS)
+    results = [(check, verify.difference(gradient, wanted, parts.ops))]
+    if learner in EXACT:
+        loss = verify.query_loss(parts, support, query, STEPS)
+        rng = np.random.default_rng(seed)
+        results.append((SLOPES, dict(verify.slopes(loss, theta, gradient, parts.ops, rng, tries))))
+    for check, by_leaf in results:
+        for part in theta:
+            of_part = [error for name, error in by_leaf.items() if name.split(".")[0] == part]
+            if of_part and part in built.trains:
+                yield part, max(of_part), check
+
+
+Case = tuple[tuple[str, str], Parts, Tree, Batch, Batch, int]
+
+
+def _cases(recipe: Recipe | None, seed: int) -> Iterator[Case]:
+    if recipe is not None:
+        yield _of_recipe(recipe, seed)
+        return
+    for rule, settings in RULES.items():
+        for regularizer, strength in REGULARIZERS.items():
+            yield (rule, regularizer), *small(rule, settings, regularizer, strength, seed), 3
+
+
+def small(
+    rule: str, settings: dict[str, Any], regularizer: str, strength: dict[str, Any], seed: int = 0
+) -> tuple[Parts, Tree, Batch, Batch]:
+    """Parts, theta and batches of two tasks on sine curves with a smooth network."""
+    ops = engine("mlx")
+    problem = kinds("problem")["regression"](ops, hidden=[10, 10], activation="tanh")
+    parts = Parts(
+        ops,
+        problem,
+        kinds("initializer")["universal"](ops),
+        kinds("rule")[rule](ops, problem.layout, **settings),
+        kinds("regularizer")[regularizer](ops, **strength),
+    )
+    tasks = sinusoid(shots=5, queries=5).train
+    support, query = problem.prepare([tasks.episode(np.random.default_rng([seed, 1, i])) for i in range(2)])
+    return parts, _theta(parts, seed), support, query
+
+
+def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
+    rng = np.random.default_rng([seed, 0])
+    start = parts.initializer.init(rng, parts.problem.layout)
+    return {
+        "initializer": parts.ops.map_tree(lambda x: x + noise * parts.ops.array(rng.standard_normal(x.shape)), start),
+        "rule": parts.rule.init(parts.problem.layout),
+        "regularizer": parts.regularizer.init(parts.problem.layout),
+    }
+
+
+def _of_recipe(recipe: Recipe, seed: int) -> Case:
+    splits = recipe.make("tasks")
+    composed = compose(recipe, readout="prototypes" if recipe.resolved["model"] is None else readout_for(splits))
+    parts = composed.parts
+    support, query = parts.problem.prepare([splits.train.episode(np.random.default_rng([seed, 1, 0]))])
+    names = recipe.resolved["rule"]["kind"], recipe.resolved["regularizer"]["kind"]
+    return names, parts, _theta(parts, seed, noise=0.02), support, query, 1
