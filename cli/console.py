@@ -100,6 +100,28 @@ def note(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def stream(pieces: Iterable[str]) -> str:
+    """Prints text piece by piece as it comes, ends the line, and gives the whole."""
+    said = []
+    for piece in pieces:
+        typer.echo(piece, nl=False)
+        sys.stdout.flush()
+        said.append(piece)
+    typer.echo()
+    return "".join(said)
+
+
+def ask(prompt: str) -> str | None:
+    """Reads one line of input, with a prompt on a terminal; None where the input ends."""
+    if sys.stdin.isatty():
+        try:
+            return input(prompt).strip()
+        except EOFError:
+            return None
+    line = sys.stdin.readline()
+    return line.strip() if line else None
+
+
 def confirm(question: str) -> bool:
     """Asks a yes-or-no question on stderr; no answer is no."""
     return typer.confirm(question, default=False, err=True)

@@ -43,6 +43,15 @@ class Labels:
             self._batch([ep.query for ep in episodes], episodes, words),
         )
 
+    def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
+        """One task of examples to be answered."""
+        episode = Episode("", (), tuple(examples), labels)
+        return self._batch([episode.query], [episode], [self.candidates(labels)])
+
+    def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
+        """Nothing: the row alone answers."""
+        return {}
+
     def _batch(self, parts: list[tuple[Example, ...]], episodes: Sequence[Episode], words: list[list[str]]) -> Batch:
         size, ways = max(len(p) for p in parts), max(len(w) for w in words)
         tasks = len(parts)

@@ -1,0 +1,136 @@
+"""`melpa adapt`: from a person's examples to a stored version."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import command, json_out, note, out, size, table
+
+if TYPE_CHECKING:
+    from mlx_melpa.look import Look
+    from mlx_melpa.person import Outcome
+
+
+@command
+def adapt(
+    data: Annotated[Path, typer.Argument(help="Examples: .jsonl, .csv or .txt, plain or .gz, or a folder of them.")],
+    user: Annotated[str, typer.Option(help="Whose adapter this is.", show_default=False)],
+    run: Annotated[str | None, typer.Option(help="A run's folder or name; the newest that fits, unless given.")] = None,
+    base: Annotated[str | None, typer.Option(help="The base model, by hub name or folder.")] = None,
+    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    steps: Annotated[str, typer.Option(help="A number of steps, or auto.")] = "auto",
+    dry_run: Annotated[bool, typer.Option(help="Only show what would be learned from.")] = False,
+    random_start: Annotated[bool, typer.Option(help="Do without a meta-trained run.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Adapt to one person's examples, in seconds."""
+    from mlx_melpa.files import read_examples
+    from mlx_melpa.find import to_adapt
+    from mlx_melpa.look import look
+    from mlx_melpa.person import adapt_person
+    from mlx_melpa.store import Store, check_id
+
+    user, wanted = check_id(user), _steps(steps)
+    records = read_examples(data)
+    examples = [record.example for record in records]
+    groups = {record.group for record in records}
+    with Store() as store:
+        found, previous, notes = to_adapt(
+            store, user, examples, run=run, base=base, other_weights=other_weights, random_start=random_start
+        )
+        if len(groups) > 1:
+            notes += (f"{data} names {len(groups)} people; all of their examples are taken as those of '{user}'",)
+        if not found.fingerprint:
+            notes += ("this is a random start, not meta-learned: expect less of it than of a run",)
+        if dry_run:
+            _show_look(look(found, examples), found.name, notes, json)
+            return
+        outcome = adapt_person(found, examples, previous=previous, steps=wanted)
+        number = store.put(user, outcome.version, parent=previous.number if previous else None, activate=outcome.better)
+        stored = store.get(user, number)
+    answers = number if outcome.better else (previous.number if previous else None)
+    if json:
+        json_out(_record(outcome, user, number, answers, stored.nbytes, found.name, notes))
+    else:
+        _show(outcome, user, number, answers, stored.nbytes, found.name, notes)
+
+
+def _steps(text: str) -> Any:
+    from mlx_melpa.errors import RecipeError
+
+    if text == "auto" or (text.isdecimal() and int(text) <= 1000):
+        return text if text == "auto" else int(text)
+    raise RecipeError(f"--steps {text}: give auto, or a number from 0 to 1000")
+
+
+def _record(
+    outcome: "Outcome", user: str, number: int, answers: int | None, nbytes: int, run: str, notes: tuple[str, ...]
+) -> dict[str, Any]:
+    return {
+        "user": user,
+        "version": number,
+        "answers": answers,
+        "kept": outcome.better,
+        "reason": outcome.reason,
+        "run": run,
+        "random_start": bool(outcome.version.metrics.get("random_start")),
+        "steps": outcome.steps,
+        "loss_before": outcome.before.loss,
+        "loss_after": outcome.after.loss,
+        "accuracy": outcome.after.accuracy,
+        "folds": outcome.folds,
+        "curve": outcome.curve,
+        "labels": outcome.version.labels,
+        "seconds": outcome.seconds,
+        "bytes": nbytes,
+        "notes": [*notes, *outcome.notes],
+    }
+
+
+def _show(
+    outcome: "Outcome", user: str, number: int, answers: int | None, nbytes: int, run: str, notes: tuple[str, ...]
+) -> None:
+    import shlex
+
+    for remark in (*notes, *outcome.notes):
+        note(remark)
+    on = "examples held out" if outcome.folds else "the examples themselves"
+    losses = f"{outcome.before.loss:.3f} before, {outcome.after.loss:.3f} after"
+    rows: list[tuple[str, Any]] = [("run", run), (f"loss on {on}", losses)]
+    if outcome.after.accuracy is not None:
+        rows.append((f"accuracy on {on}", f"{outcome.after.accuracy:.0%}"))
+    rows += [("steps", outcome.steps), ("seconds", f"{outcome.seconds:.2f}"), ("size", size(nbytes))]
+    table(("", f"version {number} of '{user}'"), rows)
+    name = shlex.quote(user)
+    if not outcome.better:
+        nothing = "nothing answers yet" if outcome.version.labels else "the base model stays the answer"
+        stays = f"version {answers} stays the answer" if answers else nothing
+        out(f"\n{stays}: {outcome.reason}.")
+        out(f"Version {number} is kept aside; to take it all the same: melpa users rollback {name} {number}")
+        return
+    what = f'melpa label --user {name} "TEXT"' if outcome.version.labels else f'melpa generate --user {name} "PROMPT"'
+    out(f"\nNext: {what}, or melpa export --user {name} --out DIR")
+
+
+def _show_look(seen: "Look", run: str, notes: tuple[str, ...], json: bool) -> None:
+    if json:
+        json_out({**vars(seen), "run": run, "notes": notes})
+        return
+    for remark in notes:
+        note(remark)
+    rows: list[tuple[str, Any]] = [
+        ("run", run),
+        ("examples", f"{seen.examples} ({seen.form})"),
+        ("there twice", seen.duplicates),
+        ("longer than the limit, cut", f"{seen.cut} (limit {seen.limit} tokens)"),
+        ("tokens read", seen.tokens),
+        ("labels learned" if seen.labels else "tokens learned", seen.supervised),
+    ]
+    if seen.labels:
+        rows += [("one text, two labels", seen.conflicts)]
+        rows += [(f"label {label}", count) for label, count in sorted(seen.labels.items())]
+    table(("", "dry run"), rows)
+    if seen.single:
+        out(f"\nOnly one example each: {', '.join(seen.single)}. Nothing is measured on those.")
+    out("\nNothing was learned or stored; leave out --dry-run for that.")

@@ -1,0 +1,50 @@
+"""`melpa label`: a person's own labels for texts."""
+
+from typing import Annotated
+
+import typer
+
+from .console import command, json_out, out, table
+
+
+@command
+def label(
+    text: Annotated[str, typer.Argument(help="A text, or a file of texts.", metavar="TEXT|FILE")],
+    user: Annotated[str, typer.Option(help="Whose labels.", show_default=False)],
+    base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
+    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Give a text this person's own labels, with probabilities."""
+    from pathlib import Path
+
+    from mlx_melpa.errors import DataError
+    from mlx_melpa.files import read_examples
+    from mlx_melpa.find import opened
+    from mlx_melpa.person import answer
+    from mlx_melpa.store import Store, check_id
+    from mlx_melpa.types import Example
+
+    if not text.strip():
+        raise DataError("the text is blank; give a text, or a file of texts")
+    if len(text) < 1000 and "\n" not in text and Path(text).expanduser().is_file():
+        examples = [record.example for record in read_examples(text)]
+        examples = [e if e.label is not None else Example(e.target or e.text) for e in examples]
+    else:
+        examples = [Example(text)]
+    with Store() as store:
+        run, version = opened(store, check_id(user), base=base, other_weights=other_weights)
+    found = answer(run, version, examples)
+    ranked = [sorted(zip(version.labels, map(float, row), strict=True), key=lambda pair: -pair[1]) for row in found]
+    if json:
+        said = [
+            {"text": example.text, "label": pairs[0][0], "probabilities": dict(pairs)}
+            for example, pairs in zip(examples, ranked, strict=True)
+        ]
+        json_out(said)
+    elif len(examples) == 1:
+        for name, share in ranked[0]:
+            out(f"{share:5.1%}  {name}")
+    else:
+        rows = [(p[0][0], f"{p[0][1]:.0%}", e.text) for e, p in zip(examples, ranked, strict=True)]
+        table(("label", "probability", "text"), rows)

@@ -1,0 +1,40 @@
+"""`melpa score`: how well a person's adapter fits a file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import command, json_out, note, table
+
+
+@command
+def score(
+    data: Annotated[Path, typer.Argument(help="Examples, as melpa adapt takes them.")],
+    user: Annotated[str, typer.Option(help="Whose adapter.", show_default=False)],
+    base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
+    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure how well the adapter fits a file, beside the base."""
+    from mlx_melpa.files import read_examples
+    from mlx_melpa.find import opened
+    from mlx_melpa.score import score as measure
+    from mlx_melpa.store import Store, check_id
+
+    examples = [record.example for record in read_examples(data)]
+    with Store() as store:
+        run, version = opened(store, check_id(user), base=base, other_weights=other_weights)
+    found = measure(run, version, examples)
+    if json:
+        json_out(found | {"user": version.user, "version": version.number})
+        return
+    for remark in found["notes"]:
+        note(remark)
+    base_name = f"a guess among {len(version.labels)}" if version.labels else version.base_name
+    names = list(found["adapted"])
+    rows = [
+        (base_name, *(found["base"].get(name) for name in names)),
+        (f"version {version.number} of '{version.user}'", *(found["adapted"][name] for name in names)),
+    ]
+    table((f"{found['examples']} examples", *(name.replace("_", " ") for name in names)), rows)

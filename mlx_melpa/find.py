@@ -1,0 +1,155 @@
+"""Which base, run and version an order is about: by name, by the person's last version, or the newest that fits."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .compose import compose
+from .errors import StoreError
+from .recipe import Recipe, check, load_recipe
+from .run import Run, check_base, describe, load_run
+from .store import Store, Version
+from .types import Example
+from .yaml_lines import Document
+
+CLASSIFY = ("prototypes", "labels")
+RANK, RATE = 8, 3e-3
+
+
+def opened(
+    store: Store, user: str, *, base: str | None = None, other_weights: bool = False, version: Version | None = None
+) -> tuple[Run, Version]:
+    """The person's active version (or `version`) with all that answers for it, on its base or on another copy of it.
+
+    Raises StoreError where the person has none, or its run is gone or was trained again; ModelError for a wrong base.
+    """
+    version = version or store.latest(user)
+    if version is None:
+        store.history(user)  # raises where there is no such person
+        raise StoreError(f"'{user}' has no active version; run: melpa users rollback {user} VERSION")
+    whose = f"version {version.number} of '{version.user}'"
+    model = located(base or version.base_name)
+    if version.run is None:
+        run = _untrained(model, version.metrics, whose)
+    else:
+        run = load_run(_folder(store, version.run, whose), model=model, other_weights=True)
+        if run.fingerprint != version.run:
+            raise StoreError(
+                f"{whose} needs run {version.run}, but {run.folder} was trained again since; run: "
+                f"melpa adapt --user {user} DATA --run {run.folder}"
+            )
+    known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
+    check_base(run.composed.base, known, whose, other_weights)
+    if run.composed.layout != version.layout:
+        raise StoreError(f"{whose} has another layout than its run; export it with: melpa export --to melpa")
+    return run, version
+
+
+def to_adapt(
+    store: Store,
+    user: str,
+    examples: Sequence[Example],
+    *,
+    run: str | None = None,
+    base: str | None = None,
+    other_weights: bool = False,
+    random_start: bool = False,
+) -> tuple[Run, Version | None, tuple[str, ...]]:
+    """The run to adapt with, the version to go on from, and notes.
+
+    In this order: the run named; a random start where that is asked for; the run of the person's last version; the
+    newest run for the base (or for any) that takes such examples. Raises StoreError where there is none, with the ways
+    to get one.
+    """
+    labelled = examples[0].label is not None
+    previous = store.latest(user)
+    if run is not None:
+        folder = Path(run).expanduser()
+        found = load_run(
+            folder if folder.is_dir() else store.run(run).path,
+            model=base and located(base),
+            other_weights=other_weights,
+        )
+    elif random_start:
+        name = located(base or (previous.base_name if previous else "pocket"))
+        found = random_run(name, labelled)
+    elif previous is not None:
+        return (*opened(store, user, base=base, other_weights=other_weights, version=previous), ())
+    else:
+        found = _newest(store, base, labelled, other_weights)
+    if previous is None:
+        return found, None, ()
+    if (previous.run or "", previous.layout) == (found.fingerprint, found.composed.layout):
+        known = {"name": previous.base_name, "family": previous.base_family, "weights": previous.base_weights}
+        check_base(found.composed.base, known, f"version {previous.number} of '{user}'", other_weights)
+        return found, previous, ()
+    return found, None, (f"version {previous.number} of '{user}' is of another run: this one begins anew",)
+
+
+def located(model: str) -> str:
+    """A base's name: a folder as an absolute path, since it is stored; hub names and pocket as they are."""
+    folder = Path(model).expanduser()
+    return model if model == "pocket" or not folder.exists() else str(folder.resolve())
+
+
+def random_run(model: str, labelled: bool) -> Run:
+    """A run that was never trained: LoRA of rank 8 from a random start, adapted by Adam."""
+    adapter = {"kind": "lora", "rank": RANK, "scale": 2.0}
+    return _bare(model, adapter, "prototypes" if labelled else "completion")
+
+
+def classifies(folder: Path) -> bool:
+    """Says whether a run's readout gives labels."""
+    part = load_recipe(folder / "recipe.yaml").part("readout")
+    return (part[0] if part else describe(folder)["readout"]) in CLASSIFY
+
+
+def recipe_of(tree: dict[str, Any], name: str) -> Recipe:
+    """Checks a recipe that a program wrote."""
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    return check(Document(name, text), name, text)
+
+
+def _bare(model: str, adapter: dict[str, Any], readout: str | dict[str, Any]) -> Run:
+    tree = {"model": model, "adapter": adapter, "tasks": {"kind": "synthetic"}, "readout": readout}
+    tree |= {"rule": {"kind": "adam", "lr": RATE}, "learner": {"kind": "fomaml", "steps": 5}}
+    composed = compose(recipe_of(tree, "random start"))
+    base = composed.base
+    info = {"name": "random start", "base": {"name": base.name, "family": base.family, "weights": base.weights}}
+    return Run(Path("random start"), composed, composed.begin(0), info, "")
+
+
+def _untrained(model: str, metrics: Any, whose: str) -> Run:
+    if not metrics.get("adapter"):
+        raise StoreError(f"{whose} has no run and names no adapter; import it again with: melpa import")
+    return _bare(model, dict(metrics["adapter"]), metrics.get("readout") or "completion")
+
+
+def _folder(store: Store, fingerprint: str, whose: str) -> Path:
+    for known in store.runs():
+        if known.fingerprint == fingerprint and (known.path / "run.json").is_file():
+            return known.path
+    raise StoreError(
+        f"{whose} needs run {fingerprint}, which is not here any more; bring its folder back, or begin anew with: "
+        "melpa adapt --run RUN"
+    )
+
+
+def _newest(store: Store, model: str | None, labelled: bool, other_weights: bool) -> Run:
+    base: Any = None if model is None else import_module(".backends.mlx.model", __package__).load(located(model))
+    runs = [r for r in store.runs(base.family if base else None) if (r.path / "theta.safetensors").is_file()]
+    for known in runs:
+        if classifies(known.path) == labelled:
+            return load_run(known.path, base=base, other_weights=other_weights)
+    what = "labelled examples" if labelled else "text without labels"
+    for_base = f" for base '{base.name}' ({base.family})" if base else ""
+    there = f"; there are: {', '.join(r.name for r in runs)}" if runs else ""
+    name = model or "pocket"
+    tasks = "" if labelled else " --tasks TEXTS"
+    raise StoreError(
+        f"no run{for_base} takes {what}{there}; make one with: melpa prepare {name}{tasks}, or "
+        "start untrained with --random-start"
+    )

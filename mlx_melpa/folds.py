@@ -1,0 +1,105 @@
+"""Cross-validation on one person's examples, its folds as rows of one pass."""
+
+from collections import Counter
+from collections.abc import Callable, Container, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import adapt
+from .evaluate import chunks
+from .types import Array, Batch, Episode, Example, Parts, State, Tree
+
+FOLDS = 5
+PATIENCE = 3
+"""The search for the number of steps ends when the loss has risen this often in a row."""
+TOKENS = 16_384
+"""What one pass may hold: folds beyond that go into passes of their own."""
+
+
+class Fit(NamedTuple):
+    """The loss (nats) on examples that were held out, and the accuracy where there are labels."""
+
+    loss: float
+    accuracy: float | None
+
+
+def deal(
+    examples: Sequence[Example], new: Container[Example], labels: tuple[str, ...], rng: np.random.Generator
+) -> list[Episode]:
+    """Deals new examples into at most FOLDS folds, each the query of one episode whose support is all the rest.
+
+    Folds are stratified by label. The only example of a label is never asked about, since nothing would be left to know
+    it by. Gives no episodes where fewer than two examples can be asked about.
+    """
+    counts = Counter(e.label for e in examples)
+    mixed = [examples[i] for i in rng.permutation(len(examples))]
+    asked = sorted(
+        (e for e in mixed if e in new and (e.label is None or counts[e.label] > 1)), key=lambda e: e.label or ""
+    )
+    folds = [asked[i::FOLDS] for i in range(min(FOLDS, len(asked)))] if len(asked) > 1 else []
+    return [
+        Episode(f"fold {i}", tuple(e for e in mixed if e not in fold), tuple(fold), labels)
+        for i, fold in enumerate(folds)
+    ]
+
+
+def curve(
+    parts: Parts,
+    theta: Tree,
+    folds: Sequence[Episode],
+    steps: int,
+    *,
+    rows: Array | None = None,
+    memory: Mapping[str, np.ndarray] | None = None,
+    patient: bool = True,
+) -> list[Fit]:
+    """The held-out fit after 0, 1, ... steps, from rows (1, P) or else from the initializer.
+
+    `memory` is what the readout kept of earlier examples. With `patient` the curve ends early where it only rises.
+    """
+    problem: Any = parts.problem
+    found: list[list[Mapping[str, np.ndarray]]] = []
+    for part in _passes(problem, folds):
+        support, query = (remembering(parts, batch, memory) for batch in problem.prepare(part))
+        state = None if rows is None else adapt.resume(parts, parts.ops.broadcast(rows, (len(part), rows.shape[1])))
+        seen: list[Mapping[str, np.ndarray]] = []
+        watch = _watch(problem, query, seen, patient and len(part) == len(folds))
+        adapt.adapt(parts, theta, support, steps, state=state, watch=watch)
+        found.append(seen)
+    sizes = np.array([len(fold.query) for fold in folds], np.float64)
+    return [_fit([seen[k] for seen in found], sizes) for k in range(min(map(len, found)))]
+
+
+def remembering(parts: Parts, batch: Batch, memory: Mapping[str, np.ndarray] | None) -> Batch:
+    """A batch of T tasks of one person, with what was kept of their earlier examples."""
+    tasks = batch["weights"].shape[0]
+    return {**batch, **{name: parts.ops.array(np.repeat(value, tasks, 0)) for name, value in (memory or {}).items()}}
+
+
+def _watch(problem: Any, query: Batch, seen: list[Any], patient: bool) -> Callable[[int, State], bool]:
+    def watch(_: int, state: State) -> bool:
+        seen.append(problem.measure(state["rows"], query))
+        losses = [float(measures["loss"].mean()) for measures in seen[-PATIENCE - 1 :]]
+        rising = len(losses) > PATIENCE and all(a <= b for a, b in pairwise(losses))
+        return not (patient and rising)
+
+    return watch
+
+
+def _passes(problem: Any, folds: Sequence[Episode]) -> list[Sequence[Episode]]:
+    encoder = problem.readout.encoder
+    texts = [
+        " ".join((e.text, e.target or "", *(text for _, text in e.messages))) for e in folds[0].support + folds[0].query
+    ]
+    longest = max(len(encoder.whole(text)) for text in texts)
+    tokens = longest * max(len(fold.support) + len(fold.query) for fold in folds)
+    return list(chunks(folds, max(1, TOKENS // tokens)))
+
+
+def _fit(measures: Sequence[Mapping[str, np.ndarray]], sizes: np.ndarray) -> Fit:
+    def mean(name: str) -> float:
+        return float(np.average(np.concatenate([m[name] for m in measures]), weights=sizes))
+
+    return Fit(mean("loss"), mean("accuracy") if "accuracy" in measures[0] else None)

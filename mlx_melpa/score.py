@@ -1,0 +1,68 @@
+"""How well a stored version fits a file, beside the base model."""
+
+from collections.abc import Sequence
+from math import log
+from typing import Any
+
+import numpy as np
+
+from .errors import DataError
+from .evaluate import chunks
+from .look import check
+from .person import answer
+from .problems.language import classified
+from .run import Run
+from .store import Version
+from .types import Episode, Example
+
+AT_ONCE = 16
+
+
+def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:
+    """Measures of the base and of the version: {"base": {...}, "adapted": {...}, "examples": n, "notes": [...]}.
+
+    Labelled: loss (nats), accuracy and f1, where the base is a guess among the person's labels; examples with a label
+    that the version lacks are left out and counted. Else: loss, perplexity and bits_per_byte. Raises DataError.
+    """
+    check(run, examples)
+    if version.labels:
+        return _labelled(run, version, examples)
+    row = np.asarray(version.state["rows"], np.float32)
+    start = run.composed.layout.draw(np.random.default_rng(0))[None]
+    return {
+        "base": _written(run, start, examples),
+        "adapted": _written(run, row, examples),
+        "examples": len(examples),
+        "notes": [],
+    }
+
+
+def _labelled(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:
+    labels = version.labels
+    known = [e for e in examples if e.label in labels]
+    if not known:
+        raise DataError(
+            f"no example has a label of '{version.user}' ({', '.join(labels)}); adapt to such examples first"
+        )
+    onehot = np.array([[label == e.label for label in labels] for e in known], np.float32)
+    found = classified(answer(run, version, known)[None], onehot[None], np.ones((1, len(known))))
+    gone = len(examples) - len(known)
+    return {
+        "base": {"loss": log(len(labels)), "accuracy": 1 / len(labels)},
+        "adapted": {name: float(values[0]) for name, values in found.items()},
+        "examples": len(known),
+        "notes": [f"left out {gone} examples with a label that '{version.user}' has not learned"] if gone else [],
+    }
+
+
+def _written(run: Run, row: np.ndarray, examples: Sequence[Example]) -> dict[str, float]:
+    problem: Any = run.composed.parts.problem
+    rows = run.composed.parts.ops.array(row)
+    nats = tokens = spelled = 0.0
+    for part in chunks(examples, AT_ONCE):
+        batch, _ = problem.prepare([Episode("", tuple(part), tuple(part[:1]))])
+        count, size = (float(run.composed.parts.ops.numpy(batch[k]).sum()) for k in ("count", "bytes"))
+        nats += float(problem.measure(rows, batch)["loss"][0]) * count
+        tokens, spelled = tokens + count, spelled + size
+    loss = nats / tokens
+    return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_byte": nats / spelled / log(2)}
