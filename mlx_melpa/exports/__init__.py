@@ -1,14 +1,14 @@
 """Exports: a person's adapter as files for other tools, and back. `melpa export --to mlx-lm`."""
 
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 from .folder import Found, Meta, Report
-from .melpa import FILE, build, describe, melpa, read_melpa
+from .melpa import build, describe, melpa, read_melpa
 from .mlx_lm import mlx_lm
 from .read_mlx_lm import read_mlx_lm
+from .reading import named_base, read
 
-KINDS = {"mlx-lm": mlx_lm, "melpa": melpa}
+KINDS: dict[str, Callable[..., Report]] = {"mlx-lm": mlx_lm, "melpa": melpa}
 
 __all__ = [
     "KINDS",
@@ -19,12 +19,8 @@ __all__ = [
     "describe",
     "melpa",
     "mlx_lm",
+    "named_base",
     "read",
     "read_melpa",
     "read_mlx_lm",
 ]
-
-
-def read(base: Any, folder: Path) -> Found:
-    """Reads an adapter of `base` from a folder in either format; raises ExportError."""
-    return read_melpa(folder) if (folder / FILE).is_file() else read_mlx_lm(base, folder)

@@ -19,12 +19,13 @@ class Meta:
     """What goes with a row.
 
     `layout` maps the whole row, the readout's segments last; `base` has name, family and weights; `run` is a run's
-    fingerprint; `labels` are the user's own; `arrays` the rest of the state, such as class means.
+    fingerprint; `readout` has its kind and settings; `labels` are the user's own; `arrays` the rest of the state.
     """
 
     layout: Layout
     base: Mapping[str, str]
     run: str | None = None
+    readout: Mapping[str, Any] | None = None
     labels: tuple[str, ...] = ()
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -57,13 +58,17 @@ def meta_of(adapted: Any) -> Meta:
     return Meta(adapted.layout, {"name": base.name, "family": base.family, "weights": base.weights})
 
 
-def adapter_row(adapted: Any, row: np.ndarray, meta: Meta) -> np.ndarray:
-    """The adapter's own numbers of a row; raises ExportError where the row is not one of this adapter."""
-    own = adapted.layout
+def layout_of(base: Any, adapter: Any) -> Layout:
+    """The layout of an adapter's own numbers on a base; raises ModelError where its sites are not there."""
+    return Layout(segment for site in adapter.choose(base.sites) for segment in adapter.segments(site))
+
+
+def adapter_row(own: Layout, row: np.ndarray, meta: Meta) -> np.ndarray:
+    """The numbers of layout `own` in a row; raises ExportError where the row is not one of this adapter."""
     if row.shape != (meta.layout.size,) or meta.layout.segments[: len(own.segments)] != own.segments:
         raise ExportError(
-            f"a row of {row.size} numbers with {len(meta.layout.segments)} weights does not fit this adapter of "
-            f"{own.size} numbers; export it with the run that it was adapted with"
+            f"a row of {row.size} numbers does not fit this adapter of {own.size}; "
+            "take the base and the run that it was adapted with"
         )
     if not np.isfinite(row).all():
         raise ExportError("the row holds numbers that are not finite; roll back with: melpa users rollback")

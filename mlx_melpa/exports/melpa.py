@@ -23,7 +23,7 @@ def melpa(adapted: Any, row: np.ndarray, out: Path, *, meta: Meta | None = None)
     Raises ExportError for a row of another adapter, or a folder that holds other files.
     """
     meta = meta or meta_of(adapted)
-    adapter_row(adapted, row, meta)
+    adapter_row(adapted.layout, row, meta)
     arrays = {**meta.arrays, "rows": np.asarray(row, np.float32)[None]}
     described = {
         "format": FORMAT,
@@ -31,6 +31,7 @@ def melpa(adapted: Any, row: np.ndarray, out: Path, *, meta: Meta | None = None)
         "layout": meta.layout.to_json(),
         "base": json.dumps(dict(meta.base)),
         "run": meta.run or "",
+        "readout": json.dumps(meta.readout),
         "labels": json.dumps(meta.labels, ensure_ascii=False),
     }
     with whole(out, (FILE,)) as draft:
@@ -58,6 +59,7 @@ def read_melpa(folder: Path) -> Found:
     try:
         adapter, base = json.loads(described["adapter"]), json.loads(described["base"])
         layout, labels = Layout.from_json(described["layout"]), tuple(json.loads(described["labels"]))
+        readout = json.loads(described["readout"])
     except (KeyError, ValueError) as error:
         raise ExportError(f"{path} does not say what its row is ({error}); export it again") from error
     rows = arrays.pop("rows", np.zeros(0))
@@ -65,7 +67,7 @@ def read_melpa(folder: Path) -> Found:
         raise ExportError(
             f"{path} holds rows of shape {rows.shape}, its layout has (1, {layout.size}); export it again"
         )
-    return Found(adapter, rows[0], Meta(layout, base, described["run"] or None, labels, arrays))
+    return Found(adapter, rows[0], Meta(layout, base, described["run"] or None, readout, labels, arrays))
 
 
 def describe(adapter: Any) -> dict[str, Any]:

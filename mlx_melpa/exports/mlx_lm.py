@@ -35,7 +35,7 @@ def mlx_lm(adapted: Any, row: np.ndarray, out: Path, *, meta: Meta | None = None
         raise ExportError(f"a {adapted.adapter.kind} adapter has no place in mlx-lm's files; write it with: --to melpa")
     if adapted.base.folder is None:
         raise ExportError(f"base '{adapted.base.name}' has no folder that mlx-lm could load; write it with: --to melpa")
-    own = adapter_row(adapted, row, meta)
+    own = adapter_row(adapted.layout, row, meta)
     weights = tensors(adapted, own)
     with whole(out, (WEIGHTS, CONFIG)) as draft:
         mx.save_safetensors(str(draft / WEIGHTS), {n: mx.array(w) for n, w in weights.items()}, {"format": "mlx"})

@@ -9,9 +9,8 @@ import numpy as np
 
 from ..backends.mlx import ops
 from ..errors import ExportError
-from ..layout import Layout
 from ..sites import Site
-from .folder import Found, Meta
+from .folder import Found, Meta, layout_of
 from .melpa import build
 from .mlx_lm import CONFIG, WEIGHTS, block_names
 
@@ -39,8 +38,7 @@ def read_mlx_lm(base: Any, folder: Path) -> Found:
         "sites": sorted({site.path for site in acting}),
         "layers": sorted({site.layer for site in acting}),
     }
-    adapter = build(settings)
-    layout = Layout(segment for site in adapter.choose(base.sites) for segment in adapter.segments(site))
+    layout = layout_of(base, build(settings))
     weights = layout.views(layout.draw(np.random.default_rng(0)))
     for site, (a, b) in sites.items():
         weights |= {f"{site.name}.lora_a": a, f"{site.name}.lora_b": b}

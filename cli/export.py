@@ -1,0 +1,102 @@
+"""`melpa export`: a person's adapter as files for mlx-lm and other tools."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .console import command, json_out, note, out, size, table
+
+if TYPE_CHECKING:
+    from mlx_melpa.exports import Report
+    from mlx_melpa.run import Run
+    from mlx_melpa.store import Store, Version
+
+
+class Format(StrEnum):
+    """The files that can be written."""
+
+    mlx_lm = "mlx-lm"
+    melpa = "melpa"
+
+
+@command
+def export(
+    user: Annotated[str, typer.Option(help="Whose adapter.", show_default=False)],
+    to_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.", show_default=False)],
+    to: Annotated[
+        Format, typer.Option(help="mlx-lm: LoRA for mlx-lm; melpa: any adapter, with all of its state.")
+    ] = Format.mlx_lm,
+    run: Annotated[str | None, typer.Option(help="The run's folder, where it was moved.")] = None,
+    base: Annotated[str | None, typer.Option(help="Another copy of the base, by hub name or folder.")] = None,
+    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write a person's adapter for mlx-lm and other tools, checked by loading it there."""
+    from mlx_melpa.exports import KINDS
+    from mlx_melpa.find import opened
+    from mlx_melpa.store import Store, check_id
+
+    user, folder = check_id(user), to_folder.expanduser()
+    with Store() as store:
+        if run is not None:
+            _moved(store, user, run)
+        found, version = opened(store, user, base=base, other_weights=other_weights)
+    report = KINDS[to.value](found.composed.model, version.state["rows"][0], folder, meta=_meta(found, version))
+    following = _next(report, found.composed.base)
+    if json:
+        record = {"user": user, "version": version.number, "to": report.to, "out": report.folder, "files": report.files}
+        numbers = {"max_difference": report.difference, "largest_logit": report.scale}
+        json_out(record | numbers | {"left_out": report.left_out, "next": following})
+    else:
+        _show(report, user, version.number, following)
+
+
+def _moved(store: "Store", user: str, run: str) -> None:
+    """Tells the store where the version's run lies now."""
+    from mlx_melpa.errors import StoreError
+    from mlx_melpa.run import describe, fingerprint
+
+    folder = Path(run).expanduser()
+    folder = folder if folder.is_dir() else store.run(run).path
+    found, version = fingerprint(folder), store.latest(user)
+    if version is not None and version.run != found:
+        raise StoreError(
+            f"version {version.number} of '{user}' was adapted with run {version.run or 'none'}, not with {found} "
+            f"in {folder}; leave out --run, or give that run's folder"
+        )
+    store.add_run(folder.name, folder, found, describe(folder)["base"]["family"])
+
+
+def _meta(run: "Run", version: "Version") -> Any:
+    from mlx_melpa.exports import Meta
+
+    known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
+    arrays = {name: array for name, array in version.state.items() if name != "rows"}
+    readout = run.composed.recipe.resolved["readout"] or {"kind": run.info["readout"]}
+    return Meta(version.layout, known, version.run, readout, version.labels, arrays)
+
+
+def _next(report: "Report", base: Any) -> list[str]:
+    import shlex
+
+    model = shlex.quote(str(base.folder) if base.name == "pocket" else base.name)
+    folder = shlex.quote(str(report.folder))
+    back = f"melpa import --user NAME {folder} --base {shlex.quote(base.name)}"
+    if report.to == "melpa":
+        return [back]
+    return [f'mlx_lm.generate --model {model} --adapter-path {folder} --prompt "Dear"', back]
+
+
+def _show(report: "Report", user: str, number: int, following: list[str]) -> None:
+    rows = [(name, size(nbytes)) for name, nbytes in report.files.items()]
+    table((f"version {number} of '{user}' in {report.folder}", "size"), rows)
+    if report.to == "mlx-lm":
+        most, of = f"{report.difference:.2g}", f"{report.scale:.3g}"
+        out(f"\nLoaded in mlx-lm: its logits differ from ours by at most {most} (the largest is {of}).")
+    if report.left_out:
+        note(f"left out, since {report.to} has no place for it: {', '.join(report.left_out)}")
+    out("\nNext:")
+    for line in following:
+        out(f"  {line}")

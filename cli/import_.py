@@ -1,0 +1,75 @@
+"""`melpa import`: an exported adapter, or one that mlx-lm trained, as a stored version."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .console import command, json_out, note, out
+
+if TYPE_CHECKING:
+    from mlx_melpa.backends.mlx.model import Base
+    from mlx_melpa.exports import Found
+    from mlx_melpa.store import Store, Version
+
+
+@command
+def import_(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What melpa export or mlx-lm's trainer wrote.")],
+    user: Annotated[str, typer.Option(help="Whose adapter this becomes.", show_default=False)],
+    base: Annotated[str | None, typer.Option(help="The base model; the one that the files name, unless given.")] = None,
+    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Read an exported adapter, or one that mlx-lm trained, into the store."""
+    from mlx_melpa.backends.mlx.model import load
+    from mlx_melpa.errors import ExportError
+    from mlx_melpa.exports import named_base, read
+    from mlx_melpa.find import located
+    from mlx_melpa.run import check_base
+    from mlx_melpa.store import Store, check_id
+
+    user, folder = check_id(user), folder.expanduser()
+    name = named_base(folder) if base is None else base
+    if name is None:
+        raise ExportError(f"{folder} names no base model; give the one that it was trained on: --base MODEL")
+    loaded = load(located(name))
+    found = read(loaded, folder)
+    if {"name", "family", "weights"} <= found.meta.base.keys():
+        check_base(loaded, dict(found.meta.base), f"the adapter in {folder}", other_weights)
+    with Store() as store:
+        version, half = _version(store, loaded, found)
+        number = store.put(user, version, parent=None, half=half)
+        nbytes = store.get(user, number).nbytes
+    if json:
+        json_out(
+            {"user": user, "version": number, "base": loaded.name, "run": version.run, "adapter": found.adapter}
+            | {"labels": version.labels, "parameters": found.row.size, "bytes": nbytes}
+        )
+        return
+    out(f"Version {number} of '{user}': {found.adapter['kind']} on {loaded.name}, {found.row.size:,} numbers.")
+    if version.run is None:
+        note("it comes without a run: it answers as it is, and adapting it further goes without a meta-learned rule")
+
+
+def _version(store: "Store", base: "Base", found: "Found") -> tuple["Version", bool]:
+    """The version, and whether half precision holds its row exactly."""
+    import numpy as np
+
+    from mlx_melpa.store import Version
+
+    meta, rows = found.meta, found.row[None]
+    known = meta.run if meta.run in {run.fingerprint for run in store.runs()} else None
+    version = Version(
+        {**meta.arrays, "rows": rows},
+        meta.layout,
+        base.family,
+        base.name,
+        base.weights,
+        known,
+        "import",
+        labels=meta.labels,
+        metrics={"adapter": dict(found.adapter), "readout": meta.readout or {"kind": "completion"}},
+    )
+    with np.errstate(over="ignore"):
+        return version, bool(np.array_equal(rows.astype(np.float16).astype(np.float32), rows))
