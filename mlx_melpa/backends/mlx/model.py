@@ -128,7 +128,7 @@ def load(name: str) -> Base:
     if not (path / "config.json").is_file():
         raise ModelError(f"model '{name}': there is no config.json in {path}; give a folder that mlx-lm loads")
     try:
-        model, tokenizer, config = mlx_lm.load(str(path), return_config=True)
+        model, tokenizer, config = mlx_lm.load(str(path), return_config=True)  # type: ignore[misc]
     except Exception as error:
         raise ModelError(f"model '{name}' can't be loaded: {_first_line(error)}") from error
     return wrap(name, model, tokenizer, config, path)

@@ -1,4 +1,4 @@
-"""Modules put around a base model's own: a slot for an adapter, a tap before the head, a gate below the frozen prefix."""
+"""Modules put around a base model's own: a slot for an adapter, a tap before the head, a gate at the frozen prefix."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
