@@ -61,8 +61,9 @@ def adapt_person(
     8 new ones or more, 5-fold cross-validation in one pass measures every number of steps up to twice the run's (10 at
     least); "auto" takes the best. Then all examples train for that many steps. The outcome is not better, and the
     earlier version stays the answer, unless the held-out loss is below what there was: the previous version on the same
-    examples, or the base model; for labelled examples of a new person a guess, log N, so that 0 steps count too (their
-    class means are an adaptation). Raises DataError for examples that don't fit the run, and where none is new.
+    examples, or the base model. For labelled examples of a new person it is a guess, log N or the share of the largest
+    class, of which one has to be beaten: 0 steps count too, since their class means are an adaptation. Raises DataError
+    for examples that don't fit the run, and where none is new.
     """
     began = perf_counter()
     parts = run.composed.parts
@@ -93,7 +94,8 @@ def adapt_person(
         before, after = _before(run, folds, labels, previous, fits), fits[chosen]
     else:
         before, after = (_fit(parts.problem.measure(r, support)) for r in (start["rows"], stored))
-    better, seconds = not folds or after.loss < before.loss, perf_counter() - began
+    better, reason = _judged(before, after, len(folds), previous)
+    seconds = perf_counter() - began
     numbers: dict[str, Any] = {
         "steps": chosen,
         "loss_before": before.loss,
@@ -103,7 +105,6 @@ def adapt_person(
     numbers |= {"seconds": seconds, "folds": len(folds), "form": form, **described(run)}
     version = _version(run, state, labels, len(new), numbers)
     losses = tuple(fit.loss for fit in fits)
-    reason = _reason(better, before, after, len(folds), previous)
     notes = _notes(len(examples), len(distinct), len(new), len(used), previous)
     return Outcome(version, chosen, before, after, losses, len(folds), better, reason, seconds, notes)
 
@@ -180,7 +181,8 @@ def _before(
 ) -> Fit:
     """How well what there was fits the examples that the folds ask about."""
     if previous is None and labels:
-        return Fit(float(np.log(len(labels))), None)
+        counts = Counter(e.label for fold in folds for e in fold.query)
+        return Fit(float(np.log(len(labels))), max(counts.values()) / counts.total())
     if previous is None:
         base = run.composed.parts.ops.array(run.composed.layout.draw(np.random.default_rng(0))[None])
         return curve(run.composed.parts, run.theta, folds, 0, rows=base)[0]
@@ -197,14 +199,16 @@ def _fit(measures: Mapping[str, np.ndarray]) -> Fit:
     return Fit(float(measures["loss"][0]), None if accuracy is None else float(accuracy[0]))
 
 
-def _reason(better: bool, before: Fit, after: Fit, folds: int, previous: Version | None) -> str:
+def _judged(before: Fit, after: Fit, folds: int, previous: Version | None) -> tuple[bool, str]:
+    """Says whether the new version shall answer, and why."""
     if not folds:
-        return (
-            f"fewer than {ENOUGH} new examples: none are held out, and the losses are those on the examples themselves"
-        )
+        return True, f"with fewer than {ENOUGH} new examples none are held out"
+    if previous is None and before.accuracy is not None and (after.accuracy or 0) > before.accuracy:
+        return True, f"on examples held out {after.accuracy:.0%} are right, and {before.accuracy:.0%} by a guess"
     there = f"version {previous.number}" if previous else "the base model" if after.accuracy is None else "a guess"
+    better = after.loss < before.loss
     is_ = "is" if better else "would be"
-    return f"on examples held out the loss {is_} {after.loss:.3f}, and that of {there} is {before.loss:.3f}"
+    return better, f"on examples held out the loss {is_} {after.loss:.3f}, and that of {there} is {before.loss:.3f}"
 
 
 def _version(

@@ -30,7 +30,7 @@ DEFAULTS = {"initializer": "universal", "rule": "sgd", "regularizer": "none", "s
 BACKEND = Literal["mlx"]
 NEEDS_MODEL = ("language",)
 """Problems over a language model and its adapter; the others bring a network of their own."""
-FILES = (("model",), ("tasks", "train"), ("tasks", "test"), ("tasks", "name"))
+FILES = (("model",), ("tasks", "train"), ("tasks", "test"), ("tasks", "name"), ("tasks", "files"))
 """Keys whose text may be a path: looked up from the working directory, then from the recipe's folder."""
 
 

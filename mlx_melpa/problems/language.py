@@ -36,8 +36,9 @@ class Language:
 
     def answer(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch) -> np.ndarray:
         """Probabilities (n, N) of one person's labels under rows (1, P), by what `remember` gave."""
-        batch = self._ready({**self.readout.ask(examples, labels), **memory})
-        return self.ops.numpy(self.predict(rows, batch))[0]
+        asked = self.readout.ask(examples, labels)
+        found = self.ops.numpy(self.predict(rows, self._ready({**asked, **memory})))[0]
+        return found[np.argsort(asked["order"])]
 
     def remember(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...]) -> dict[str, np.ndarray]:
         """What a readout has to keep of one person's examples to answer without them, under rows (1, P)."""

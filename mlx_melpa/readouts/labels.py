@@ -44,9 +44,10 @@ class Labels:
         )
 
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
-        """One task of examples to be answered."""
+        """One task of examples to be answered; order (n,): which example stands at each place."""
         episode = Episode("", (), tuple(examples), labels)
-        return self._batch([episode.query], [episode], [self.candidates(labels)])
+        batch = self._batch([episode.query], [episode], [self.candidates(labels)])
+        return {**batch, "order": np.arange(len(examples))}
 
     def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
         """Nothing: the row alone answers."""

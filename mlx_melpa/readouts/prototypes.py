@@ -67,8 +67,12 @@ class Prototypes:
         return {"tokens": tokens, "pool": pool.astype(np.float32)}
 
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
-        """One task of examples to be answered, with no support: what decides is the batch's prior."""
-        return self._batch([[(e, False, True) for e in examples]], [Episode("", (), tuple(examples), labels)])
+        """One task of examples to be answered, with no support: what decides is the batch's prior.
+
+        order (n,): which example stands at each place.
+        """
+        batch = self._batch([[(e, False, True) for e in examples]], [Episode("", (), tuple(examples), labels)])
+        return {**batch, "order": np.argsort([len(self.encoder.whole(e.text)) for e in examples], kind="stable")}
 
     def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
         """What answers later without the support at hand: its class sums and counts."""

@@ -1,0 +1,107 @@
+"""`melpa meta-train`: a recipe becomes a run."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .console import command, json_out, note, out, progress, size, table
+
+PLACES = {"accuracy": ".1%", "loss": ".4f", "bits_per_byte": ".4f"}
+
+
+@command
+def meta_train(
+    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")],
+    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="The run's folder.", show_default=False)],
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: train.iterations=50.")
+    ] = None,
+    track: Annotated[str | None, typer.Option(metavar="KIND", help="tensorboard or wandb.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Learn how to adapt, over many tasks or people."""
+    from mlx_melpa.recipe import load_recipe
+    from mlx_melpa.track import tracker
+    from mlx_melpa.train import meta_train as train
+
+    read = load_recipe(recipe, sets or ())
+    kept = tracker(track, to, read.resolved) if track else None
+    try:
+        events = train(read, to, resume=resume)
+        finish(follow(events, to, f"melpa meta-train {recipe} --out {to} --resume", json, kept), to, json)
+    finally:
+        if kept:
+            kept.close()
+
+
+def follow(events: Iterator[dict[str, Any]], to: Path, again: str, quiet: bool, kept: Any = None) -> dict[str, Any]:
+    """Shows meta-training as it goes and gives its last numbers; Ctrl-C says how to go on."""
+    start = next(events)
+    for remark in start["notes"]:
+        note(remark)
+    if start["iteration"] and not quiet:
+        note(f"goes on after iteration {start['iteration']}")
+    last: dict[str, Any] = {}
+    clock = 0.0
+    try:
+        with progress("meta-training", start["iterations"], quiet) as advance:
+            advance(start["iteration"])
+            for event in events:
+                last |= event
+                if kept:
+                    kept.take(event)
+                if event["event"] == "step":
+                    advance(1, text=_line(event, event["seconds"] - clock))
+                    clock = event["seconds"]
+                elif event["event"] == "validation" and not quiet:
+                    note(f"iteration {event['iteration']}: on unseen tasks {_shown(event['measure'], event)}")
+    except KeyboardInterrupt:
+        note(f"stopped at iteration {last.get('iteration', start['iteration'])}; the last checkpoint is in {to}")
+        note(f"go on with: {again}")
+        raise typer.Exit(130) from None
+    return last
+
+
+def finish(last: dict[str, Any], to: Path, json: bool) -> None:
+    """Notes a finished run in the store, so that adapting finds it, and shows what it came to."""
+    from mlx_melpa.run import describe, fingerprint
+    from mlx_melpa.store import Store
+
+    base, mark = describe(to)["base"], fingerprint(to)
+    if base is not None:
+        with Store() as store:
+            store.add_run(to.resolve().name, to, mark, base["family"])
+    measure = last.get("measure", "loss")
+    if json:
+        names = ("iteration", "seconds", "loss", "accuracy", "bits_per_byte", "best", "memory")
+        json_out({"run": to.resolve(), "fingerprint": mark, **{k: last[k] for k in names if k in last}})
+        return
+    rows: list[tuple[str, Any]] = [("iterations", last["iteration"]), ("seconds", f"{last['seconds']:.1f}")]
+    if measure in last:
+        rows.append((f"{measure.replace('_', ' ')} on unseen tasks", _number(measure, last[measure])))
+        rows.append(("the best on the way", None if last["best"] is None else _number(measure, last["best"])))
+    if last.get("memory"):
+        rows.append(("memory at most", size(int(last["memory"]))))
+    table(("", str(to)), [*rows, ("fingerprint", mark)])
+    if base is not None:
+        out("\nNext: melpa adapt --user me DATA")
+
+
+def _line(event: dict[str, Any], seconds: float) -> str:
+    speed = event["tokens"] / max(seconds, 1e-9)
+    checked = event.get("validation")
+    parts = [f"query loss {event['loss']:.4f}"]
+    parts += [] if checked is None else [f"unseen {checked:.4g}"]
+    parts += [f"{speed:,.0f} tokens/s"] if event["tokens"] else []
+    return ", ".join([*parts, size(int(event["memory"]))])
+
+
+def _number(measure: str, value: float) -> str:
+    return format(value, PLACES.get(measure, ".4g"))
+
+
+def _shown(measure: str, event: dict[str, Any]) -> str:
+    return f"{measure.replace('_', ' ')} {_number(measure, event[measure])}, loss {event['loss']:.4f}"

@@ -1,0 +1,39 @@
+"""`melpa prepare`: a run for any base model, from what is at hand."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .console import command, confirm, note
+from .meta_train import finish, follow
+
+
+@command
+def prepare(
+    model: Annotated[str, typer.Argument(help="The base: pocket, a hub name, or a folder.")],
+    tasks: Annotated[
+        list[str] | None, typer.Option(metavar="FILE|FOLDER", help="Examples of many tasks or people; may be repeated.")
+    ] = None,
+    minutes: Annotated[float | None, typer.Option(help="How long it may take.", min=0.01)] = None,
+    iterations: Annotated[int, typer.Option(help="How many, where no minutes are given.", min=1)] = 200,
+    to: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON; implies --yes.")] = False,
+) -> None:
+    """Meta-train for any base model from what is at hand: simulated people, and files of your own."""
+    from mlx_melpa.prepare import free_folder, plan
+    from mlx_melpa.prepare import prepare as carry_out
+    from mlx_melpa.store import Store
+
+    planned = plan(model, tasks or (), minutes=minutes, iterations=iterations)
+    with Store() as store:
+        folder = to or free_folder(store.path.parent / "runs", model)
+    what = "simulated people and your files" if tasks else "simulated people"
+    note(f"{planned.iterations} iterations on {what} take about {max(0.1, planned.seconds / 60):.1f} minutes")
+    note(f"the run comes to {folder}")
+    if not (yes or json) and not confirm("Begin?"):
+        note("nothing done")
+        raise typer.Exit(1)
+    again = f"melpa meta-train {folder / 'recipe.yaml'} --out {folder} --resume"
+    finish(follow(carry_out(planned, folder), folder, again, json), folder, json)

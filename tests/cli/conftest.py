@@ -1,0 +1,75 @@
+"""Tiny runs and people's files for the tests of the commands."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from melpa_cli.main import app
+from typer.testing import CliRunner
+
+TEXTS = {
+    "home": ["pay the gas bill", "call the plumber", "buy curtains", "water the plants", "clean the kitchen"],
+    "work": ["send the report", "prepare slides", "review the contract", "book a room", "answer the supplier"],
+}
+LINES = [f"{word} is my name, says the {word} every single day." for word in (*"abcdefgh", "the cat")]
+
+
+@pytest.fixture(scope="session")
+def small(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Writes a recipe on a tiny base that trains two iterations."""
+
+    def write(readout: str = "prototypes") -> Path:
+        kind = "people" if readout == "prototypes" else "style"
+        path = tmp_path_factory.mktemp("recipe") / f"{readout}.yaml"
+        path.write_text(
+            f"model: {shared / 'models/stories260k'}\nadapter: {{kind: lora, rank: 2, layers: 2}}\n"
+            f"tasks: {{kind: synthetic, kind_of: {kind}, ways: 2, shots: 2, queries: 2}}\nreadout: {readout}\n"
+            "rule: {kind: sgd, lr: 0.1}\nlearner: {kind: fomaml, steps: 2}\n"
+            "train: {iterations: 2, tasks_per_step: 2, validate_every: 2, validation_episodes: 2, "
+            "checkpoint_every: 1}\n"
+        )
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def trained(small: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the runs `sorting` and `writing`, and the home of a store that knows them."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name, readout in (("sorting", "prototypes"), ("writing", "completion")):
+        order = ["meta-train", str(small(readout)), "--out", str(folder / name)]
+        done = CliRunner().invoke(app, order, env={"MELPA_HOME": str(folder / "home")})
+        assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def home(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of its own for one test, which knows both runs."""
+    shutil.copytree(trained / "home", tmp_path / "home")
+    monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Callable[..., Path]:
+    """Writes ten labelled notes; `ending` makes them new."""
+
+    def write(ending: str = "") -> Path:
+        path = tmp_path / f"notes{ending.strip()}.jsonl"
+        rows = [{"text": text + ending, "label": label} for label, texts in TEXTS.items() for text in texts]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return write
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    """Nine lines of one person."""
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join(LINES) + "\n")
+    return path

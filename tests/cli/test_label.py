@@ -1,0 +1,58 @@
+"""`melpa label` and `melpa score`: a person's own labels with probabilities, and how well they fit."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from melpa_cli.main import app
+from typer.testing import CliRunner
+
+invoke = CliRunner().invoke
+
+
+@pytest.fixture
+def sorted_notes(home: Path, notes: Callable[..., Path]) -> Path:
+    """Notes that 'me' is adapted to."""
+    data = notes()
+    done = invoke(app, ["adapt", "--user", "me", str(data), "--steps", "0", "--json"])
+    number = str(json.loads(done.stdout)["version"])
+    assert invoke(app, ["users", "rollback", "me", number]).exit_code == 0
+    return data
+
+
+def test_a_text_gets_probabilities(sorted_notes: Path) -> None:
+    (said,) = json.loads(invoke(app, ["label", "--user", "me", "water the plants", "--json"]).stdout)
+    assert sum(said["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert said["label"] == max(said["probabilities"], key=said["probabilities"].get)
+    shown = invoke(app, ["label", "--user", "me", "water the plants"]).stdout.splitlines()
+    assert len(shown) == 2 and shown[0].endswith(said["label"]) and "%" in shown[0]
+
+
+def test_a_file_gets_a_label_for_each_line_in_its_order(sorted_notes: Path, tmp_path: Path) -> None:
+    said = json.loads(invoke(app, ["label", "--user", "me", str(sorted_notes), "--json"]).stdout)
+    texts = [json.loads(line)["text"] for line in sorted_notes.read_text().splitlines()]
+    assert [item["text"] for item in said] == texts
+    alone = json.loads(invoke(app, ["label", "--user", "me", texts[3], "--json"]).stdout)
+    assert said[3]["probabilities"] == pytest.approx(alone[0]["probabilities"], abs=1e-4)
+    plain = tmp_path / "plain.txt"
+    plain.write_text("\n".join(texts))
+    again = json.loads(invoke(app, ["label", "--user", "me", str(plain), "--json"]).stdout)
+    assert [a["label"] for a in again] == [a["label"] for a in said]
+
+
+def test_score_of_labels_is_what_label_says(sorted_notes: Path) -> None:
+    found = json.loads(invoke(app, ["score", "--user", "me", str(sorted_notes), "--json"]).stdout)
+    said = json.loads(invoke(app, ["label", "--user", "me", str(sorted_notes), "--json"]).stdout)
+    truth = [json.loads(line)["label"] for line in sorted_notes.read_text().splitlines()]
+    right = sum(item["label"] == label for item, label in zip(said, truth, strict=True))
+    assert found["adapted"]["accuracy"] == pytest.approx(right / 10) and found["base"]["accuracy"] == 0.5
+    assert "a guess among 2" in invoke(app, ["score", "--user", "me", str(sorted_notes)]).stdout
+
+
+def test_refusals(home: Path, lines: Path) -> None:
+    nobody = invoke(app, ["label", "--user", "nobody", "x"])
+    assert nobody.exit_code == 1 and "no adapter for user 'nobody'; run: melpa adapt --user nobody" in nobody.stderr
+    invoke(app, ["adapt", "--user", "me", str(lines), "--steps", "3"])
+    wrong = invoke(app, ["label", "--user", "me", "x"])
+    assert wrong.exit_code == 1 and "has no labels; use melpa generate" in wrong.stderr

@@ -1,0 +1,197 @@
+"""One person: held-out steps, the guard, class means that answer alone, what is learned once."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_melpa.errors import DataError, ModelError, StoreError
+from mlx_melpa.find import opened, random_run, to_adapt
+from mlx_melpa.folds import Fit, deal
+from mlx_melpa.look import look
+from mlx_melpa.person import Outcome, adapt_person, answer
+from mlx_melpa.problems.language import classified
+from mlx_melpa.run import Run
+from mlx_melpa.score import score
+from mlx_melpa.speak import Speaker
+from mlx_melpa.store import Store
+from mlx_melpa.types import Episode, Example
+
+HOME = ["pay the gas bill", "call the plumber about the sink", "buy curtains", "water the plants", "clean the kitchen"]
+WORK = ["send the report", "prepare slides for the meeting", "review the contract", "book a room", "answer the email"]
+NOTES = [Example(text, label=label) for label, texts in (("home", HOME), ("work", WORK)) for text in texts]
+LINES = [
+    Example("", target=f"{word} is my name, says the {word} every single day.") for word in (*"abcdefgh", "the cat")
+]
+
+
+@pytest.fixture(scope="module")
+def sorting(shared: Path) -> Run:
+    return random_run(str(shared / "models/stories260k"), labelled=True)
+
+
+@pytest.fixture(scope="module")
+def writing(shared: Path) -> Run:
+    return random_run(str(shared / "models/stories260k"), labelled=False)
+
+
+def stored(outcome: Outcome, number: int = 1) -> Any:
+    return replace(outcome.version, user="me", number=number)
+
+
+def test_folds_are_stratified_and_never_ask_what_nothing_is_left_to_know_by() -> None:
+    only = Example("alone", label="rare")
+    folds = deal([*NOTES, only], {*NOTES, only}, ("home", "work", "rare"), np.random.default_rng(0))
+    asked = [e for fold in folds for e in fold.query]
+    assert len(folds) == 5 and sorted(map(repr, asked)) == sorted(map(repr, NOTES))
+    for fold in folds:
+        assert sorted(e.label or "" for e in fold.query) == ["home", "work"]
+        assert only in fold.support and len(fold.support) == 9 and not set(fold.query) & set(fold.support)
+    known = deal(NOTES, set(NOTES[:1]), ("home", "work"), np.random.default_rng(0))
+    assert known == []
+
+
+def test_the_best_held_out_number_of_steps_is_taken(sorting: Run) -> None:
+    found = adapt_person(sorting, NOTES)
+    assert found.folds == 5 and found.steps == int(np.argmin(found.curve)) and len(found.curve) <= 11
+    assert found.before == Fit(np.log(2), 0.5) and found.after.loss == found.curve[found.steps]
+    assert found.better == (found.after.loss < np.log(2) or found.after.accuracy > 0.5)
+    assert found.version.labels == ("home", "work") and found.version.examples == 10
+
+
+def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None:
+    found = adapt_person(sorting, NOTES, steps=0)
+    parts, rng = sorting.composed.parts, np.random.default_rng([0, 2])
+    losses = []
+    for fold in deal(NOTES, set(NOTES), ("home", "work"), rng):
+        support, query = parts.problem.prepare([fold])
+        rows = parts.initializer.make(sorting.theta["initializer"], support, 1)
+        losses.append(parts.problem.measure(rows, query)["loss"][0])
+    assert found.curve == pytest.approx([np.mean(losses)], rel=1e-5)
+
+
+def test_class_means_answer_as_the_examples_did(sorting: Run) -> None:
+    version = stored(adapt_person(sorting, NOTES, steps=2))
+    problem, ops = sorting.composed.parts.problem, sorting.composed.parts.ops
+    texts = [Example(t) for t in ("wash the windows of the whole house", "a call", "write to the client")]
+    _, query = problem.prepare([Episode("", tuple(NOTES), tuple(texts), ("home", "work"))])
+    both = problem.predict(ops.array(version.state["rows"]), query)
+    scored = ops.numpy(both)[0][ops.numpy(query["weights"])[0] > 0]
+    order = np.argsort([len(problem.readout.encoder.whole(t.text)) for t in texts], kind="stable")
+    found = answer(sorting, version, texts)
+    np.testing.assert_allclose(found[order], scored, atol=2e-3)
+    np.testing.assert_allclose(found, np.concatenate([answer(sorting, version, [t]) for t in texts]), atol=1e-4)
+    assert np.ptp(found[:, 0]) > 0.01 and version.state["means"].dtype == np.float16
+    onehot = np.array([[e.label == "home", e.label == "work"] for e in NOTES], np.float32)
+    own = classified(answer(sorting, version, NOTES)[None], onehot[None], np.ones((1, 10)))
+    measured = score(sorting, version, [*NOTES, Example("x", label="new")])
+    assert measured["adapted"]["accuracy"] == own["accuracy"][0] and measured["base"]["accuracy"] == 0.5
+    assert measured["examples"] == 10 and "left out 1 examples" in measured["notes"][0]
+
+
+def test_a_second_version_keeps_labels_and_means_of_the_first(sorting: Run) -> None:
+    first = stored(adapt_person(sorting, NOTES, steps=0))
+    more = [Example("train for the race", label="sport"), Example("swim ten lengths", label="sport")]
+    second = adapt_person(sorting, [*NOTES[:3], *more], previous=first, steps=0).version
+    assert second.labels == ("home", "work", "sport") and second.examples == 2
+    np.testing.assert_array_equal(second.state["counts"], [5, 5, 2])
+    np.testing.assert_array_equal(second.state["means"][:2], first.state["means"])
+    assert len(second.state["learned"]) == 12
+    assert answer(sorting, second, more).argmax(-1).tolist() == [2, 2]
+
+
+def test_what_is_learned_already_is_refused(sorting: Run) -> None:
+    first = stored(adapt_person(sorting, NOTES, steps=0))
+    with pytest.raises(DataError, match="version 1 of 'me' has learned all 10 examples already"):
+        adapt_person(sorting, NOTES, previous=first)
+
+
+def test_the_guard_keeps_the_earlier_version(writing: Run) -> None:
+    first = adapt_person(writing, LINES)
+    assert first.better and first.after.loss < first.before.loss - 0.1 and first.steps > 0
+    random = np.random.default_rng(0)
+    noise = [Example("", target="".join(map(chr, random.integers(0x4E00, 0x9000, 6)))) for _ in range(8)]
+    worse = adapt_person(writing, noise, previous=stored(first), steps=0)
+    assert not worse.better and worse.after == worse.before and "version 1 is" in worse.reason
+
+
+def test_before_is_the_base_model_for_a_new_person_who_writes(writing: Run) -> None:
+    found = adapt_person(writing, LINES, steps=0)
+    assert found.before.loss == pytest.approx(found.after.loss, rel=1e-5)  # a random start is the base
+
+
+def test_few_examples_take_the_runs_own_steps(writing: Run) -> None:
+    found = adapt_person(writing, [*LINES[:3], LINES[0]])
+    assert (found.steps, found.folds, found.better, found.curve) == (writing.steps, 0, True, ())
+    assert found.after.loss < found.before.loss and "fewer than 8" in found.reason
+    assert found.notes == ("1 of 4 examples are there twice and count once",)
+
+
+def test_look_counts_what_is_supervised_cut_and_twice(sorting: Run, writing: Run) -> None:
+    long = Example("word " * 300, label="home")
+    seen = look(sorting, [*NOTES, NOTES[0], long, Example(HOME[0], label="work"), Example("x", label="rare")])
+    assert (seen.examples, seen.duplicates, seen.conflicts, seen.cut) == (14, 1, 1, 1)
+    assert seen.labels == {"home": 6, "work": 6, "rare": 1} and seen.single == ("rare",) and seen.form == "labels"
+    one = [Example("", target="ab")]
+    readout = writing.composed.parts.problem.readout
+    seen = look(writing, one)
+    assert seen.supervised == len(readout.encoder.ids("ab")) + len(readout.encoder.last) and seen.form == "lines"
+    assert seen.tokens == seen.supervised + len(readout.encoder.first)
+
+
+@pytest.mark.parametrize(
+    ("examples", "message"),
+    [
+        ([Example("x", target="y", source="f:3")], "f:3: run 'random start' gives labels, and this has none"),
+        (NOTES[:5], "all 5 examples have the label 'home'; give examples of another one too"),
+    ],
+)
+def test_examples_that_do_not_fit_are_named(sorting: Run, examples: list[Example], message: str) -> None:
+    with pytest.raises(DataError) as error:
+        adapt_person(sorting, examples)
+    assert message in str(error.value)
+
+
+def test_labels_are_refused_by_a_run_that_writes(writing: Run) -> None:
+    with pytest.raises(DataError, match="writes text, and this has a label"):
+        adapt_person(writing, NOTES)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path)
+
+
+def test_without_a_run_the_two_ways_to_one_are_named(store: Store, shared: Path) -> None:
+    base = str(shared / "models/stories260k")
+    with pytest.raises(
+        StoreError, match=r"takes labelled examples; make one with: melpa prepare .*stories260k, or start"
+    ):
+        to_adapt(store, "me", NOTES, base=base)
+    with pytest.raises(
+        StoreError, match="no run takes text without labels; make one with: melpa prepare pocket --tasks"
+    ):
+        to_adapt(store, "me", LINES)
+
+
+def test_a_random_start_opens_again_and_goes_on(store: Store, sorting: Run, shared: Path) -> None:
+    store.put("me", adapt_person(sorting, NOTES, steps=1).version)
+    run, version = opened(store, "me")
+    assert (run.fingerprint, version.run, version.metrics["random_start"]) == ("", None, True)
+    _, previous, notes = to_adapt(store, "me", NOTES)
+    assert previous is not None and previous.number == 1 and notes == ()
+    other = str(shared / "models/tinystories-instruct-3m")
+    with pytest.raises((ModelError, StoreError)) as refused:
+        opened(store, "me", base=other)
+    assert "stories260k" in str(refused.value) and "tinystories-instruct-3m" in str(refused.value)
+
+
+def test_strength_zero_is_the_base_and_the_model_is_left_clean(writing: Run) -> None:
+    speaker = Speaker(writing, stored(adapt_person(writing, LINES, steps=10)), max_tokens=12, temp=0)
+    say: Callable[..., str] = lambda **how: "".join(speaker.write([("user", "Once")], **how))  # noqa: E731
+    base, adapted = say(adapted=False), say()
+    speaker.strength = 0.0
+    assert base == say() == say(adapted=False) != adapted
