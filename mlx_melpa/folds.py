@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Container, Mapping, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +11,8 @@ from .evaluate import chunks
 from .types import Array, Batch, Episode, Example, Parts, State, Tree
 
 FOLDS = 5
-PATIENCE = 3
-"""The search for the number of steps ends when the loss has risen this often in a row."""
+PATIENCE, WORTH = 3, 0.01
+"""The search for the number of steps ends after PATIENCE steps that did not lower the best loss by this share of it."""
 TOKENS = 16_384
 """What one pass may hold: folds beyond that go into passes of their own."""
 
@@ -57,7 +56,7 @@ def curve(
 ) -> list[Fit]:
     """The held-out fit after 0, 1, ... steps, from rows (1, P) or else from the initializer.
 
-    `memory` is what the readout kept of earlier examples. With `patient` the curve ends early where it only rises.
+    `memory` is what the readout kept of earlier examples. With `patient` the curve ends early where it falls no more.
     """
     problem: Any = parts.problem
     found: list[list[Mapping[str, np.ndarray]]] = []
@@ -81,9 +80,9 @@ def remembering(parts: Parts, batch: Batch, memory: Mapping[str, np.ndarray] | N
 def _watch(problem: Any, query: Batch, seen: list[Any], patient: bool) -> Callable[[int, State], bool]:
     def watch(_: int, state: State) -> bool:
         seen.append(problem.measure(state["rows"], query))
-        losses = [float(measures["loss"].mean()) for measures in seen[-PATIENCE - 1 :]]
-        rising = len(losses) > PATIENCE and all(a <= b for a, b in pairwise(losses))
-        return not (patient and rising)
+        losses = [float(measures["loss"].mean()) for measures in seen]
+        before, lately = losses[:-PATIENCE], losses[-PATIENCE:]
+        return not (patient and before and min(lately) > (1 - WORTH) * min(before))
 
     return watch
 
