@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..layout import Layout
+from ..layout import Segment
 from ..settings import Count
 from ..text import Encoder
 from ..types import Array, Batch, Episode, Example
@@ -20,7 +20,10 @@ class Completion:
 
     def __init__(self, ops: Any, tokenizer: Any, template: str, max_length: int):
         self.ops, self.template, self.encoder = ops, template, Encoder(tokenizer, max_length)
-        self.layout = Layout([])
+
+    def segments(self, width: int) -> tuple[Segment, ...]:
+        """Nothing beside the adapter."""
+        return ()
 
     def encode(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
         """Support and query of T episodes. Besides likelihood.collect's arrays: weights (T, E), count (T, E) the
@@ -51,10 +54,11 @@ class Completion:
             return self.encoder.chat(example.messages, example.source)
         if not example.target:
             raise DataError(
-                f"{example.source or example.text!r}: nothing to write after the text; "
+                f"{example.source or repr(example.text)}: nothing to write after the text; "
                 'completion needs {"prompt", "completion"}, {"messages"} or people\'s lines'
             )
-        tokens, start = self.encoder.pair(self.template.format(text=example.text) if example.text else "", example.target)
+        before = self.template.format(text=example.text) if example.text else ""
+        tokens, start = self.encoder.pair(before, example.target)
         return tokens, [(start, len(tokens))]
 
     def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
@@ -66,5 +70,7 @@ class Completion:
 def completion(ops: Any, tokenizer: Any, *, template: str = "{text}\n", max_length: Count = 256) -> Completion:
     """Builds the readout; `template` shapes what stands before the target, `max_length` cuts, in tokens."""
     if "{text}" not in template:
-        raise DataError(f"readout.template: {template!r} has no {{text}}; write where the text goes, as in '{{text}}\\n'")
+        raise DataError(
+            f"readout.template: {template!r} has no {{text}}; write where the text goes, as in '{{text}}\\n'"
+        )
     return Completion(ops, tokenizer, template, max_length)

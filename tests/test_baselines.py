@@ -1,0 +1,263 @@
+"""Baselines: what they compute, how they are tuned, and what `melpa eval` prints."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from melpa_cli.main import app
+from typer.testing import CliRunner
+
+from mlx_melpa import baselines, evaluate, frozen, random_start
+from mlx_melpa.errors import DataError, MelpaError
+from mlx_melpa.recipe import load_recipe
+from mlx_melpa.report import plot_curves
+from mlx_melpa.run import Run, load_run
+from mlx_melpa.train import meta_train
+from mlx_melpa.types import Episode, Example
+
+MEASURES = {"accuracy", "f1", "ci95", "loss"}
+META = MEASURES | {"seconds_per_task", "worse_than_base", "worst_5_percent"}
+HEAD = """
+model: {model}
+adapter: {{kind: lora, rank: 2, sites: [q_proj, v_proj], layers: 1}}
+rule: {{kind: sgd, lr: 0.1}}
+learner: {{kind: fomaml, steps: 2}}
+train: {{iterations: 1, tasks_per_step: 1, validation_episodes: 1}}
+"""
+SINUSOID = """
+problem: {kind: regression, hidden: [10]}
+tasks: {kind: sinusoid, shots: 5, queries: 10}
+rule: {kind: sgd, lr: 0.02}
+learner: {kind: maml, steps: 1}
+train: {iterations: 200, tasks_per_step: 4, optimizer: {kind: adam, lr: 5e-3}, validation_episodes: 2}
+"""
+SUBJECTS = {"pets": ["dog", "cat", "bird"], "food": ["cake", "soup", "apple"], "play": ["ball", "doll", "kite"]}
+
+
+def made(folder: Path, text: str) -> Run:
+    (folder / "recipe.yaml").write_text(text)
+    list(meta_train(load_recipe(folder / "recipe.yaml"), folder / "run"))
+    return load_run(folder / "run")
+
+
+def labelled(path: Path, domains: Sequence[str]) -> Path:
+    rows = [
+        {"text": f"I see a {noun} number {i}", "label": noun, "domain": domain}
+        for domain in domains
+        for noun in SUBJECTS[domain]
+        for i in range(4)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def intents(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("intents")
+    data = labelled(folder / "train.jsonl", ["pets", "food"])
+    tasks = (
+        f"{{kind: jsonl, train: {data}, group: domain, ways: 3, shots: 1, queries: 1, hold_out: [], validation: []}}"
+    )
+    head = HEAD.format(model=shared / "models" / "stories260k")
+    return made(folder, f"{head}tasks: {tasks}\nreadout: prototypes\n")
+
+
+@pytest.fixture(scope="module")
+def curves_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return made(tmp_path_factory.mktemp("sinusoid"), SINUSOID)
+
+
+def call(*arguments: Any) -> Any:
+    return CliRunner().invoke(app, ["eval", *map(str, arguments)])
+
+
+def clouds(
+    seed: int, ways: int = 3, shots: int = 4, spread: float = 0.3
+) -> tuple[Episode, frozen.Features, np.ndarray]:
+    """Classes around centers that share a large common vector, which hides them from plain cosines."""
+    rng = np.random.default_rng(seed)
+    common, centers = 20 * np.ones(8), rng.standard_normal((ways, 8))
+    known, parts = {}, []
+    for part in range(2):
+        parts.append([Example(f"{part}/{c}/{i}", label=str(c)) for c in range(ways) for i in range(shots)])
+        for e in parts[-1]:
+            known[e.text] = common + centers[int(e.label or 0)] + spread * rng.standard_normal(8)
+    return Episode("clouds", tuple(parts[0]), tuple(parts[1]), tuple(map(str, range(ways)))), known, common
+
+
+def test_prototypes_on_features_are_cosines_to_class_means() -> None:
+    support, query = np.array([[1.0, 0], [1, 0.2], [0, 2]]), np.array([[0.0, 1], [3, 0]])
+    found = frozen.prototypes(support, np.array([0, 0, 1]), query, 2, np.zeros(2), center="none", temperature=5.0)
+    means = np.array([[1.0, 0.1], [0, 2]])
+    cosines = query @ means.T / np.outer(np.linalg.norm(query, axis=1), np.linalg.norm(means, axis=1))
+    wanted = np.exp(5 * cosines)
+    np.testing.assert_allclose(found, wanted / wanted.sum(1, keepdims=True), rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", frozen.METHODS)
+def test_tuning_finds_settings_that_separate_the_classes(name: str) -> None:
+    drawn, known = [], {}
+    for seed in range(6):
+        one, features, middle = clouds(seed)
+        rename = {text: f"{seed}:{text}" for text in features}
+        known |= {rename[text]: value for text, value in features.items()}
+        sides = [tuple(Example(rename[e.text], label=e.label) for e in s) for s in (one.support, one.query)]
+        drawn.append(Episode(str(seed), *sides, one.labels))
+    chosen = frozen.tune(name, drawn, known, middle)
+    assert set(chosen) == set(frozen.GRIDS[name])
+    best = frozen.measure(name, chosen, drawn, known, middle)
+    assert best["accuracy"].mean() > 0.95
+    if name == "prototypes":
+        assert chosen["center"] != "none"
+    other = {key: values[0] for key, values in frozen.GRIDS[name].items()}
+    assert best["accuracy"].mean() >= frozen.measure(name, other, drawn, known, middle)["accuracy"].mean()
+
+
+def test_frozen_features_are_means_of_the_base_s_last_states(intents: Run) -> None:
+    composed = intents.composed
+    ops, encoder = composed.parts.ops, composed.parts.problem.readout.encoder  # type: ignore[attr-defined]
+    rows = ops.array(composed.layout.draw(np.random.default_rng(0))[None])
+    texts = ("a dog", "I see a much longer story about a cat", "a cat")
+    one = Episode("e", tuple(map(Example, texts[:2])), (Example(texts[2]),))
+    found = frozen.features(composed, rows, [one], {}, lambda count: None)
+    for text in texts:
+        hidden = ops.numpy(composed.model.hidden(rows, ops.array([list(encoder.whole(text))])))[0]
+        np.testing.assert_allclose(found[text], hidden.mean(0), rtol=1e-4, atol=1e-4)
+
+
+def test_eval_on_new_tasks_of_a_file(intents: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "VALIDATION", 12)
+    monkeypatch.setattr(random_start, "MARKS", (1, 2, 5, 8))
+    data = labelled(tmp_path / "test.jsonl", ["pets", "play"])
+    arguments = (intents.folder, "--tasks", data, "--episodes", 6, "--steps", 1, "--json", "--out", tmp_path / "out")
+    result = call(*arguments)
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert list(found) == ["base", "prototypes", "logistic_regression", "random_start", "meta", "notes"]
+    assert found["notes"] == ["left out 1 tasks (12 examples) that training saw: 'pets'"]
+    assert found["base"].keys() >= MEASURES
+    assert found["logistic_regression"].keys() >= MEASURES
+    assert found["meta"].keys() >= META
+    assert found["meta"]["steps"] == found["random_start"]["steps"] == 1
+    best = found["random_start"]["best"]
+    assert META | {"steps", "lr"} <= best.keys()
+    assert best["lr"] in random_start.RATES
+    assert 1 <= best["steps"] <= 8
+    assert json.loads((tmp_path / "out" / "eval.json").read_text()) == found
+    assert (tmp_path / "out" / "steps.png").read_bytes().startswith(b"\x89PNG")
+    cache = json.loads((intents.folder / "baselines.json").read_text())
+    (tuned,) = cache.values()
+    assert set(tuned) == {"prototypes", "logistic_regression", "random_start"}
+    # The settings come from the cache now, and the same episodes give the same numbers.
+    again = json.loads(call(*arguments).stdout)
+    for name in ("base", "prototypes", "logistic_regression", "meta"):
+        assert {k: v for k, v in again[name].items() if k != "seconds_per_task"} == {
+            k: v for k, v in found[name].items() if k != "seconds_per_task"
+        }
+
+
+def test_no_steps_measure_the_start_itself(intents: Run) -> None:
+    tasks, training, _ = baselines.tasks_of(intents)
+    told = baselines.compare(intents, tasks, training, episodes=4, steps=0, methods=("base", "meta")).results
+    assert list(told) == ["base", "meta", "notes"]
+    curves, _ = evaluate.curves(intents.composed.parts, intents.theta, evaluate.episodes(tasks, 4, 0), 0)
+    assert told["meta"]["accuracy"] == pytest.approx(curves["accuracy"][0].mean())
+
+
+def test_sizes_given_change_the_episodes_and_those_that_tune(intents: Run, tmp_path: Path) -> None:
+    data = labelled(tmp_path / "test.jsonl", ["play"])
+    tasks, training, notes = baselines.tasks_of(intents, data, ways=2, shots=2, queries=1)
+    for one in (tasks.episode(np.random.default_rng(0)), training.episode(np.random.default_rng(0))):
+        assert (len(one.labels), len(one.support), len(one.query)) == (2, 4, 2)
+    assert notes == ()
+
+
+def test_eval_refuses_what_it_cannot_judge(intents: Run, tmp_path: Path) -> None:
+    seen = labelled(tmp_path / "seen.jsonl", ["pets"])
+    with pytest.raises(DataError, match=r"training saw every task of .*seen\.jsonl: nothing is left to judge on"):
+        baselines.tasks_of(intents, seen)
+    result = call(intents.folder, "--methods", "base,magic")
+    assert result.exit_code == 1
+    assert "'magic' is no method; choose from base, prototypes" in result.stderr
+    result = call(tmp_path / "nothing")
+    assert result.exit_code == 1
+    assert "no run in" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_people_s_text_is_measured_in_bits_per_byte(shared: Path, tmp_path: Path) -> None:
+    lines = [
+        {"user": user, "text": f"{user} saw {n} birds"}
+        for user in ("Ann", "Ben", "Cid", "Dora", "Eve")
+        for n in range(6)
+    ]
+    (tmp_path / "lines.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    tasks = f"{{kind: jsonl, train: {tmp_path}/lines.jsonl, shots: 2, queries: 2, hold_out: [Eve], validation: [Dora]}}"
+    head = HEAD.format(model=shared / "models" / "stories260k")
+    run = made(tmp_path, f"{head}tasks: {tasks}\nreadout: completion\n")
+    tasks_, training, _ = baselines.tasks_of(run)
+    told = baselines.compare(run, tasks_, training, episodes=3, methods=("base", "prototypes", "meta")).results
+    assert list(told) == ["base", "meta", "notes"]
+    assert {"bits_per_byte", "perplexity", "loss", "ci95"} <= told["base"].keys()
+    assert told["meta"]["bits_per_byte"] < told["base"]["bits_per_byte"]  # one person's lines are much alike
+
+
+def test_the_random_start_is_tuned_and_meta_learning_beats_it_on_the_sinusoid(curves_run: Run) -> None:
+    tasks, training, _ = baselines.tasks_of(curves_run)
+    found = baselines.compare(curves_run, tasks, training, episodes=100, steps=5, curves=True)
+    assert list(found.results) == ["base", "random_start", "meta", "notes"]
+    start = found.results["random_start"]
+    assert start["best"]["loss"] < start["loss"] < found.results["base"]["loss"]
+    assert start["best"]["steps"] >= 30
+    assert found.results["meta"]["loss"] < start["loss"]
+    steps, values = found.curves["random start"]
+    assert steps[0] == 0
+    assert values[0] == pytest.approx(found.results["base"]["loss"], rel=1e-5)
+    assert values[-1] == pytest.approx(start["best"]["loss"], rel=1e-5)
+
+
+def test_tuning_agrees_with_trying_everything(curves_run: Run) -> None:
+    composed = curves_run.composed
+    drawn = evaluate.episodes(baselines.tasks_of(curves_run)[1], 30, 5)
+    fixed, best = random_start.tune(composed, drawn, 3, 0, advance=lambda *_: None)
+    theta = composed.baseline(1e-3).begin(0)
+    at = random_start.marks(3, 100)
+    every = {}
+    for lr in random_start.RATES:
+        curves, _ = evaluate.curves(composed.baseline(lr).parts, theta, drawn, 100, at=at, tasks_per_pass=30)
+        every |= {(lr, k): float(values.mean()) for k, values in zip(at, curves["loss"], strict=True)}
+    assert fixed == (min(random_start.RATES, key=lambda lr: every[lr, 3]), 3)
+    assert every[best] <= 1.05 * min(every.values())
+
+
+def test_a_hopeless_rate_ends_early_and_a_curve_goes_on_where_it_stopped(curves_run: Run) -> None:
+    composed = curves_run.composed
+    drawn = evaluate.episodes(baselines.tasks_of(curves_run)[1], 4, 5)
+    theta = composed.baseline(1e-3).begin(0)
+    at = random_start.marks(0, 100)
+    found, main = random_start.curve(composed.baseline(1e-3), theta, drawn, at, 0, 3)
+    assert main == "loss"
+    whole, _ = evaluate.curves(composed.baseline(1e-3).parts, theta, drawn, 20, at=[1, 5, 20], tasks_per_pass=3)
+    np.testing.assert_allclose([found[k] for k in (1, 5, 20)], whole["loss"].mean(1), rtol=1e-5)
+    wild, _ = random_start.curve(composed.baseline(300.0), theta, drawn, at, 0, 3)
+    assert max(wild) < 100
+
+
+def test_a_plot_is_written(tmp_path: Path) -> None:
+    path = plot_curves(tmp_path / "a.png", {"meta": ([0, 1, 5], [0.5, 0.8, 0.9])}, lines={"prototypes": 0.7})
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
+    with pytest.raises(MelpaError, match=r"pip install 'mlx-melpa\[plots\]'"):
+        plot_curves(tmp_path / "a.png", {"a": ([0], [1.0])})
+    one, known, middle = clouds(0)
+    with pytest.raises(MelpaError, match=r"pip install 'mlx-melpa\[baselines\]'"):
+        frozen.tune("logistic_regression", [one], known, middle)
