@@ -12,7 +12,8 @@ import numpy as np
 class Segment:
     """One weight inside a row.
 
-    `start` says how a random start draws it: a float `s` for uniform(-s, s), or ("constant", value).
+    `start` says how a random start draws it: a float `s` for uniform(-s, s), ("constant", value), or ("identity", value) for
+    a multiple of the unit matrix.
     """
 
     name: str
@@ -26,6 +27,8 @@ class Segment:
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draws this weight's random start, flat, float32."""
+        if isinstance(self.start, tuple) and self.start[0] == "identity":
+            return (self.start[1] * np.eye(self.shape[0], dtype=np.float32)).reshape(-1)
         if isinstance(self.start, tuple):
             return np.full(self.size, self.start[1], np.float32)
         return rng.uniform(-self.start, self.start, self.size).astype(np.float32)

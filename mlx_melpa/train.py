@@ -18,6 +18,8 @@ from .train_settings import TrainSettings
 from .types import Splits, Tree
 
 Event = dict[str, Any]
+PRIMING = 2**31
+"""The iteration whose draws are the priming's: no step has it."""
 CACHE = 2 << 30
 """Bytes that the allocator may keep: its cache does not show in peak memory."""
 
@@ -73,6 +75,7 @@ class Trainer:
             return
         if self.out.exists() and any(self.out.iterdir()):
             raise RecipeError(f"{self.out} is not empty and holds no run; give another --out")
+        self.theta = self._primed()
         base = self.composed.base
         run.write(
             self.out,
@@ -89,6 +92,18 @@ class Trainer:
                 "notes": list(self.splits.notes),
             },
         )
+
+    def _primed(self) -> Tree:
+        """Theta with what the problem can compute of its start in closed form from training episodes."""
+        problem: Any = self.composed.parts.problem
+        count = getattr(problem, "primed", 0)
+        if not count:
+            return self.theta
+        s, initializer = self.settings, self.composed.parts.initializer
+        drawn = self.sampler.next(self.splits.train, s.seed, PRIMING, count)
+        row = self.composed.layout.draw(np.random.default_rng([s.seed, 0]))
+        row = problem.prime(row, drawn, s.tasks_per_pass or s.tasks_per_step)
+        return {**self.theta, "initializer": initializer.at(row)}
 
     def _same_recipe(self) -> None:
         stored, now = run.load_recipe(self.out / "recipe.yaml").resolved, self.recipe.resolved

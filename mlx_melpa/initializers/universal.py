@@ -16,7 +16,11 @@ class Universal:
 
     def init(self, rng: np.random.Generator, layout: Layout) -> Tree:
         """Draws the adapter's random start, where the adapted model equals the base."""
-        return {"start": self.ops.array(layout.draw(rng))}
+        return self.at(layout.draw(rng))
+
+    def at(self, row: np.ndarray) -> Tree:
+        """The parameters that make the row (P,)."""
+        return {"start": self.ops.array(row)}
 
     def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
         """Repeats the start for each task: (T, P)."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..layout import Layout
 from ..types import Array, Batch, Episode, Example
 
 
@@ -14,12 +15,24 @@ class Language:
 
     def __init__(self, ops: Any, model: Any, readout: Any):
         self.ops, self.model, self.readout = ops, model, readout
-        self.layout = model.layout + readout.layout
+        self.layout = model.layout + Layout(readout.segments(model.base.width))
 
     def prepare(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
         """Encodes T episodes as (support, query) with the frozen prefix's states."""
         support, query = self.readout.encode(episodes)
         return self._ready(support), self._ready(query)
+
+    @property
+    def primed(self) -> int:
+        """How many training episodes `prime` wants; 0 where there is nothing to prime."""
+        return getattr(self.readout, "primed", 0)
+
+    def prime(self, row: np.ndarray, episodes: Sequence[Episode], size: int) -> np.ndarray:
+        """A start (P,) with the readout's closed form for these training episodes in it, computed in passes of `size`."""
+        rows, passes = self.ops.array(row[None]), [episodes[i : i + size] for i in range(0, len(episodes), size)]
+        batches = (self.prepare(part)[1] for part in passes)
+        found = self.readout.prime(self.model, rows, batches)
+        return self.layout.row({**self.layout.views(row), **found})
 
     def _ready(self, batch: Any) -> Any:
         """Arrays of the engine for those of NumPy, and beside every `tokens` the frozen prefix's states as `start`."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..errors import DataError
-from ..layout import Layout
+from ..layout import Segment
 from ..settings import Count
 from ..text import Encoder
 from ..types import Array, Batch, Episode, Example
@@ -22,7 +22,10 @@ class Labels:
     def __init__(self, ops: Any, tokenizer: Any, words: str, template: str, max_length: int):
         self.ops, self.words, self.template = ops, words, template
         self.encoder = Encoder(tokenizer, max_length)
-        self.layout = Layout([])
+
+    def segments(self, width: int) -> tuple[Segment, ...]:
+        """Nothing beside the adapter."""
+        return ()
 
     def candidates(self, labels: Sequence[str]) -> list[str]:
         """The word of each label: itself, or a letter by its place (a task's labels come in random order)."""

@@ -1,22 +1,26 @@
 """Class means of the adapted features of the support set, cosine scores with a learned temperature.
 
-feature f = mean over tokens of the last hidden states; class c's prototype = sum of the features of its support examples.
+feature f = (sum_t a_t h_t - center) metric, with a = softmax_t(h_t . attention) over an example's tokens and h the last hidden
+states; class c's prototype = sum of the features of its support examples;
 score(i, c) = exp(s) cos(f_i, prototype_c), where a support example is scored against prototypes that leave it out.
+At a random start attention and center are 0 and the metric is the unit matrix: the plain mean. Meta-training begins from
+the metric that whitens what varies within classes (`prime`), the closed form of linear discriminant analysis.
 A batch may bring "prior" (T, N, d) and "known" (T, N): class sums and counts of examples that are no longer at hand.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import log
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from ..layout import Layout, Segment
-from ..settings import Count, Positive
+from ..layout import Segment
+from ..settings import Count, Natural, Positive
 from ..text import Encoder, cuts, pad
 from ..types import Array, Batch, Episode, Example
 
 TINY = 1e-6
+SHRINK = 0.1
 
 
 class Prototypes:
@@ -24,9 +28,21 @@ class Prototypes:
 
     classifies = True
 
-    def __init__(self, ops: Any, tokenizer: Any, temperature: float, max_length: int):
+    def __init__(self, ops: Any, tokenizer: Any, temperature: float, metric: str, primed: int, max_length: int):
         self.ops, self.encoder = ops, Encoder(tokenizer, max_length)
-        self.layout = Layout([Segment("readout.log_scale", (1,), ("constant", log(temperature)))])
+        self.temperature, self.metric, self.primed = temperature, metric, primed if metric == "learned" else 0
+
+    def segments(self, width: int) -> tuple[Segment, ...]:
+        """The readout's numbers at the end of a row, for hidden states of a width."""
+        scale = Segment("readout.log_scale", (1,), ("constant", log(self.temperature)))
+        if self.metric == "plain":
+            return (scale,)
+        return (
+            Segment("readout.attention", (width,)),
+            Segment("readout.center", (width,)),
+            Segment("readout.metric", (width, width), ("identity", 1.0)),
+            scale,
+        )
 
     def encode(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
         """Support and query of T episodes as NumPy arrays; the query batch brings its support along, unscored.
@@ -80,13 +96,53 @@ class Prototypes:
         return {"prior": sums, "known": member.sum(1)}
 
     def features(self, model: Any, rows: Array, batch: Batch) -> Array:
-        """Mean hidden states (T, B, d), float32."""
-        pooled = []
+        """Features (T, B, d), float32."""
+        ops, tasks, parts = self.ops, rows.shape[0], []
+        own: list[Array] = []
         for part in batch["parts"]:
-            hidden = self.ops.cast(model.hidden(rows, part["tokens"], part.get("start")), part["pool"])
-            mean = (hidden * part["pool"].reshape(*part["pool"].shape, 1)).sum(1)
-            pooled.append(mean.reshape(rows.shape[0], -1, mean.shape[-1]))
-        return self.ops.concatenate(pooled, 1)
+            hidden = ops.cast(model.hidden(rows, part["tokens"], part.get("start")), part["pool"])
+            own = own or self._own(rows, hidden.shape[-1])
+            pool = self._pool(own[0], hidden, part["pool"]) if own else part["pool"]
+            mean = (hidden * pool.reshape(*pool.shape, 1)).sum(1)
+            parts.append(mean.reshape(tasks, -1, mean.shape[-1]))
+        found = ops.concatenate(parts, 1)
+        return (found - own[1].reshape(tasks, 1, -1)) @ own[2] if own else found
+
+    def _own(self, rows: Array, width: int) -> list[Array]:
+        """attention (T, d), center (T, d), metric (T, d, d); nothing for a plain readout."""
+        if self.metric == "plain":
+            return []
+        end = rows.shape[1] - 1
+        ends = [end - width * width - 2 * width, end - width * width - width, end - width * width, end]
+        attention, center, metric = self.ops.split(rows, ends, 1)[1:4]
+        return [attention, center, metric.reshape(-1, width, width)]
+
+    def _pool(self, attention: Array, hidden: Array, pool: Array) -> Array:
+        """Weights (T*B', L) of tokens: softmax of their scores, 0 on padding."""
+        each = hidden.reshape(attention.shape[0], -1, hidden.shape[-1]) @ attention.reshape(*attention.shape, 1)
+        return self.ops.softmax(each.reshape(*pool.shape) + self.ops.log(pool + 1e-30))
+
+    def prime(self, model: Any, rows: Array, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+        """center (d,) and metric (d, d) from training tasks, under rows (1, P) with the plain mean.
+
+        metric = (S + shrink mean(eigenvalues) 1)^(-1/2), scaled to keep lengths on average, with S the covariance within
+        classes of a task; center = the mean of the classes' means.
+        """
+        scatter, count, centers = np.zeros(()), 0.0, []
+        for batch in batches:
+            repeated = self.ops.broadcast(rows, (batch["weights"].shape[0], rows.shape[1]))
+            f = self.ops.numpy(self.features(model, repeated, batch)).astype(np.float64)
+            onehot = self.ops.numpy(batch["onehot"]).astype(np.float64)
+            sizes = onehot.sum(1)[..., None]
+            means = np.swapaxes(onehot, 1, 2) @ f / np.maximum(sizes, 1)
+            away = (f - onehot @ means) * onehot.sum(-1, keepdims=True)
+            scatter = scatter + np.einsum("tbi,tbj->ij", away, away)
+            count += float((sizes - (sizes > 0)).sum())
+            centers.append(means[sizes[..., 0] > 0])
+        values, vectors = np.linalg.eigh(scatter / max(count, 1.0))
+        mean = float(values.mean())
+        root = np.sqrt(mean / (np.maximum(values, 0) + SHRINK * mean))
+        return {"readout.center": np.concatenate(centers).mean(0), "readout.metric": (vectors * root) @ vectors.T}
 
     def means(self, features: Array, batch: Batch) -> tuple[Array, Array]:
         """Class sums (T, N, d) of what is given, and which examples they hold (T, B, N)."""
@@ -116,6 +172,19 @@ class Prototypes:
         return (each * batch["weights"]).sum(-1) / self.ops.maximum(batch["weights"].sum(-1), 1)
 
 
-def prototypes(ops: Any, tokenizer: Any, *, temperature: Positive = 10.0, max_length: Count = 128) -> Prototypes:
-    """Builds the readout; `temperature` is where exp(s) begins, `max_length` cuts texts, in tokens."""
-    return Prototypes(ops, tokenizer, temperature, max_length)
+def prototypes(
+    ops: Any,
+    tokenizer: Any,
+    *,
+    temperature: Positive = 10.0,
+    metric: Literal["learned", "plain"] = "learned",
+    primed: Natural = 100,
+    max_length: Count = 128,
+) -> Prototypes:
+    """Builds the readout.
+
+    `temperature` is where exp(s) begins; `metric` plain has no attention, center and metric; `primed` is the number of
+    training episodes that meta-training computes the metric's start from, 0 to start from the unit matrix; `max_length`
+    cuts texts, in tokens.
+    """
+    return Prototypes(ops, tokenizer, temperature, metric, primed, max_length)
