@@ -150,9 +150,15 @@ class _Job:
 
     def random_start(self, every: bool, out: Comparison) -> dict[str, Any]:
         def tuned() -> list[list[float]]:
-            with self.bar("tuning the random start", len(random_start.RATES) + 4) as advance:
+            with self.bar("tuning the random start", None) as advance:
                 chosen = random_start.tune(
-                    self.composed, self.checks, self.steps, self.seed, per_pass=self.per_pass, advance=advance
+                    self.composed,
+                    self.checks,
+                    self.steps,
+                    self.seed,
+                    self.main,
+                    per_pass=self.per_pass,
+                    advance=advance,
                 )
             return [list(choice) for choice in chosen]
 

@@ -1,11 +1,12 @@
 """The same adapter from a random start with Adam, its rate and number of steps tuned by successive halving.
 
-All rates run on a few validation episodes, up to the most steps allowed, measured at a few marks only (a measure costs
-as much as a step); from step 20 on a rate ends where three marks in a row brought nothing better. The best two, for the
-given number of steps and for any number, then run on all validation episodes, to two marks past where they were best.
+All rates run side by side on a few validation episodes, measured at a few marks only (a measure costs as much as a step).
+From step 20 on a rate ends where three marks in a row brought nothing better; after 30 steps the best three go on, after 50
+the best two. The best two for the given number of steps, and the best two for any, then run on all validation episodes, to
+two marks past where they were best.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple
@@ -14,16 +15,19 @@ import numpy as np
 
 from . import adapt, evaluate
 from .compose import Composition
-from .types import Tree
+from .types import Batch, Tree
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 MARKS = (1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100)
 FEW = 12
 PATIENCE, PATIENT_UNTIL = 3, 20
 """A slow rate shows nothing in its first steps."""
+KEPT = {30: 3, 50: 2}
+"""How many rates go on after so many steps."""
 Curve = dict[int, float]
 """The mean of the main measure after some numbers of steps."""
 Advance = Callable[..., None]
+Batches = list[tuple[Batch, Batch]]
 
 
 class Choice(NamedTuple):
@@ -38,40 +42,61 @@ def marks(steps: int, most: int) -> list[int]:
     return sorted({m for m in MARKS if m <= most} | ({steps} if steps else set()))
 
 
-def curve(
-    composed: Composition, theta: Tree, drawn: Sequence[Any], at: Sequence[int], must: int, per_pass: int
-) -> tuple[Curve, str]:
-    """The main measure after the steps `at`, all episodes side by side, until patience ends it (not before `must`).
+def prepared(composed: Composition, drawn: Sequence[Any], per_pass: int) -> Batches:
+    """The episodes as batches of at most `per_pass` tasks."""
+    return [composed.parts.problem.prepare(chunk) for chunk in evaluate.chunks(drawn, per_pass)]
 
-    Returns the curve and the measure's name.
-    """
-    parts, found, main = composed.parts, Curve(), ""
-    batches = [parts.problem.prepare(chunk) for chunk in evaluate.chunks(drawn, per_pass)]
+
+def walk(composed: Composition, theta: Tree, batches: Batches, at: Sequence[int]) -> Iterator[dict[str, float]]:
+    """Adapts all episodes side by side and gives the means of their measures after each of the steps `at`."""
+    parts = composed.parts
     states = [adapt.begin(parts, theta, support) for support, _ in batches]
     for before, now in pairwise([0, *at]):
-        values: list[np.ndarray] = []
+        found = []
         for i, (support, query) in enumerate(batches):
             # Adam keeps its count in its memory, so that a state goes on as if it had never stopped.
             states[i] = adapt.adapt(parts, theta, support, now - before, states[i])
-            measures = parts.problem.measure(states[i]["rows"], query)
-            main = main or evaluate.main_measure(list(measures))
-            values.append(measures[main])
-        found[now] = float(np.concatenate(values).mean())
-        if now >= must and (not isfinite(found[now]) or (now >= PATIENT_UNTIL and _stale(found, main))):
-            break
-    return found, main
-
-
-def _stale(found: Curve, main: str) -> bool:
-    values = list(found.values())
-    best = best_steps(found, main)
-    return len(values) - 1 - list(found).index(best) >= PATIENCE
+            found.append(parts.problem.measure(states[i]["rows"], query))
+        yield {name: float(np.concatenate([f[name] for f in found]).mean()) for name in found[0]}
 
 
 def best_steps(found: Curve, main: str) -> int:
     """Where a curve is best; the fewest steps of equals. What is no number is worst."""
-    sign = 1 if main in evaluate.HIGHER else -1
-    return max(found, key=lambda k: sign * found[k] if isfinite(found[k]) else -float("inf"))
+    return max(found, key=lambda k: _worth(found[k], main))
+
+
+def _worth(value: float, main: str) -> float:
+    return (value if main in evaluate.HIGHER else -value) if isfinite(value) else -float("inf")
+
+
+def order(curves: Mapping[float, Curve], main: str, k: int | None = None) -> list[float]:
+    """Rates from best to worst after k steps, or each at its best; those not measured there are left out."""
+    there = {lr: best_steps(c, main) if k is None else k for lr, c in curves.items() if k is None or k in c}
+    return sorted(there, key=lambda lr: _worth(curves[lr][there[lr]], main), reverse=True)
+
+
+def race(
+    composed: Composition, theta: Tree, batches: Batches, at: Sequence[int], must: int, main: str, advance: Advance
+) -> dict[float, Curve]:
+    """Runs all rates side by side and drops the hopeless as they show, none before `must` steps."""
+    walks = {lr: walk(composed.baseline(lr), theta, batches, at) for lr in RATES}
+    found: dict[float, Curve] = {lr: {} for lr in RATES}
+    alive = list(RATES)
+    for k in at:
+        for lr in alive:
+            found[lr][k] = next(walks[lr])[main]
+            advance(1, f"rate {lr:g}, {k} steps")
+        if k < must:
+            continue
+        if k >= PATIENT_UNTIL:
+            alive = [lr for lr in alive if not _stale(found[lr], main)]
+        if k in KEPT:
+            alive = [lr for lr in order(found, main) if lr in alive][: KEPT[k]]
+    return found
+
+
+def _stale(found: Curve, main: str) -> bool:
+    return len(found) - 1 - list(found).index(best_steps(found, main)) >= PATIENCE
 
 
 def tune(
@@ -79,6 +104,7 @@ def tune(
     drawn: Sequence[Any],
     steps: int,
     seed: int,
+    main: str,
     *,
     most: int = 100,
     per_pass: int = 4,
@@ -86,32 +112,22 @@ def tune(
 ) -> tuple[Choice, Choice]:
     """The best rate for `steps` steps, and the best rate and number of steps up to `most`, on these episodes.
 
-    `advance` is called once a rate has run; the rates number len(RATES), then up to four.
+    `main` is the measure that decides; `advance` is called once a rate was measured.
     """
     theta = composed.baseline(RATES[0]).begin(seed)
     at = marks(steps, most)
-    few: dict[float, Curve] = {}
-    main = ""
-    for lr in RATES:
-        few[lr], main = curve(composed.baseline(lr), theta, drawn[:FEW], at, steps, per_pass)
-        advance(1, f"rate {lr:g}")
-    sign = 1 if main in evaluate.HIGHER else -1
-
-    def order(curves: dict[float, Curve], k: int | None) -> list[float]:
-        def worth(lr: float) -> float:
-            value = curves[lr].get(best_steps(curves[lr], main) if k is None else k, float("nan"))
-            return sign * value if isfinite(value) else -float("inf")
-
-        return sorted(curves, key=worth, reverse=True)
-
-    last: dict[float, int] = dict.fromkeys(order(few, steps)[:2] if steps else [], steps)
-    for lr in order(few, None)[:2]:
-        beyond = [k for k in at if k > best_steps(few[lr], main)][:2]
-        last[lr] = max(last.get(lr, 0), *beyond, best_steps(few[lr], main))
-    full: dict[float, Curve] = {}
+    few = race(composed, theta, prepared(composed, drawn[:FEW], per_pass), at, steps, main, advance)
+    last: dict[float, int] = dict.fromkeys(order(few, main, steps)[:2], steps) if steps else {}
+    for lr in order(few, main)[:2]:
+        best = best_steps(few[lr], main)
+        last[lr] = max(last.get(lr, 0), best, *[k for k in at if k > best][:2])
+    full: dict[float, Curve] = {lr: {} for lr in last}
+    batches = prepared(composed, drawn, per_pass)
     for lr, end in last.items():
-        full[lr], _ = curve(composed.baseline(lr), theta, drawn, [k for k in at if k <= end], end, per_pass)
-        advance(1, f"rate {lr:g}")
-    any_lr = order(full, None)[0]
-    fixed = order({lr: c for lr, c in full.items() if steps in c}, steps)[0] if steps else any_lr
-    return Choice(fixed, steps), Choice(any_lr, best_steps(full[any_lr], main))
+        upto = [k for k in at if k <= end]
+        for k, found in zip(upto, walk(composed.baseline(lr), theta, batches, upto), strict=True):
+            full[lr][k] = found[main]
+            advance(1, f"rate {lr:g}, {k} steps")
+    best_lr = order(full, main)[0]
+    fixed = order(full, main, steps)[0] if steps else best_lr
+    return Choice(fixed, steps), Choice(best_lr, best_steps(full[best_lr], main))

@@ -222,7 +222,7 @@ def test_the_random_start_is_tuned_and_meta_learning_beats_it_on_the_sinusoid(cu
 def test_tuning_agrees_with_trying_everything(curves_run: Run) -> None:
     composed = curves_run.composed
     drawn = evaluate.episodes(baselines.tasks_of(curves_run)[1], 30, 5)
-    fixed, best = random_start.tune(composed, drawn, 3, 0, advance=lambda *_: None)
+    fixed, best = random_start.tune(composed, drawn, 3, 0, "loss", advance=lambda *_: None)
     theta = composed.baseline(1e-3).begin(0)
     at = random_start.marks(3, 100)
     every = {}
@@ -233,17 +233,40 @@ def test_tuning_agrees_with_trying_everything(curves_run: Run) -> None:
     assert every[best] <= 1.05 * min(every.values())
 
 
-def test_a_hopeless_rate_ends_early_and_a_curve_goes_on_where_it_stopped(curves_run: Run) -> None:
-    composed = curves_run.composed
+def test_a_walk_stopped_at_marks_ends_where_an_unbroken_one_does(curves_run: Run) -> None:
+    composed = curves_run.composed.baseline(1e-3)
     drawn = evaluate.episodes(baselines.tasks_of(curves_run)[1], 4, 5)
-    theta = composed.baseline(1e-3).begin(0)
-    at = random_start.marks(0, 100)
-    found, main = random_start.curve(composed.baseline(1e-3), theta, drawn, at, 0, 3)
-    assert main == "loss"
-    whole, _ = evaluate.curves(composed.baseline(1e-3).parts, theta, drawn, 20, at=[1, 5, 20], tasks_per_pass=3)
-    np.testing.assert_allclose([found[k] for k in (1, 5, 20)], whole["loss"].mean(1), rtol=1e-5)
-    wild, _ = random_start.curve(composed.baseline(300.0), theta, drawn, at, 0, 3)
-    assert max(wild) < 100
+    theta = composed.begin(0)
+    found = random_start.walk(composed, theta, random_start.prepared(composed, drawn, 3), [1, 5, 20])
+    whole, _ = evaluate.curves(composed.parts, theta, drawn, 20, at=[1, 5, 20], tasks_per_pass=3)
+    np.testing.assert_allclose([means["loss"] for means in found], whole["loss"].mean(1), rtol=1e-5)
+
+
+def test_a_race_drops_the_hopeless_and_keeps_two_to_the_end(curves_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scripted(composed: Any, theta: Any, batches: Any, at: Sequence[int]) -> Any:
+        lr = composed.parts.rule.lr
+        for k in at:
+            falls = {
+                3e-4: 5 - 0.01 * k,
+                1e-3: 4 - 0.02 * k,
+                3e-3: 3 - 0.02 * k,
+                1e-2: 2.0 + 0.1 * k,
+                3e-2: float("nan"),
+            }
+            yield {"loss": falls[lr]}
+
+    monkeypatch.setattr(random_start, "walk", scripted)
+    at = random_start.marks(3, 100)
+    found = random_start.race(curves_run.composed, {}, [], at, 3, "loss", lambda *_: None)
+    # Past its best after one step, 1e-2 ends at 20, and what never was a number with it; two of three go on from 50.
+    assert {lr: max(curve) for lr, curve in found.items()} == {3e-4: 50, 1e-3: 100, 3e-3: 100, 1e-2: 20, 3e-2: 20}
+    kept = random_start.race(curves_run.composed, {}, [], at, 75, "loss", lambda *_: None)
+    assert min(max(curve) for curve in kept.values()) == 75
+    assert (
+        random_start.order(found, "loss") == [1e-3, 3e-3, 1e-2, 3e-4, 3e-2]
+        or random_start.order(found, "loss")[0] == 3e-3
+    )
+    assert random_start.order(found, "loss", 1)[:2] == [1e-2, 3e-3]
 
 
 def test_a_plot_is_written(tmp_path: Path) -> None:
