@@ -1,9 +1,9 @@
 """The same adapter from a random start with Adam, its rate and number of steps tuned by successive halving.
 
-All rates run side by side on a few validation episodes, measured at a few marks only (a measure costs as much as a step).
-From step 20 on a rate ends where three marks in a row brought nothing better; after 30 steps the best three go on, after 50
-the best two. The best two for the given number of steps, and the best two for any, then run on all validation episodes, to
-two marks past where they were best.
+All rates run side by side on a few validation episodes, measured at a few marks only (a measure costs as much as a
+step). From step 20 on a rate ends where three marks in a row brought nothing better; after 30 steps the best three go
+on, after 50 the best two. The best two for the given number of steps, and the best two for any, then run on all
+validation episodes, to two marks past where they were best.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
