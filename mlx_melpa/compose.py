@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .layout import Layout
-from .recipe import Recipe
+from .recipe import Recipe, kinds
 from .types import Learner, Parts, Splits, Tree
 
 
@@ -37,15 +37,9 @@ class Composition:
 
     def baseline(self, lr: float) -> "Composition":
         """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned."""
-        tables = {name: import_module(f".{name}", __package__).KINDS for name in ("initializers", "rules", "regularizers")}
         ops, problem = self.parts.ops, self.parts.problem
-        parts = Parts(
-            ops,
-            problem,
-            tables["initializers"]["universal"](ops),
-            tables["rules"]["adam"](ops, self.layout, lr=lr),
-            tables["regularizers"]["none"](ops),
-        )
+        rule = kinds("rule")["adam"](ops, self.layout, lr=lr)
+        parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
         return Composition(self.recipe, parts, self.learner, self.base, self.model)
 
 
@@ -73,8 +67,8 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
     if recipe.resolved["model"] is not None:
         base = base or load_base(recipe)
         model = import_module(f".backends.{backend}.adapted", __package__).Adapted(base, recipe.make("adapter"))
-        table = import_module(".readouts", __package__).KINDS
-        head = recipe.make("readout", ops, base.tokenizer) if recipe.part("readout") else table[readout](ops, base.tokenizer)
+        given = (ops, base.tokenizer)
+        head = recipe.make("readout", *given) if recipe.part("readout") else kinds("readout")[readout](*given)
         problem = recipe.make("problem", ops, model, head)
     else:
         problem = recipe.make("problem", ops)

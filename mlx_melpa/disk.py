@@ -20,7 +20,12 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
 
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
-    replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8") and None)
+
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    replace(path, write)
 
 
 def _sync(path: Path) -> None:

@@ -12,8 +12,8 @@ import numpy as np
 class Segment:
     """One weight inside a row.
 
-    `start` says how a random start draws it: a float `s` for uniform(-s, s), ("constant", value), or ("identity", value) for
-    a multiple of the unit matrix.
+    `start` says how a random start draws it: a float `s` for uniform(-s, s), ("constant", value), or ("identity",
+    value) for a multiple of the unit matrix.
     """
 
     name: str

@@ -46,7 +46,8 @@ def describe(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise StoreError(f"{path} can't be read ({error}); train the run again") from error
     if info.get("format") != FORMAT:
-        raise StoreError(f"{path} has format {info.get('format')}, this version reads {FORMAT}; use the version that made it")
+        found = info.get("format")
+        raise StoreError(f"{path} has format {found}, this version reads {FORMAT}; use the version that made it")
     return info
 
 
@@ -60,7 +61,8 @@ def fingerprint(folder: Path) -> str:
     """16 hex digits over the recipe and the numbers of theta: a re-trained run is another run."""
     theta = folder / "theta.safetensors"
     if not theta.is_file():
-        raise StoreError(f"the run in {folder} has no theta yet; finish it with: melpa meta-train RECIPE --out {folder} --resume")
+        again = f"melpa meta-train RECIPE --out {folder} --resume"
+        raise StoreError(f"the run in {folder} has no theta yet; finish it with: {again}")
     return hashlib.sha256((folder / "recipe.yaml").read_bytes() + theta.read_bytes()).hexdigest()[:16]
 
 
@@ -81,7 +83,8 @@ def load_run(folder: str | Path, *, base: Any = None, model: str | None = None, 
     try:
         theta = ops.load(folder / "theta.safetensors", composed.begin(0))
     except (KeyError, RuntimeError) as error:
-        raise StoreError(f"{folder / 'theta.safetensors'} does not fit its recipe ({error}); train the run again") from error
+        path = folder / "theta.safetensors"
+        raise StoreError(f"{path} does not fit its recipe ({error}); train the run again") from error
     return Run(folder, composed, theta, info, fingerprint(folder))
 
 
@@ -89,13 +92,13 @@ def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool
     """Refuses a base of another family than `known` names, and one with other weights unless that is allowed."""
     if base.family != known["family"]:
         raise ModelError(
-            f"{owner} was made for base '{known['name']}' ({known['family']}), not for '{base.name}' ({base.family}), which has "
-            f"another configuration or tokenizer; give --base {known['name']}"
+            f"{owner} was made for base '{known['name']}' ({known['family']}), not for '{base.name}' ({base.family}), "
+            f"which has another configuration or tokenizer; give --base {known['name']}"
         )
     if base.weights != known["weights"] and not other_weights:
         raise ModelError(
-            f"{owner} was made for the weights {known['weights']} of '{known['name']}'; '{base.name}' has {base.weights} "
-            "(a quantized or converted copy?); allow that with --other-weights"
+            f"{owner} was made for the weights {known['weights']} of '{known['name']}'; '{base.name}' has "
+            f"{base.weights} (a quantized or converted copy?); allow that with --other-weights"
         )
 
 

@@ -56,7 +56,7 @@ class Encoder:
             if role == "assistant":
                 before, after = self._template(messages[:i], True), self._template(messages[: i + 1], False)
                 if after[: len(before)] != before or ids[: len(after)] != after:
-                    raise DataError(f"{source}: this base's chat template rewrites earlier turns; train on one turn a line")
+                    raise DataError(f"{source}: this base's chat template rewrites earlier turns; give one turn a line")
                 spans.append((len(before), min(len(after), self.max_length)))
         kept = [(a, b) for a, b in spans if a < b]
         if not kept:
@@ -82,8 +82,8 @@ def pad(sequences: Sequence[Sequence[int]], value: int) -> np.ndarray:
 def cuts(lengths: np.ndarray, overhead: int = 200, most: int = 4) -> list[int]:
     """Where to cut tasks' examples, sorted by length, into passes so that little is padding.
 
-    `lengths` (T, B), sorted along B; returns ends [.., B] of at most `most` passes. A pass of b examples costs T b times its
-    longest, plus `overhead` tokens. Exact, by dynamic programming.
+    `lengths` (T, B), sorted along B; returns ends [.., B] of at most `most` passes. A pass of b examples costs T b
+    times its longest, plus `overhead` tokens. Exact, by dynamic programming.
     """
     tasks, size = lengths.shape
     longest = lengths.max(axis=0)

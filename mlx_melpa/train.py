@@ -37,8 +37,8 @@ class Progress:
 def meta_train(recipe: Recipe, out: str | Path, *, resume: bool = False, base: Any = None) -> Iterator[Event]:
     """Meta-trains a recipe into the folder `out` and yields events: start, step, validation, end.
 
-    Raises RecipeError where `out` holds a run and `resume` is off, where a resumed recipe differs, and where the loss stops
-    being a number (the last good checkpoint stays).
+    Raises RecipeError where `out` holds a run and `resume` is off, where a resumed recipe differs, and where the loss
+    stops being a number (the last good checkpoint stays).
     """
     out = Path(out)
     splits: Splits = recipe.make("tasks")
@@ -151,8 +151,9 @@ class Trainer:
         loss, size = float(np.concatenate(losses).mean()), float(ops.numpy(norm))
         if not (isfinite(loss) and isfinite(size)):
             raise MelpaError(
-                f"iteration {self.progress.iteration + 1}: the query loss is {loss}, its gradient's norm {size}; the last "
-                f"checkpoint in {self.out} is kept. Lower rule.lr or train.optimizer.lr, or set train.clip, and start again"
+                f"iteration {self.progress.iteration + 1}: the query loss is {loss}, its gradient's norm {size}; the "
+                f"last checkpoint in {self.out} is kept. Lower rule.lr or train.optimizer.lr, or set train.clip, and "
+                "start again"
             )
         self.theta = self.optimizer.apply(gradient, self.theta)
         ops.evaluate(self.theta, self.optimizer.state)
@@ -175,7 +176,8 @@ class Trainer:
     def run(self) -> Iterator[Event]:
         """The loop; every event but the first goes to metrics.jsonl too."""
         s, progress = self.settings, self.progress
-        yield {"event": "start", "iteration": progress.iteration, "iterations": s.iterations, "notes": self.splits.notes}
+        notes = self.splits.notes
+        yield {"event": "start", "iteration": progress.iteration, "iterations": s.iterations, "notes": notes}
         before, began, first = progress.seconds, perf_counter(), progress.iteration
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
 

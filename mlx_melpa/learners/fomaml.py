@@ -30,5 +30,5 @@ class Fomaml:
 
 
 def fomaml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Fomaml:
-    """Builds first-order MAML over `steps` inner steps (Finn et al. 2017); 0 steps train the start on the query loss."""
+    """Builds first-order MAML over `steps` inner steps (Finn et al. 2017); 0 trains the start on the query loss."""
     return Fomaml(parts, steps)

@@ -28,7 +28,7 @@ class Language:
         return getattr(self.readout, "primed", 0)
 
     def prime(self, row: np.ndarray, episodes: Sequence[Episode], size: int) -> np.ndarray:
-        """A start (P,) with the readout's closed form for these training episodes in it, computed in passes of `size`."""
+        """A start (P,) with the readout's closed form for training episodes in it, computed in passes of `size`."""
         rows, passes = self.ops.array(row[None]), [episodes[i : i + size] for i in range(0, len(episodes), size)]
         batches = (self.prepare(part)[1] for part in passes)
         found = self.readout.prime(self.model, rows, batches)
@@ -80,7 +80,7 @@ class Language:
 
 
 def classified(probabilities: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """Loss (nats), accuracy and macro F1, each (T,), of probabilities (T, B, N) against onehot (T, B, N), weights (T, B).
+    """Loss (nats), accuracy and macro F1, each (T,): probabilities (T, B, N), onehot (T, B, N), weights (T, B).
 
     Macro F1 averages over the labels that occur among a task's scored examples or answers.
     """
@@ -92,7 +92,8 @@ def classified(probabilities: np.ndarray, onehot: np.ndarray, weights: np.ndarra
     true = onehot * weights[..., None]
     both = (said * true).sum(1)
     occurring = said.sum(1) + true.sum(1)
-    f1 = np.where(occurring > 0, 2 * both / np.maximum(occurring, 1), 0).sum(-1) / np.maximum((occurring > 0).sum(-1), 1)
+    each = np.where(occurring > 0, 2 * both / np.maximum(occurring, 1), 0)
+    f1 = each.sum(-1) / np.maximum((occurring > 0).sum(-1), 1)
     loss = (-np.log(np.maximum(likely, 1e-12)) * weights).sum(-1) / total
     return {"loss": loss, "accuracy": (right * weights).sum(-1) / total, "f1": f1}
 

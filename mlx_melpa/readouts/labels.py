@@ -1,4 +1,4 @@
-"""Label words scored as continuations: score(i, c) = mean over the word's tokens of log p(token | prompt, word so far)."""
+"""Label words as continuations: score(i, c) = mean over the word's tokens of log p(token | prompt, word so far)."""
 
 from collections.abc import Sequence
 from string import ascii_uppercase
@@ -113,7 +113,9 @@ def labels(
     template: str = "{text}\nLabel:",
     max_length: Count = 128,
 ) -> Labels:
-    """Builds the readout: `words` own (the label's name) or arbitrary letters; `template` ends where the word begins."""
+    """Builds the readout: `words` own (the label's name) or arbitrary letters; the word follows the `template`."""
     if "{text}" not in template:
-        raise DataError(f"readout.template: {template!r} has no {{text}}; write where the text goes, as in '{{text}}\\nLabel:'")
+        raise DataError(
+            f"readout.template: {template!r} has no {{text}}; write where it goes, as in '{{text}}\\nLabel:'"
+        )
     return Labels(ops, tokenizer, words, template, max_length)

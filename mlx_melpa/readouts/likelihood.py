@@ -28,15 +28,16 @@ def collect(tasks: Sequence[Sequence[Reading]], slots: int, padding: int) -> Bat
     found: list[list[list[tuple[int, int, float]]]] = [[[] for _ in range(slots)] for _ in tasks]
     for t, task in enumerate(tasks):
         for r, reading in enumerate(task):
-            for slot, position, token, share in reading.reads:
-                found[t][slot].append(((t * rows + r) * length + position, token, share))
+            for slot, position, word, share in reading.reads:
+                found[t][slot].append(((t * rows + r) * length + position, word, share))
     index = np.unique([at for task in found for slot in task for at, _, _ in slot])
     wide = max(1, max(len(slot) for task in found for slot in task))
-    which, token, shares = (np.zeros((len(tasks), slots, wide), kind) for kind in (np.int32, np.int32, np.float32))
+    which, token = (np.zeros((len(tasks), slots, wide), np.int32) for _ in range(2))
+    shares = np.zeros((len(tasks), slots, wide), np.float32)
     for t, task_found in enumerate(found):
         for s, slot_found in enumerate(task_found):
-            for w, (at, tok, share) in enumerate(slot_found):
-                which[t, s, w], token[t, s, w], shares[t, s, w] = np.searchsorted(index, at), tok, share
+            for w, (at, word, share) in enumerate(slot_found):
+                which[t, s, w], token[t, s, w], shares[t, s, w] = np.searchsorted(index, at), word, share
     return {"tokens": tokens, "index": index.astype(np.int32), "which": which, "token": token, "share": shares}
 
 

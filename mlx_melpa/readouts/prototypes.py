@@ -1,10 +1,10 @@
 """Class means of the adapted features of the support set, cosine scores with a learned temperature.
 
-feature f = (sum_t a_t h_t - center) metric, with a = softmax_t(h_t . attention) over an example's tokens and h the last hidden
-states; class c's prototype = sum of the features of its support examples;
+feature f = (sum_t a_t h_t - center) metric, with a = softmax_t(h_t . attention) over an example's tokens and h the last
+hidden states; class c's prototype = sum of the features of its support examples;
 score(i, c) = exp(s) cos(f_i, prototype_c), where a support example is scored against prototypes that leave it out.
-At a random start attention and center are 0 and the metric is the unit matrix: the plain mean. Meta-training begins from
-the metric that whitens what varies within classes (`prime`), the closed form of linear discriminant analysis.
+At a random start attention and center are 0 and the metric is the unit matrix: the plain mean. Meta-training begins
+from the metric that whitens what varies within classes (`prime`), the closed form of linear discriminant analysis.
 A batch may bring "prior" (T, N, d) and "known" (T, N): class sums and counts of examples that are no longer at hand.
 """
 
@@ -47,9 +47,9 @@ class Prototypes:
     def encode(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
         """Support and query of T episodes as NumPy arrays; the query batch brings its support along, unscored.
 
-        parts: passes of examples of like length, each tokens (T*B', L) and pool (T*B', L), which averages over real tokens;
-        onehot (T, B, N); given (T, B) marks what makes prototypes; weights (T, B) what is scored. A task's examples are in
-        the order of their lengths.
+        parts: passes of examples of like length, each tokens (T*B', L) and pool (T*B', L), which averages over real
+        tokens; onehot (T, B, N); given (T, B) marks what makes prototypes; weights (T, B) what is scored. A task's
+        examples are in the order of their lengths.
         """
         support = self._batch([[(e, True, True) for e in ep.support] for ep in episodes], episodes)
         both = [[(e, True, False) for e in ep.support] + [(e, False, True) for e in ep.query] for ep in episodes]
@@ -125,8 +125,8 @@ class Prototypes:
     def prime(self, model: Any, rows: Array, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
         """center (d,) and metric (d, d) from training tasks, under rows (1, P) with the plain mean.
 
-        metric = (S + shrink mean(eigenvalues) 1)^(-1/2), scaled to keep lengths on average, with S the covariance within
-        classes of a task; center = the mean of the classes' means.
+        metric = (S + shrink mean(eigenvalues) 1)^(-1/2), scaled to keep lengths on average, with S the covariance
+        within classes of a task; center = the mean of the classes' means.
         """
         scatter, count, centers = np.zeros(()), 0.0, []
         for batch in batches:

@@ -42,6 +42,8 @@ class Adam:
         return rows, {"mean": mean, "square": square, "left1": left1, "left2": left2}
 
 
-def adam(ops: Any, layout: Layout, *, lr: Positive = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Positive = 1e-8) -> Adam:
+def adam(
+    ops: Any, layout: Layout, *, lr: Positive = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Positive = 1e-8
+) -> Adam:
     """Builds Adam (Kingma and Ba 2015)."""
     return Adam(ops, lr, beta1, beta2, eps)

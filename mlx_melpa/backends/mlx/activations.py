@@ -1,9 +1,11 @@
 """Fast sigmoid and tanh on a CPU, where MLX computes exponentials one number at a time.
 
-tanh(x) is the quotient of an odd polynomial of degree 13 and an even one of degree 6 on |x| < 7.9, within 2e-7 of the true value
-(the one Eigen uses). On 1.2M numbers: 3.7 ms against 16 ms, and 4.7 against 17 with the gradient. All derivatives are
-exact functions of the value: s' = s (1 - s), t' = 1 - t^2, so second order works.
+tanh(x) is the quotient of an odd polynomial of degree 13 and an even one of degree 6 on |x| < 7.9, within 2e-7 of the
+true value (the one Eigen uses). On 1.2M numbers, two cores: 3.7 ms against 16 ms, and 4.7 against 17 with the gradient.
+All derivatives are exact functions of the value: s' = s (1 - s), t' = 1 - t^2, so second order works.
 """
+
+from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -24,12 +26,15 @@ _EDGE = 7.90531110763549805
 def _tanh(x: mx.array) -> mx.array:
     x = mx.clip(x, -_EDGE, _EDGE)
     y = x * x
-    odd, even = _ODD[0], _EVEN[0]
-    for c in _ODD[1:]:
-        odd = odd * y + c
-    for c in _EVEN[1:]:
-        even = even * y + c
-    return x * odd / even
+    return x * _polynomial(_ODD, y) / _polynomial(_EVEN, y)
+
+
+def _polynomial(coefficients: tuple[float, ...], y: mx.array) -> mx.array:
+    """Horner's scheme, the highest power first."""
+    value = coefficients[0] * y + coefficients[1]
+    for c in coefficients[2:]:
+        value = value * y + c
+    return value
 
 
 @mx.custom_function
@@ -56,13 +61,15 @@ def _sigmoid_vjp(x: mx.array, cotangent: mx.array, out: mx.array) -> mx.array:
 
 def silu(x: mx.array) -> mx.array:
     """x sigmoid(x)."""
-    return x * sigmoid(x) if x.dtype == mx.float32 else x * mx.sigmoid(x)
+    fast: Any = sigmoid
+    return x * fast(x) if x.dtype == mx.float32 else x * mx.sigmoid(x)
 
 
 def gelu_approx(x: mx.array) -> mx.array:
     """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
     inner = 0.7978845608028654 * (x + 0.044715 * x**3)
-    return 0.5 * x * (1 + (tanh(inner) if x.dtype == mx.float32 else mx.tanh(inner)))
+    fast: Any = tanh
+    return 0.5 * x * (1 + (fast(inner) if x.dtype == mx.float32 else mx.tanh(inner)))
 
 
 def install() -> bool:

@@ -1,7 +1,7 @@
 """A real BLAS for MLX on Linux x86-64, loaded before `mlx.core`.
 
-The Linux wheel of MLX links the reference BLAS, some 25 times slower than the processor. Its `cblas_*` calls are bound by
-the dynamic linker, so a library loaded first and globally answers them instead. On a Mac nothing here does anything.
+The Linux wheel of MLX links the reference BLAS, some 25 times slower than the processor. Its `cblas_*` calls are bound
+by the dynamic linker, so a library loaded first and globally answers them instead. On a Mac nothing here does anything.
 """
 
 import ctypes

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def map_tree(fn: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
 
 def flatten(tree: Tree) -> list[tuple[str, Any]]:
     """Lists the leaves with dotted names, in a fixed order."""
-    return list(tree_flatten(tree))
+    leaves: Any = tree_flatten(tree)
+    return list(leaves)
 
 
 def rebuild(like: Tree, leaves: Iterable[Any]) -> Tree:
@@ -124,7 +126,8 @@ def broadcast(x: mx.array, shape: tuple[int, ...]) -> mx.array:
 
 def split(x: mx.array, at: Sequence[int], axis: int) -> list[mx.array]:
     """Cuts an array at offsets along an axis; its gradient is one concatenation."""
-    return mx.split(x, list(at), axis=axis) if len(at) else [x]
+    parts: Any = mx.split(x, list(at), axis=axis) if len(at) else [x]
+    return list(parts)
 
 
 def take(x: mx.array, index: mx.array, axis: int) -> mx.array:
@@ -170,7 +173,8 @@ def norm(tree: Tree) -> mx.array:
 class Outer:
     """An outer optimizer of the engine over a tree; Adam corrects its bias, as torch's does.
 
-    kinds adam, adamw, sgd; the rate rises linearly over `warmup` steps, then stays or falls by a half cosine to 0 at `steps`.
+    Kinds adam, adamw, sgd. The rate rises linearly over `warmup` steps, then stays, or falls by a half cosine to 0 at
+    `steps`.
     """
 
     def __init__(self, kind: str, *, lr: float, schedule: str, warmup: int, steps: int, **settings: Any):
@@ -206,7 +210,7 @@ def clip(gradient: Tree, most: float) -> tuple[Tree, mx.array]:
 
 def save(path: Path, tree: Tree, metadata: dict[str, str] | None = None) -> None:
     """Writes a tree as safetensors under its dotted names."""
-    mx.save_safetensors(str(path), {n: v for n, v in flatten(tree)}, metadata or {})
+    mx.save_safetensors(str(path), dict(flatten(tree)), metadata or {})
 
 
 def load(path: Path, like: Tree) -> Tree:
@@ -242,10 +246,12 @@ def silu(x: mx.array) -> mx.array:
 
 def metadata(path: Path) -> dict[str, str]:
     """What `save` wrote beside the tree."""
-    return dict(mx.load(str(path), return_metadata=True)[1])
+    found: Any = mx.load(str(path), return_metadata=True)
+    return dict(found[1])
 
 
 def identity() -> dict[str, str]:
     """What bit-identical resumption depends on besides the seed."""
     threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
-    return {"engine": f"mlx {mx.__version__}", "device": str(mx.default_device()), "blas": blas.name(), "threads": threads}
+    device = str(mx.default_device())
+    return {"engine": f"mlx {version('mlx')}", "device": device, "blas": blas.name(), "threads": threads}
