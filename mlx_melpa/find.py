@@ -98,7 +98,8 @@ def located(model: str) -> str:
 def random_run(model: str, labelled: bool) -> Run:
     """A run that was never trained: LoRA of rank 8 from a random start, adapted by Adam."""
     adapter = {"kind": "lora", "rank": RANK, "scale": 2.0}
-    return _bare(model, adapter, "prototypes" if labelled else "completion")
+    # A metric of d x d numbers is for meta-training: ten examples can't tell what it should be.
+    return _bare(model, adapter, {"kind": "prototypes", "metric": "plain"} if labelled else "completion")
 
 
 def classifies(folder: Path) -> bool:

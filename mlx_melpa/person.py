@@ -123,7 +123,7 @@ def described(run: Run) -> dict[str, Any]:
     if run.fingerprint:
         return {}
     resolved = run.composed.recipe.resolved
-    return {"random_start": True, "adapter": resolved["adapter"], "readout": resolved["readout"]["kind"]}
+    return {"random_start": True, "adapter": resolved["adapter"], "readout": resolved["readout"]}
 
 
 def _answer(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> np.ndarray:

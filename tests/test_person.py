@@ -10,7 +10,7 @@ import pytest
 
 from mlx_melpa.errors import DataError, ModelError, StoreError
 from mlx_melpa.find import opened, random_run, to_adapt
-from mlx_melpa.folds import Fit, deal
+from mlx_melpa.folds import Fit, _watch, deal
 from mlx_melpa.look import look
 from mlx_melpa.person import Outcome, adapt_person, answer
 from mlx_melpa.problems.language import classified
@@ -60,6 +60,26 @@ def test_the_best_held_out_number_of_steps_is_taken(sorting: Run) -> None:
     assert found.before == Fit(np.log(2), 0.5) and found.after.loss == found.curve[found.steps]
     assert found.better == (found.after.loss < np.log(2) or found.after.accuracy > 0.5)
     assert found.version.labels == ("home", "work") and found.version.examples == 10
+
+
+def test_the_search_ends_where_the_loss_falls_no_more() -> None:
+    class Losses:
+        """A problem whose measure gives the next of some losses."""
+
+        def __init__(self, *losses: float):
+            self.losses = iter(losses)
+
+        def measure(self, rows: object, query: object) -> dict[str, np.ndarray]:
+            return {"loss": np.array([next(self.losses)])}
+
+    def seen(*losses: float, patient: bool = True) -> int:
+        problem, measured = Losses(*losses), []
+        watch = _watch(problem, {}, measured, patient)
+        return next((k for k in range(len(losses)) if not watch(k, {"rows": None})), len(losses))
+
+    assert seen(1.0, 0.999, 0.998, 0.997, 0.9) == 3
+    assert seen(1.0, 1.2, 1.1, 0.98, 0.99, 0.99, 0.99, 0.5) == 6
+    assert seen(1.0, 1.2, 1.1, 1.3, 1.4, patient=False) == 5
 
 
 def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None:
