@@ -104,4 +104,5 @@ def _number(measure: str, value: float) -> str:
 
 
 def _shown(measure: str, event: dict[str, Any]) -> str:
-    return f"{measure.replace('_', ' ')} {_number(measure, event[measure])}, loss {event['loss']:.4f}"
+    main = f"{measure.replace('_', ' ')} {_number(measure, event[measure])}"
+    return main if measure == "loss" else f"{main}, loss {event['loss']:.4f}"
