@@ -66,47 +66,66 @@ def adapt_person(
     for examples that don't fit the run, and where none is new.
     """
     began = perf_counter()
-    parts = run.composed.parts
-    form = check(run, examples)
-    labels = merged(previous, examples)
+    ops, form, labels = run.composed.parts.ops, check(run, examples), merged(previous, examples)
     distinct = list(dict.fromkeys(replace(e, source="") for e in examples))
     new = unlearned(previous, distinct)
     rng = np.random.default_rng([seed, 2])
     used = _drawn(distinct, rng)
     folds = deal(used, set(new), labels, rng) if len(new) >= ENOUGH else []
-    rows = None if previous is None else parts.ops.array(previous.state["rows"])
     memory = recall(previous, labels)
-    fits: list[Fit] = []
-    chosen = run.steps if steps == "auto" else steps
-    if folds:
-        most = max(2 * run.steps, 10) if steps == "auto" else steps
-        fits = curve(parts, run.theta, folds, most, rows=rows, memory=memory, patient=steps == "auto")
-        chosen = min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps
-    support, _ = parts.problem.prepare([Episode("", tuple(used), tuple(used[:1]), labels)])
-    support = remembering(parts, support, memory)
-    start = adapt.begin(parts, run.theta, support) if rows is None else adapt.resume(parts, rows)
-    adapted = adapt.adapt(parts, run.theta, support, chosen, state=start)["rows"]
-    # What is measured and what the means are made from is the row as it will be stored, in fp16.
-    state = unpack(pack({"rows": parts.ops.numpy(adapted)}))
-    stored = parts.ops.array(state["rows"])
-    state |= {"learned": learned(previous, new), **_means(run, stored, new, labels, memory)}
+    chosen, fits = _searched(run, folds, steps, previous, memory)
+    before, after, rows = _trained(run, used, chosen, labels, previous, memory)
+    state = {"rows": rows, "learned": learned(previous, new)}
+    state |= _means(run, ops.array(rows), new, labels, memory)
     if folds:
         before, after = _before(run, folds, labels, previous, fits), fits[chosen]
-    else:
-        before, after = (_fit(parts.problem.measure(r, support)) for r in (start["rows"], stored))
     better, reason = _judged(before, after, len(folds), previous)
     seconds = perf_counter() - began
-    numbers: dict[str, Any] = {
-        "steps": chosen,
-        "loss_before": before.loss,
-        "loss_after": after.loss,
-        "accuracy": after.accuracy,
-    }
-    numbers |= {"seconds": seconds, "folds": len(folds), "form": form, **described(run)}
-    version = _version(run, state, labels, len(new), numbers)
+    numbers = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss, "accuracy": after.accuracy}
+    about = {**numbers, "seconds": seconds, "folds": len(folds), "form": form, **described(run)}
+    version = _version(run, state, labels, len(new), about)
     losses = tuple(fit.loss for fit in fits)
     notes = _notes(len(examples), len(distinct), len(new), len(used), previous)
     return Outcome(version, chosen, before, after, losses, len(folds), better, reason, seconds, notes)
+
+
+def _searched(
+    run: Run,
+    folds: Sequence[Episode],
+    steps: int | Literal["auto"],
+    previous: Version | None,
+    memory: Mapping[str, np.ndarray],
+) -> tuple[int, list[Fit]]:
+    """The number of steps to take, and the held-out fit after 0, 1, ... steps."""
+    if not folds:
+        return (run.steps if steps == "auto" else steps), []
+    parts = run.composed.parts
+    rows = None if previous is None else parts.ops.array(previous.state["rows"])
+    most = max(2 * run.steps, 10) if steps == "auto" else steps
+    fits = curve(parts, run.theta, folds, most, rows=rows, memory=memory, patient=steps == "auto")
+    return (min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps), fits
+
+
+def _trained(
+    run: Run,
+    used: Sequence[Example],
+    steps: int,
+    labels: tuple[str, ...],
+    previous: Version | None,
+    memory: Mapping[str, np.ndarray],
+) -> tuple[Fit, Fit, np.ndarray]:
+    """The fit to the examples themselves before and after the steps, and the row (1, P) as stored, in fp16."""
+    parts = run.composed.parts
+    support, _ = parts.problem.prepare([Episode("", tuple(used), tuple(used[:1]), labels)])
+    support = remembering(parts, support, memory)
+    if previous is None:
+        start = adapt.begin(parts, run.theta, support)
+    else:
+        start = adapt.resume(parts, parts.ops.array(previous.state["rows"]))
+    adapted = adapt.adapt(parts, run.theta, support, steps, state=start)["rows"]
+    rows = unpack(pack({"rows": parts.ops.numpy(adapted)}))["rows"]
+    before, after = (_fit(parts.problem.measure(r, support)) for r in (start["rows"], parts.ops.array(rows)))
+    return before, after, rows
 
 
 def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarray:
