@@ -35,6 +35,7 @@ def eval_(
     methods: Annotated[
         str, typer.Option(help="Which of base, prototypes, logistic_regression, random_start, meta; with commas.")
     ] = "all",
+    tuning_episodes: Annotated[int, typer.Option(help="Training episodes to tune the baselines on.", min=2)] = 60,
     base: Annotated[str | None, typer.Option(help="Another copy of the run's base model.")] = None,
     other_weights: Annotated[bool, typer.Option("--other-weights", help="Allow a base with other weights.")] = False,
     folder: Annotated[
@@ -62,6 +63,7 @@ def eval_(
         methods=chosen,
         notes=notes,
         curves=folder is not None,
+        tuning_episodes=tuning_episodes,
         bar=functools.partial(progress, quiet=json),
     )
     if folder is not None:

@@ -43,7 +43,9 @@ def export(
         if run is not None:
             _moved(store, user, run)
         found, version = opened(store, user, base=base, other_weights=other_weights)
-    report = KINDS[to.value](found.composed.model, version.state["rows"][0], folder, meta=_meta(found, version))
+    report = KINDS[to.value](
+        found.composed.model, found.rows(version.state["rows"])[0], folder, meta=_meta(found, version)
+    )
     following = _next(report, found.composed.base)
     if json:
         record = {"user": user, "version": version.number, "to": report.to, "out": report.folder, "files": report.files}

@@ -21,13 +21,14 @@ def resume(parts: Parts, rows: Array) -> State:
 
 
 def gradient(parts: Parts, theta: Tree, state: State, support: Batch) -> Array:
-    """The inner gradient (T, P) at a state; differentiable again."""
+    """The inner gradient (T, P) at a state, 0 for what is shared; differentiable again."""
 
     def loss(rows: Array) -> Array:
         penalty = parts.regularizer.penalty(theta["regularizer"], state["carry"], rows)
         return (parts.problem.losses(rows, support) + penalty).sum()
 
-    return parts.ops.grad(loss, state["rows"])
+    grads, layout = parts.ops.grad(loss, state["rows"]), parts.problem.layout
+    return grads * parts.ops.array(layout.own).reshape(1, -1) if layout.shares else grads
 
 
 def move(parts: Parts, theta: Tree, k: int, state: State, grads: Array) -> State:

@@ -83,19 +83,20 @@ def compare(
     notes: Sequence[str] = (),
     curves: bool = False,
     tasks_per_pass: int = 4,
+    tuning_episodes: int = VALIDATION,
     bar: Bar = no_bar,
 ) -> Comparison:
     """Measures the run after `steps` inner steps (default: its own) and the baselines on the same `episodes`.
 
     base: the frozen model with the readout at its start; prototypes and logistic_regression on the frozen features; a
-    random start with Adam (see `random_start`). What they choose is chosen on 60 episodes of `training` and kept in the
-    run's baselines.json. Those on features are left out where the readout does not classify. Raises MelpaError.
+    random start with Adam (see `random_start`). What they choose is chosen on `tuning_episodes` of `training` and kept
+    in the run's baselines.json. Those on features are left out where the readout does not classify. Raises MelpaError.
     """
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise MelpaError(f"--methods: '{unknown[0]}' is no method; choose from {', '.join(METHODS)}")
     drawn = evaluate.episodes(tasks, episodes, seed)
-    checks = evaluate.episodes(training, VALIDATION, seed + APART)
+    checks = evaluate.episodes(training, tuning_episodes, seed + APART)
     job = _Job(run, drawn, checks, run.composed.learner.steps if steps is None else steps, seed, tasks_per_pass, bar)
     out = Comparison(main=job.main)
     classifies = job.main == "accuracy"

@@ -21,7 +21,6 @@ def replace(path: Path, write: Callable[[Path], None]) -> None:
 def replace_text(path: Path, text: str) -> None:
     """Writes a text file whole or not at all."""
 
-
     def write(temporary: Path) -> None:
         temporary.write_text(text, encoding="utf-8")
 

@@ -15,7 +15,8 @@ from .types import Array, Episode
 
 Settings = dict[str, Any]
 Features = dict[str, np.ndarray]
-"""A text's mean last hidden state (d,)."""
+"""A text's features (d') as the readout `prototypes` has them: the mean of the last hidden states, then that of the
+first block's output where that is frozen, each of length 1."""
 TEXTS_PER_PASS = 64
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "prototypes": {"center": ("none", "support", "training"), "temperature": (1.0, 3.0, 10.0, 30.0, 100.0)},
@@ -30,9 +31,13 @@ def features(
     ops, encoder = composed.parts.ops, composed.parts.problem.readout.encoder  # type: ignore[attr-defined]
     texts = {e.text for episode in episodes for e in (*episode.support, *episode.query)} - known.keys()
     for chunk in evaluate.chunks(sorted(texts, key=lambda text: (len(encoder.whole(text)), text)), TEXTS_PER_PASS):
-        ids = [encoder.whole(text) for text in chunk]
-        hidden = ops.numpy(composed.model.hidden(rows, ops.array(pad(ids, encoder.pad))))
-        known.update({text: states[: len(i)].mean(0) for text, i, states in zip(chunk, ids, hidden, strict=True)})
+        tokens = [encoder.whole(text) for text in chunk]
+        padded, lengths = ops.array(pad(tokens, encoder.pad)), [len(ids) for ids in tokens]
+        states = [composed.model.hidden(rows, padded)]
+        states += [composed.model.frozen_states(padded)[0]] if composed.model.frozen_blocks else []
+        found = [ops.numpy(s) for s in states]
+        for i, (text, length) in enumerate(zip(chunk, lengths, strict=True)):
+            known[text] = np.concatenate([unit(s[i, :length].mean(0)) for s in found])
         advance(len(chunk))
     return known
 

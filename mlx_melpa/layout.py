@@ -13,12 +13,14 @@ class Segment:
     """One weight inside a row.
 
     `start` says how a random start draws it: a float `s` for uniform(-s, s), ("constant", value), or ("identity",
-    value) for a multiple of the unit matrix.
+    value) for a multiple of the unit matrix. A `shared` weight is meta-learned and the same for everyone: inner steps
+    don't move it, and no person's version stores it.
     """
 
     name: str
     shape: tuple[int, ...]
     start: float | tuple[str, float] = ("constant", 0.0)
+    shared: bool = False
 
     @property
     def size(self) -> int:
@@ -42,7 +44,8 @@ class Layout:
         sizes = [s.size for s in self.segments]
         self.offsets = tuple(int(o) for o in np.cumsum([0, *sizes]))
         self.size = self.offsets[-1]
-        self.index = {s.name: i for i, s in enumerate(self.segments)}
+        self.own = np.repeat([not s.shared for s in self.segments], sizes).astype(bool)
+        self.shares = not self.own.all()
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draws a random start, shape (P,), float32."""
@@ -65,16 +68,26 @@ class Layout:
                 raise ValueError(f"weight '{s.name}' {found}, expected shape {s.shape}")
         return np.concatenate([np.asarray(weights[s.name], np.float32).reshape(-1) for s in self.segments])
 
+    def stored(self, row: np.ndarray) -> np.ndarray:
+        """A person's own numbers of a row (P,): what is not shared."""
+        return row[self.own]
+
+    def whole(self, own: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """The row (P,) of a person's own numbers, with what is shared from `start` (P,), the inverse of `stored`."""
+        row = start.copy()
+        row[self.own] = own
+        return row
+
     def to_json(self) -> str:
         """The layout as JSON text: what a stored row needs to be read."""
-        return json.dumps([[s.name, list(s.shape), s.start] for s in self.segments])
+        return json.dumps([[s.name, list(s.shape), s.start, s.shared] for s in self.segments])
 
     @classmethod
     def from_json(cls, text: str) -> "Layout":
         """Reads what `to_json` wrote."""
         return cls(
-            Segment(name, tuple(shape), tuple(start) if isinstance(start, list) else start)
-            for name, shape, start in json.loads(text)
+            Segment(name, tuple(shape), tuple(start) if isinstance(start, list) else start, shared)
+            for name, shape, start, shared in json.loads(text)
         )
 
     def __add__(self, other: "Layout") -> "Layout":

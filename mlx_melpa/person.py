@@ -76,7 +76,7 @@ def adapt_person(
     chosen, fits = _searched(run, folds, steps, previous, memory)
     before, after, rows = _trained(run, used, chosen, labels, previous, memory)
     state = {"rows": rows, "learned": learned(previous, new)}
-    state |= _means(run, ops.array(rows), new, labels, memory)
+    state |= _means(run, ops.array(run.rows(rows)), new, labels, memory)
     if folds:
         before, after = _before(run, folds, labels, previous, fits), fits[chosen]
     better, reason = _judged(before, after, len(folds), previous)
@@ -100,7 +100,7 @@ def _searched(
     if not folds:
         return (run.steps if steps == "auto" else steps), []
     parts = run.composed.parts
-    rows = None if previous is None else parts.ops.array(previous.state["rows"])
+    rows = None if previous is None else parts.ops.array(run.rows(previous.state["rows"]))
     most = max(2 * run.steps, 10) if steps == "auto" else steps
     fits = curve(parts, run.theta, folds, most, rows=rows, memory=memory, patient=steps == "auto")
     return (min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps), fits
@@ -114,18 +114,20 @@ def _trained(
     previous: Version | None,
     memory: Mapping[str, np.ndarray],
 ) -> tuple[Fit, Fit, np.ndarray]:
-    """The fit to the examples themselves before and after the steps, and the row (1, P) as stored, in fp16."""
+    """The fit to the examples themselves before and after the steps, and the person's own numbers as stored, in fp16."""
     parts = run.composed.parts
     support, _ = parts.problem.prepare([Episode("", tuple(used), tuple(used[:1]), labels)])
     support = remembering(parts, support, memory)
     if previous is None:
         start = adapt.begin(parts, run.theta, support)
     else:
-        start = adapt.resume(parts, parts.ops.array(previous.state["rows"]))
+        start = adapt.resume(parts, parts.ops.array(run.rows(previous.state["rows"])))
     adapted = adapt.adapt(parts, run.theta, support, steps, state=start)["rows"]
-    rows = unpack(pack({"rows": parts.ops.numpy(adapted)}))["rows"]
-    before, after = (_fit(parts.problem.measure(r, support)) for r in (start["rows"], parts.ops.array(rows)))
-    return before, after, rows
+    own = run.composed.layout.stored(parts.ops.numpy(adapted)[0])[None]
+    stored = unpack(pack({"rows": own}))["rows"]
+    rows = parts.ops.array(run.rows(stored))
+    before, after = (_fit(parts.problem.measure(r, support)) for r in (start["rows"], rows))
+    return before, after, stored
 
 
 def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarray:
@@ -148,7 +150,7 @@ def described(run: Run) -> dict[str, Any]:
 def _answer(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> np.ndarray:
     problem: Any = run.composed.parts.problem
     ops, memory = run.composed.parts.ops, recall(version, labels)
-    rows = ops.array(version.state["rows"])
+    rows = ops.array(run.rows(version.state["rows"]))
     given = {name: ops.array(value) for name, value in memory.items()}
     return np.concatenate([problem.answer(rows, part, labels, given) for part in chunks(examples, MOST)])
 

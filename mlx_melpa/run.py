@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .compose import Composition, compose, load_base
 from .disk import replace, replace_text
 from .errors import ModelError, StoreError
@@ -34,6 +36,14 @@ class Run:
     def steps(self) -> int:
         """The number of inner steps that the run was trained for; at least 1 for a person's adaptation."""
         return max(1, self.composed.learner.steps)
+
+    def rows(self, stored: np.ndarray) -> np.ndarray:
+        """The rows (1, P) of a person's stored numbers, with what the run shares; whole rows stay as they are."""
+        layout, parts = self.composed.layout, self.composed.parts
+        if stored.shape[1] == layout.size:
+            return np.asarray(stored, np.float32)
+        start = parts.ops.numpy(parts.initializer.make(self.theta["initializer"], {}, 1))[0]
+        return layout.whole(np.asarray(stored[0], np.float32), start)[None]
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, 
     check(run, examples)
     if version.labels:
         return _labelled(run, version, examples)
-    row = np.asarray(version.state["rows"], np.float32)
+    row = run.rows(version.state["rows"])
     start = run.composed.layout.draw(np.random.default_rng(0))[None]
     return {
         "base": _written(run, start, examples),

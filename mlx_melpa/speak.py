@@ -4,8 +4,6 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any
 
-import numpy as np
-
 from .errors import DataError
 from .run import Run
 from .store import Version
@@ -33,7 +31,7 @@ class Speaker:
         readout = problem.readout  # type: ignore[attr-defined]
         form = str(self.version.metrics.get("form", "lines"))
         tokens = self._generate.prompt_tokens(readout, run.composed.base.tokenizer, form, turns)
-        row = np.asarray(self.version.state["rows"], np.float32)
+        row = run.rows(self.version.state["rows"])
         rows = self._generate.weakened(run.composed.layout, row, self.strength) if adapted else None
         yield from self._generate.write(
             run.composed.model, rows, tokens, max_tokens=self.max_tokens, temp=self.temp, seed=self.seed

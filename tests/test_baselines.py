@@ -116,7 +116,7 @@ def test_tuning_finds_settings_that_separate_the_classes(name: str) -> None:
     assert best["accuracy"].mean() >= frozen.measure(name, other, drawn, known, middle)["accuracy"].mean()
 
 
-def test_frozen_features_are_means_of_the_base_s_last_states(intents: Run) -> None:
+def test_frozen_features_are_means_of_the_base_s_last_and_first_states(intents: Run) -> None:
     composed = intents.composed
     ops, encoder = composed.parts.ops, composed.parts.problem.readout.encoder  # type: ignore[attr-defined]
     rows = ops.array(composed.layout.draw(np.random.default_rng(0))[None])
@@ -124,8 +124,11 @@ def test_frozen_features_are_means_of_the_base_s_last_states(intents: Run) -> No
     one = Episode("e", tuple(map(Example, texts[:2])), (Example(texts[2]),))
     found = frozen.features(composed, rows, [one], {}, lambda count: None)
     for text in texts:
-        hidden = ops.numpy(composed.model.hidden(rows, ops.array([list(encoder.whole(text))])))[0]
-        np.testing.assert_allclose(found[text], hidden.mean(0), rtol=1e-4, atol=1e-4)
+        tokens = ops.array([list(encoder.whole(text))])
+        states = [composed.model.hidden(rows, tokens), composed.model.frozen_states(tokens)[0]]
+        means = [ops.numpy(s)[0].mean(0) for s in states]
+        wanted = np.concatenate([m / np.linalg.norm(m) for m in means])
+        np.testing.assert_allclose(found[text], wanted, rtol=1e-4, atol=1e-4)
 
 
 def test_eval_on_new_tasks_of_a_file(intents: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,16 @@ LAYOUT = Layout([Segment("a", (2, 3), 0.5), Segment("b", (4,)), Segment("s", (1,
 def test_offsets_follow_the_sizes() -> None:
     assert LAYOUT.size == 11
     assert LAYOUT.offsets == (0, 6, 10, 11)
-    assert LAYOUT.index == {"a": 0, "b": 1, "s": 2}
+
+
+def test_what_is_shared_is_neither_stored_nor_lost() -> None:
+    layout = Layout([Segment("a", (2,)), Segment("m", (2, 2), ("identity", 3.0), shared=True), Segment("s", (1,))])
+    start = layout.draw(np.random.default_rng(0))
+    assert start.tolist() == [0, 0, 3, 0, 0, 3, 0]
+    row = np.array([1, 2, 3, 0, 0, 3, 4], np.float32)
+    assert layout.shares and layout.stored(row).tolist() == [1, 2, 4]
+    assert layout.whole(layout.stored(row), start).tolist() == row.tolist()
+    assert Layout.from_json(layout.to_json()) == layout and not LAYOUT.shares
 
 
 def test_views_and_row_are_inverse() -> None:

@@ -15,7 +15,7 @@ class Language:
 
     def __init__(self, ops: Any, model: Any, readout: Any):
         self.ops, self.model, self.readout = ops, model, readout
-        self.layout = model.layout + Layout(readout.segments(model.base.width))
+        self.layout = model.layout + Layout(readout.segments(model.base.width, model.frozen_blocks > 0))
 
     def prepare(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
         """Encodes T episodes as (support, query) with the frozen prefix's states."""
@@ -35,16 +35,20 @@ class Language:
         return self.layout.row({**self.layout.views(row), **found})
 
     def _ready(self, batch: Any) -> Any:
-        """Arrays of the engine for those of NumPy, and beside every `tokens` the frozen prefix's states as `start`."""
+        """Arrays of the engine for those of NumPy, and beside every `tokens` what the frozen blocks make of them.
+
+        start (T*B, L, d) is the last one's output; lexical (T*B, d), where tokens are pooled, the first one's mean.
+        """
         if isinstance(batch, tuple):
             return tuple(self._ready(part) for part in batch)
         if not isinstance(batch, dict):
             return self.ops.array(batch)
         ready = {name: self._ready(value) for name, value in batch.items()}
-        start = self.model.prefix(ready["tokens"]) if "tokens" in ready else None
-        if start is not None:
-            self.ops.evaluate(start)
-            ready["start"] = start
+        if "tokens" in ready and self.model.frozen_blocks:
+            first, ready["start"] = self.model.frozen_states(ready["tokens"])
+            if "pool" in ready:
+                ready["lexical"] = (first * ready["pool"].reshape(*ready["pool"].shape, 1)).sum(1)
+            self.ops.evaluate(ready)
         return ready
 
     def answer(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch) -> np.ndarray:

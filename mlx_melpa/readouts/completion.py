@@ -21,7 +21,7 @@ class Completion:
     def __init__(self, ops: Any, tokenizer: Any, template: str, max_length: int):
         self.ops, self.template, self.encoder = ops, template, Encoder(tokenizer, max_length)
 
-    def segments(self, width: int) -> tuple[Segment, ...]:
+    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
         """Nothing beside the adapter."""
         return ()
 

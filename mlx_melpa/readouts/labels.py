@@ -23,7 +23,7 @@ class Labels:
         self.ops, self.words, self.template = ops, words, template
         self.encoder = Encoder(tokenizer, max_length)
 
-    def segments(self, width: int) -> tuple[Segment, ...]:
+    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
         """Nothing beside the adapter."""
         return ()
 

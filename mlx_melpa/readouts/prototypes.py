@@ -1,10 +1,12 @@
 """Class means of the adapted features of the support set, cosine scores with a learned temperature.
 
-feature f = (sum_t a_t h_t - center) metric, with a = softmax_t(h_t . attention) over an example's tokens and h the last
-hidden states; class c's prototype = sum of the features of its support examples;
+feature f = ([u(sum_t a_t h_t), u(mean_t l_t)] - center) metric, with h the last hidden states, l the output of the
+first block where that is frozen (closest to words; else left out), u scaling to length 1, a = softmax_t(h_t
+. attention) over an example's tokens; class c's prototype = sum of the features of its support examples;
 score(i, c) = exp(s) cos(f_i, prototype_c), where a support example is scored against prototypes that leave it out.
-At a random start attention and center are 0 and the metric is the unit matrix: the plain mean. Meta-training begins
-from the metric that whitens what varies within classes (`prime`), the closed form of linear discriminant analysis.
+At a random start attention and center are 0 and the metric is the unit matrix: plain means. Meta-training begins from
+the metric that whitens what varies within classes (`prime`), the closed form of linear discriminant analysis. All three
+are the run's, the same for everyone.
 A batch may bring "prior" (T, N, d) and "known" (T, N): class sums and counts of examples that are no longer at hand.
 """
 
@@ -32,15 +34,16 @@ class Prototypes:
         self.ops, self.encoder = ops, Encoder(tokenizer, max_length)
         self.temperature, self.metric, self.primed = temperature, metric, primed if metric == "learned" else 0
 
-    def segments(self, width: int) -> tuple[Segment, ...]:
-        """The readout's numbers at the end of a row, for hidden states of a width."""
+    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
+        """The readout's numbers at the end of a row, for states of a width; `frozen` says that the first block is."""
         scale = Segment("readout.log_scale", (1,), ("constant", log(self.temperature)))
         if self.metric == "plain":
             return (scale,)
+        wide = width * (1 + frozen)
         return (
-            Segment("readout.attention", (width,)),
-            Segment("readout.center", (width,)),
-            Segment("readout.metric", (width, width), ("identity", 1.0)),
+            Segment("readout.attention", (width,), shared=True),
+            Segment("readout.center", (wide,), shared=True),
+            Segment("readout.metric", (wide, wide), ("identity", 1.0), shared=True),
             scale,
         )
 
@@ -96,26 +99,28 @@ class Prototypes:
         return {"prior": sums, "known": member.sum(1)}
 
     def features(self, model: Any, rows: Array, batch: Batch) -> Array:
-        """Features (T, B, d), float32."""
+        """Features (T, B, d'), float32; d' is d, or 2d with the first block's means."""
         ops, tasks, parts = self.ops, rows.shape[0], []
         own: list[Array] = []
         for part in batch["parts"]:
             hidden = ops.cast(model.hidden(rows, part["tokens"], part.get("start")), part["pool"])
-            own = own or self._own(rows, hidden.shape[-1])
+            lexical = [part["lexical"]] if "lexical" in part else []
+            own = own or self._own(rows, hidden.shape[-1], 1 + len(lexical))
             pool = self._pool(own[0], hidden, part["pool"]) if own else part["pool"]
-            mean = (hidden * pool.reshape(*pool.shape, 1)).sum(1)
-            parts.append(mean.reshape(tasks, -1, mean.shape[-1]))
+            means = [(hidden * pool.reshape(*pool.shape, 1)).sum(1), *lexical]
+            found = ops.concatenate([m / ops.sqrt((m * m).sum(-1).reshape(-1, 1) + TINY) for m in means], -1)
+            parts.append(found.reshape(tasks, -1, found.shape[-1]))
         found = ops.concatenate(parts, 1)
         return (found - own[1].reshape(tasks, 1, -1)) @ own[2] if own else found
 
-    def _own(self, rows: Array, width: int) -> list[Array]:
-        """attention (T, d), center (T, d), metric (T, d, d); nothing for a plain readout."""
+    def _own(self, rows: Array, width: int, states: int) -> list[Array]:
+        """attention (T, d), center (T, d'), metric (T, d', d'); nothing for a plain readout."""
         if self.metric == "plain":
             return []
-        end = rows.shape[1] - 1
-        ends = [end - width * width - 2 * width, end - width * width - width, end - width * width, end]
+        wide, end = width * states, rows.shape[1] - 1
+        ends = [end - wide * wide - wide - width, end - wide * wide - wide, end - wide * wide, end]
         attention, center, metric = self.ops.split(rows, ends, 1)[1:4]
-        return [attention, center, metric.reshape(-1, width, width)]
+        return [attention, center, metric.reshape(-1, wide, wide)]
 
     def _pool(self, attention: Array, hidden: Array, pool: Array) -> Array:
         """Weights (T*B', L) of tokens: softmax of their scores, 0 on padding."""
@@ -123,7 +128,7 @@ class Prototypes:
         return self.ops.softmax(each.reshape(*pool.shape) + self.ops.log(pool + 1e-30))
 
     def prime(self, model: Any, rows: Array, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
-        """center (d,) and metric (d, d) from training tasks, under rows (1, P) with the plain mean.
+        """center (d',) and metric (d', d') from training tasks, under rows (1, P) with the plain mean.
 
         metric = (S + shrink mean(eigenvalues) 1)^(-1/2), scaled to keep lengths on average, with S the covariance
         within classes of a task; center = the mean of the classes' means.
@@ -151,6 +156,10 @@ class Prototypes:
 
     def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
         """Logits (T, B, N), each example left out of its own class; classes without examples get -1e9."""
+        return self._compare(model, rows, batch)[0]
+
+    def _compare(self, model: Any, rows: Array, batch: Batch) -> tuple[Array, Array]:
+        """The logits, and marks (T, B) of examples that are all that their class has: left out, nothing stays of it."""
         ops = self.ops
         f = self.features(model, rows, batch)
         sums, member = self.means(f, batch)
@@ -163,13 +172,15 @@ class Prototypes:
         scale = ops.sqrt(ops.maximum(own, TINY)) * ops.sqrt(ops.maximum(size, TINY))
         held = self.ops.minimum(count, 1).reshape(member.shape[0], 1, -1)
         temperature = ops.exp(rows[:, -1]).reshape(-1, 1, 1)
-        return temperature * (dots - member * own) / scale * held + (held - 1) * 1e9
+        alone = (member * ops.maximum(2 - count, 0).reshape(member.shape[0], 1, -1)).sum(-1)
+        return temperature * (dots - member * own) / scale * held + (held - 1) * 1e9, alone
 
     def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
-        """Mean cross-entropy (T,) of what is scored, nats."""
-        z = self.scores(model, rows, batch)
+        """Mean cross-entropy (T,) of what is scored, nats; the only example of a class counts no more than padding."""
+        z, alone = self._compare(model, rows, batch)
+        weights = batch["weights"] * (1 - alone)
         each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
-        return (each * batch["weights"]).sum(-1) / self.ops.maximum(batch["weights"].sum(-1), 1)
+        return (each * weights).sum(-1) / self.ops.maximum(weights.sum(-1), 1)
 
 
 def prototypes(
@@ -183,8 +194,8 @@ def prototypes(
 ) -> Prototypes:
     """Builds the readout.
 
-    `temperature` is where exp(s) begins; `metric` plain has no attention, center and metric; `primed` is the number of
-    training episodes that meta-training computes the metric's start from, 0 to start from the unit matrix; `max_length`
-    cuts texts, in tokens.
+    `temperature` is where exp(s) begins; `metric` plain leaves attention, center and metric out; `primed` is the number
+    of training episodes that meta-training computes the metric's start from, 0 to start from the unit matrix;
+    `max_length` cuts texts, in tokens.
     """
     return Prototypes(ops, tokenizer, temperature, metric, primed, max_length)

@@ -128,7 +128,7 @@ def test_two_processes_at_once_both_end_in_the_history(notes: Notes) -> None:
 
 
 def v_size(store: Store) -> int:
-    return store.get("me", 1).layout.size
+    return int(store.get("me", 1).layout.own.sum())
 
 
 @pytest.mark.usefixtures("home")
@@ -143,5 +143,5 @@ def test_kill_leaves_the_last_whole_version(notes: Notes) -> None:
             numbers = [v.number for v in store.history("me")]
             assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) <= i + 2
             last = store.get("me", numbers[-1])
-        assert last.state["rows"].shape == (1, last.layout.size) and len(last.state["means"]) == 2
+        assert last.state["rows"].shape == (1, last.layout.own.sum()) and len(last.state["means"]) == 2
     assert adapt(notes(" more"), "--steps", "1")["version"] == numbers[-1] + 1

@@ -40,7 +40,7 @@ class Adapted:
         """Puts blocks below the first site under control, and keeps that only where it is proven bit-equal."""
         originals = blocks[:count]
         for i in range(count):
-            blocks[i] = Block(blocks[i], self._frozen, i == count - 1)
+            blocks[i] = Block(blocks[i], self._frozen, i == 0, i == count - 1)
         if count and not self._prefix_works(count):
             blocks[:count] = originals
             return 0
@@ -60,7 +60,7 @@ class Adapted:
             again = base_model.hidden(self.base.model, reading, tokens)
             return self._frozen.calls == count and bool(mx.array_equal(whole, again).item())
         finally:
-            self._frozen.mode, self._frozen.hidden = "run", None
+            self._frozen.mode, self._frozen.first, self._frozen.hidden = "run", None, None
 
     def _weights(self, rows: mx.array) -> list[list[mx.array]]:
         parts = ops.split(rows[:, : self.layout.size], self.layout.offsets[1:-1], axis=1)
@@ -96,14 +96,17 @@ class Adapted:
 
     def prefix(self, tokens: mx.array) -> mx.array | None:
         """The output (T*B, L, d) of the frozen blocks, to be given as `start`; None where there are none."""
-        if not self.frozen_blocks:
-            return None
-        self._frozen.mode = "keep"
+        return self.frozen_states(tokens)[1] if self.frozen_blocks else None
+
+    def frozen_states(self, tokens: mx.array) -> tuple[mx.array, mx.array]:
+        """The outputs (T*B, L, d) of the first and of the last frozen block; there has to be one."""
+        frozen = self._frozen
+        frozen.mode = "keep"
         try:
             base_model.hidden(self.base.model, self.base.reading, tokens)
-            return self._frozen.hidden
+            return frozen.first, frozen.hidden
         finally:
-            self._frozen.mode, self._frozen.hidden = "run", None
+            frozen.mode, frozen.first, frozen.hidden = "run", None, None
 
     def hidden(self, rows: mx.array, tokens: mx.array, start: mx.array | None = None) -> mx.array:
         """The last hidden states (T*B, L, d)."""

@@ -84,15 +84,16 @@ class Frozen:
     def __init__(self) -> None:
         self.mode = "run"
         self.hidden: Any = None
+        self.first: Any = None
         self.calls = 0
 
 
 class Block(Wrap):
     """A block of the frozen prefix."""
 
-    def __init__(self, base: nn.Module, frozen: Frozen, last: bool):
+    def __init__(self, base: nn.Module, frozen: Frozen, first: bool, last: bool):
         super().__init__(base)
-        self._keep(_frozen=frozen, _last=last)
+        self._keep(_frozen=frozen, _first=first, _last=last)
 
     def __call__(self, x: mx.array, *args: Any, **named: Any) -> Any:
         frozen = self._frozen
@@ -100,6 +101,8 @@ class Block(Wrap):
             frozen.calls += 1
             return frozen.hidden if self._last else x
         y = self.base(x, *args, **named)
+        if frozen.mode == "keep" and self._first:
+            frozen.first = y
         if frozen.mode == "keep" and self._last:
             frozen.calls += 1
             frozen.hidden = y
