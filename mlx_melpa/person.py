@@ -114,7 +114,7 @@ def _trained(
     previous: Version | None,
     memory: Mapping[str, np.ndarray],
 ) -> tuple[Fit, Fit, np.ndarray]:
-    """The fit to the examples themselves before and after the steps, and the person's own numbers as stored, in fp16."""
+    """The fit to the examples themselves before and after the steps, and the person's own numbers as stored."""
     parts = run.composed.parts
     support, _ = parts.problem.prepare([Episode("", tuple(used), tuple(used[:1]), labels)])
     support = remembering(parts, support, memory)
