@@ -23,7 +23,7 @@ class Encoder:
         self.ids = lru_cache(maxsize=200_000)(self._ids)
 
     def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(int(i) for i in self.tokenizer.encode(text, add_special_tokens=False))
+        return tuple(int(i) for i in self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
     def whole(self, text: str) -> tuple[int, ...]:
         """A text with its beginning mark, cut at the limit; never empty."""
