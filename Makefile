@@ -22,7 +22,7 @@ quickstart: setup
 	$(BIN)/melpa quickstart --out runs/quickstart
 
 test: setup
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto
 
 check: setup
 	$(BIN)/ruff check .
