@@ -8,7 +8,7 @@ import pytest
 # Tests run side by side and start processes: the threads of several would wait for each other.
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
-import mlx_melpa.backends.mlx  # noqa: E402, F401  (a fast BLAS, before any test file imports mlx.core)
+import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS, before any test file imports mlx.core)
 
 
 @pytest.fixture(scope="session")
