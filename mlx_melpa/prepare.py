@@ -50,10 +50,10 @@ def plan(
         "model": base.name,
         "adapter": {"kind": "lora", "rank": 8, "scale": 2.0, "layers": max(1, len(base.blocks) // 2)},
         "tasks": tasks,
-        "readout": {"kind": "prototypes", "primed": 0} if labelled else {"kind": "completion"},
-        "rule": {"kind": "sgd", "lr": 0.1},
-        "learner": {"kind": "fomaml", "steps": 3},
-        "train": {"iterations": iterations, "tasks_per_step": 4},
+        "readout": {"kind": "prototypes", "primed": 0, "temperature": 20.0} if labelled else {"kind": "completion"},
+        "rule": {"kind": "adam", "lr": 1e-3},
+        "learner": {"kind": "fomaml", "steps": 2},
+        "train": {"iterations": iterations, "tasks_per_step": 4, "schedule": "cosine"},
     }
     each = _timed(recipe_of(tree, "prepared"), base)
     if minutes is not None:

@@ -34,7 +34,7 @@ def test_a_base_alone_is_enough(shared: Path, tmp_path: Path, monkeypatch: pytes
     run = load_run(said["run"])
     with Store() as store:
         assert [known.fingerprint for known in store.runs(run.composed.base.family)] == [run.fingerprint]
-    layers = {int(name.split(".")[0]) for name in run.composed.layout.index if name[0].isdigit()}
+    layers = {int(name.split(".")[0]) for name in (s.name for s in run.composed.layout.segments) if name[0].isdigit()}
     assert layers == {3, 4} and run.composed.model.frozen_blocks == 3  # 5 blocks: the upper half
 
 
