@@ -1,7 +1,7 @@
 """`melpa adapt`: from a person's examples to a stored version."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -20,6 +20,9 @@ def adapt(
     base: Annotated[str | None, typer.Option(help="The base model, by hub name or folder.")] = None,
     other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
     steps: Annotated[str, typer.Option(help="A number of steps, or auto.")] = "auto",
+    backend: Annotated[
+        Literal["mlx", "torch"] | None, typer.Option(help="The engine; the run's own unless given.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option(help="Only show what would be learned from.")] = False,
     random_start: Annotated[bool, typer.Option(help="Do without a meta-trained run.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -37,7 +40,14 @@ def adapt(
     groups = {record.group for record in records}
     with Store() as store:
         found, previous, notes = to_adapt(
-            store, user, examples, run=run, base=base, other_weights=other_weights, random_start=random_start
+            store,
+            user,
+            examples,
+            run=run,
+            base=base,
+            other_weights=other_weights,
+            random_start=random_start,
+            backend=backend,
         )
         if len(groups) > 1:
             notes += (f"{data} names {len(groups)} people; all of their examples are taken as those of '{user}'",)

@@ -2,7 +2,7 @@
 
 import functools
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +38,9 @@ def eval_(
     tuning_episodes: Annotated[int, typer.Option(help="Training episodes to tune the baselines on.", min=2)] = 60,
     base: Annotated[str | None, typer.Option(help="Another copy of the run's base model.")] = None,
     other_weights: Annotated[bool, typer.Option("--other-weights", help="Allow a base with other weights.")] = False,
+    backend: Annotated[
+        Literal["mlx", "torch"] | None, typer.Option(help="The engine; the run's own unless given.")
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Write eval.json and a plot of the measure against steps.")
     ] = None,
@@ -48,7 +51,7 @@ def eval_(
     from mlx_melpa import baselines
     from mlx_melpa.run import load_run
 
-    loaded = load_run(run, model=base, other_weights=other_weights)
+    loaded = load_run(run, model=base, other_weights=other_weights, backend=backend)
     held, training, notes = baselines.tasks_of(
         loaded, tasks, group=group, label=label, ways=ways, shots=shots, queries=queries
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -19,15 +19,19 @@ def meta_train(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: train.iterations=50.")
     ] = None,
+    backend: Annotated[
+        Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's own unless given.")
+    ] = None,
     track: Annotated[str | None, typer.Option(metavar="KIND", help="tensorboard or wandb.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Learn how to adapt, over many tasks or people."""
+    from mlx_melpa.compose import on_backend
     from mlx_melpa.recipe import load_recipe
     from mlx_melpa.track import tracker
     from mlx_melpa.train import meta_train as train
 
-    read = load_recipe(recipe, sets or ())
+    read = on_backend(load_recipe(recipe, sets or ()), backend)
     kept = tracker(track, to, read.resolved) if track else None
     try:
         events = train(read, to, resume=resume)

@@ -1,6 +1,6 @@
 """`melpa verify`: holds each learner's gradients against finite differences and definitions."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -16,16 +16,21 @@ def verify(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
     ] = None,
+    backend: Annotated[
+        Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's own, or mlx.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the start, the task and the directions.", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Hold each learner's gradients against finite differences and their definitions; exit 1 where one misses."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
+    from mlx_melpa.compose import on_backend
     from mlx_melpa.recipe import load_recipe
     from mlx_melpa.sweep import sweep
 
     with progress("checking", quiet=json) as advance:
-        found = sweep(load_recipe(recipe, sets or ()) if recipe else None, seed, advance)
+        read = on_backend(load_recipe(recipe, sets or ()), backend) if recipe else None
+        found = sweep(read, seed, advance, backend or "mlx")
     missed = [entry for entry in found if not entry["relative_error"] <= entry["limit"]]
     if json:
         json_out(found)

@@ -1,11 +1,12 @@
 """The parts of a recipe put together: where the folders of methods meet."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
 import numpy as np
 
+from .errors import MelpaError, RecipeError
 from .layout import Layout
 from .recipe import Recipe, kinds
 from .types import Learner, Parts, Splits, Tree
@@ -43,17 +44,35 @@ class Composition:
         return Composition(self.recipe, parts, self.learner, self.base, self.model)
 
 
+def part_of(backend: str, module: str) -> Any:
+    """A module of an engine, by the name that all of them have: ops, model, adapted, generate.
+
+    Raises MelpaError where the engine is not installed.
+    """
+    try:
+        return import_module(f".backends.{backend}.{module}", __package__)
+    except ImportError as error:
+        extra = " with: pip install 'mlx-melpa[torch]'" if backend == "torch" else ""
+        other = "torch" if backend == "mlx" else "mlx"
+        raise MelpaError(
+            f"backend {backend} can't be used here ({error}); install it{extra}, or take --backend {other}"
+        ) from error
+
+
 def engine(name: str) -> Any:
-    """The operations of an engine: mlx."""
-    return import_module(f".backends.{name}.ops", __package__)
+    """The operations of an engine: mlx or torch."""
+    return part_of(name, "ops")
 
 
 def load_base(recipe: Recipe, model: str | None = None) -> Any:
     """Loads the recipe's base model, or another one by name or folder; None where the recipe has none."""
     name = model or recipe.resolved["model"]
-    if name is None:
-        return None
-    return import_module(f".backends.{recipe.resolved['backend']}.model", __package__).load(name)
+    return None if name is None else part_of(recipe.resolved["backend"], "model").load(name)
+
+
+def on_backend(recipe: Recipe, backend: str | None) -> Recipe:
+    """The same recipe on a named engine; on its own where none is named."""
+    return replace(recipe, resolved={**recipe.resolved, "backend": backend}) if backend else recipe
 
 
 def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Composition:
@@ -66,9 +85,14 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
     model = None
     if recipe.resolved["model"] is not None:
         base = base or load_base(recipe)
-        model = import_module(f".backends.{backend}.adapted", __package__).Adapted(base, recipe.make("adapter"))
+        model = part_of(backend, "adapted").Adapted(base, recipe.make("adapter"))
         given = (ops, base.tokenizer)
         head = recipe.make("readout", *given) if recipe.part("readout") else kinds("readout")[readout](*given)
+        if base.kind == "encoder" and not head.classifies:
+            raise RecipeError(
+                f"recipe {recipe.name}: {base.name} is an encoder, which reads but can't write; give labelled examples "
+                "with readout: prototypes, or a causal model"
+            )
         problem = recipe.make("problem", ops, model, head)
     else:
         problem = recipe.make("problem", ops)

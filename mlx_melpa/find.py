@@ -1,13 +1,12 @@
 """Which base, run and version an order is about: by name, by the person's last version, or the newest that fits."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from .compose import compose
+from .compose import compose, on_backend, part_of
 from .errors import StoreError
 from .recipe import Recipe, check, load_recipe
 from .run import Run, check_base, describe, load_run
@@ -20,22 +19,30 @@ RANK, RATE = 8, 3e-3
 
 
 def opened(
-    store: Store, user: str, *, base: str | None = None, other_weights: bool = False, version: Version | None = None
+    store: Store,
+    user: str,
+    *,
+    base: str | None = None,
+    other_weights: bool = False,
+    version: Version | None = None,
+    backend: str | None = None,
 ) -> tuple[Run, Version]:
     """The person's active version (or `version`) with all that answers for it, on its base or on another copy of it.
 
-    Raises StoreError where the person has none, or its run is gone or was trained again; ModelError for a wrong base.
+    `backend` is the engine to use, the one that made the version where none is given. Raises StoreError where the
+    person has none, or its run is gone or was trained again; ModelError for a wrong base.
     """
     version = version or store.latest(user)
     if version is None:
         store.history(user)  # raises where there is no such person
         raise StoreError(f"'{user}' has no active version; run: melpa users rollback {user} VERSION")
+    backend = backend or version.metrics.get("backend")
     whose = f"version {version.number} of '{version.user}'"
     model = located(base or version.base_name)
     if version.run is None:
-        run = _untrained(model, version.metrics, whose)
+        run = _untrained(model, version.metrics, whose, backend)
     else:
-        run = load_run(_folder(store, version.run, whose), model=model, other_weights=True)
+        run = load_run(_folder(store, version.run, whose), model=model, other_weights=True, backend=backend)
         if run.fingerprint != version.run:
             raise StoreError(
                 f"{whose} needs run {version.run}, but {run.folder} was trained again since; run: "
@@ -57,6 +64,7 @@ def to_adapt(
     base: str | None = None,
     other_weights: bool = False,
     random_start: bool = False,
+    backend: str | None = None,
 ) -> tuple[Run, Version | None, tuple[str, ...]]:
     """The run to adapt with, the version to go on from, and notes.
 
@@ -72,14 +80,16 @@ def to_adapt(
             folder if folder.is_dir() else store.run(run).path,
             model=base and located(base),
             other_weights=other_weights,
+            backend=backend,
         )
     elif random_start:
         name = located(base or (previous.base_name if previous else "pocket"))
-        found = random_run(name, labelled)
+        found = random_run(name, labelled, backend)
     elif previous is not None:
-        return (*opened(store, user, base=base, other_weights=other_weights, version=previous), ())
+        found, version = opened(store, user, base=base, other_weights=other_weights, version=previous, backend=backend)
+        return found, version, ()
     else:
-        found = _newest(store, base, labelled, other_weights)
+        found = _newest(store, base, labelled, other_weights, backend)
     if previous is None:
         return found, None, ()
     if (previous.run or "", previous.layout) == (found.fingerprint, found.composed.layout):
@@ -95,11 +105,12 @@ def located(model: str) -> str:
     return model if model == "pocket" or not folder.exists() else str(folder.resolve())
 
 
-def random_run(model: str, labelled: bool) -> Run:
+def random_run(model: str, labelled: bool, backend: str | None = None) -> Run:
     """A run that was never trained: LoRA of rank 8 from a random start, adapted by Adam."""
     adapter = {"kind": "lora", "rank": RANK, "scale": 2.0}
     # A metric of d x d numbers is for meta-training: ten examples can't tell what it should be.
-    return _bare(model, adapter, {"kind": "prototypes", "metric": "plain"} if labelled else "completion")
+    readout: Any = {"kind": "prototypes", "metric": "plain"} if labelled else "completion"
+    return _bare(model, adapter, readout, backend)
 
 
 def classifies(folder: Path) -> bool:
@@ -114,19 +125,19 @@ def recipe_of(tree: dict[str, Any], name: str) -> Recipe:
     return check(Document(name, text), name, text)
 
 
-def _bare(model: str, adapter: dict[str, Any], readout: str | dict[str, Any]) -> Run:
+def _bare(model: str, adapter: dict[str, Any], readout: str | dict[str, Any], backend: str | None) -> Run:
     tree = {"model": model, "adapter": adapter, "tasks": {"kind": "synthetic"}, "readout": readout}
     tree |= {"rule": {"kind": "adam", "lr": RATE}, "learner": {"kind": "fomaml", "steps": 5}}
-    composed = compose(recipe_of(tree, "random start"))
+    composed = compose(on_backend(recipe_of(tree, "random start"), backend))
     base = composed.base
     info = {"name": "random start", "base": {"name": base.name, "family": base.family, "weights": base.weights}}
     return Run(Path("random start"), composed, composed.begin(0), info, "")
 
 
-def _untrained(model: str, metrics: Any, whose: str) -> Run:
+def _untrained(model: str, metrics: Any, whose: str, backend: str | None) -> Run:
     if not metrics.get("adapter"):
         raise StoreError(f"{whose} has no run and names no adapter; import it again with: melpa import")
-    return _bare(model, dict(metrics["adapter"]), metrics.get("readout") or "completion")
+    return _bare(model, dict(metrics["adapter"]), metrics.get("readout") or "completion", backend)
 
 
 def _folder(store: Store, fingerprint: str, whose: str) -> Path:
@@ -139,12 +150,14 @@ def _folder(store: Store, fingerprint: str, whose: str) -> Path:
     )
 
 
-def _newest(store: Store, model: str | None, labelled: bool, other_weights: bool) -> Run:
-    base: Any = None if model is None else import_module(".backends.mlx.model", __package__).load(located(model))
+def _newest(store: Store, model: str | None, labelled: bool, other_weights: bool, backend: str | None) -> Run:
+    base: Any = None if model is None else part_of(backend or "mlx", "model").load(located(model))
     runs = [r for r in store.runs(base.family if base else None) if (r.path / "theta.safetensors").is_file()]
     for known in runs:
         if classifies(known.path) == labelled:
-            return load_run(known.path, base=base, other_weights=other_weights)
+            # a base that is loaded already decides the engine
+            engine = backend or ("mlx" if base else None)
+            return load_run(known.path, base=base, other_weights=other_weights, backend=engine)
     what = "labelled examples" if labelled else "text without labels"
     for_base = f" for base '{base.name}' ({base.family})" if base else ""
     there = f"; there are: {', '.join(r.name for r in runs)}" if runs else ""

@@ -1,5 +1,6 @@
 """A row's map: which segment of the P numbers of an adapter is which weight."""
 
+import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -81,6 +82,12 @@ class Layout:
     def to_json(self) -> str:
         """The layout as JSON text: what a stored row needs to be read."""
         return json.dumps([[s.name, list(s.shape), s.start, s.shared] for s in self.segments])
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits over names, shapes and order."""
+        named = json.dumps([[s.name, list(s.shape)] for s in self.segments])
+        return hashlib.sha256(named.encode()).hexdigest()[:16]
 
     @classmethod
     def from_json(cls, text: str) -> "Layout":

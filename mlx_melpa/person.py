@@ -82,7 +82,8 @@ def adapt_person(
     better, reason = _judged(before, after, len(folds), previous)
     seconds = perf_counter() - began
     numbers = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss, "accuracy": after.accuracy}
-    about = {**numbers, "seconds": seconds, "folds": len(folds), "form": form, **described(run)}
+    about = {**numbers, "seconds": seconds, "folds": len(folds), "form": form}
+    about |= {"backend": ops.name, **described(run)}
     version = _version(run, state, labels, len(new), about)
     losses = tuple(fit.loss for fit in fits)
     notes = _notes(len(examples), len(distinct), len(new), len(used), previous)

@@ -27,7 +27,7 @@ FOLDERS = {
 }
 KEYS = ("model", *FOLDERS, "train", "backend")
 DEFAULTS = {"initializer": "universal", "rule": "sgd", "regularizer": "none", "sampler": "uniform"}
-BACKEND = Literal["mlx"]
+BACKEND = Literal["mlx", "torch"]
 NEEDS_MODEL = ("language",)
 """Problems over a language model and its adapter; the others bring a network of their own."""
 FILES = (("model",), ("tasks", "train"), ("tasks", "test"), ("tasks", "name"), ("tasks", "files"))

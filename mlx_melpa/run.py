@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .compose import Composition, compose, load_base
+from .compose import Composition, compose, load_base, on_backend
 from .disk import replace, replace_text
 from .errors import ModelError, StoreError
 from .recipe import Recipe, load_recipe
@@ -76,19 +76,31 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256((folder / "recipe.yaml").read_bytes() + theta.read_bytes()).hexdigest()[:16]
 
 
-def load_run(folder: str | Path, *, base: Any = None, model: str | None = None, other_weights: bool = False) -> Run:
+def load_run(
+    folder: str | Path,
+    *,
+    base: Any = None,
+    model: str | None = None,
+    other_weights: bool = False,
+    backend: str | None = None,
+) -> Run:
     """Loads a finished or stopped run with its base, or with another copy of it (`model`, a name or folder).
 
-    Raises StoreError without a run, ModelError where the base is of another family, or has other weights unless
-    `other_weights` allows them.
+    `backend` is the engine to use it on, its own where none is given. Raises StoreError without a run, ModelError where
+    the base is of another family, or has other weights unless `other_weights` allows them.
     """
     folder = Path(folder)
     info = describe(folder)
-    recipe = load_recipe(folder / "recipe.yaml")
+    recipe = on_backend(load_recipe(folder / "recipe.yaml"), backend)
     base = base or load_base(recipe, model)
     if base is not None:
         check_base(base, info["base"], f"run '{folder.name}'", other_weights)
     composed = compose(recipe, base, info["readout"] or "prototypes")
+    if info.get("layout", composed.layout.fingerprint) != composed.layout.fingerprint:
+        raise ModelError(
+            f"run '{folder.name}' orders its row in another way than backend {recipe.resolved['backend']} does for "
+            f"'{base.name if base else recipe.name}'; use it with the backend that it was made with"
+        )
     ops = composed.parts.ops
     try:
         theta = ops.load(folder / "theta.safetensors", composed.begin(0))

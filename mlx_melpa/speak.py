@@ -1,9 +1,10 @@
 """A person's adapted model that writes: prompts as their examples were put, at any strength, beside the base."""
 
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from typing import Any
 
+from .backends.prompt import prompt_tokens, weakened
+from .compose import part_of
 from .errors import DataError
 from .run import Run
 from .store import Version
@@ -18,7 +19,7 @@ class Speaker:
         self.run, self.version = run, version
         self.max_tokens, self.temp, self.seed, self.strength = max_tokens, temp, seed, 1.0
         backend = run.composed.recipe.resolved["backend"]
-        self._generate: Any = import_module(f".backends.{backend}.generate", __package__)
+        self._generate: Any = part_of(backend, "generate")
 
     @property
     def dialogue(self) -> bool:
@@ -30,9 +31,9 @@ class Speaker:
         run, problem = self.run, self.run.composed.parts.problem
         readout = problem.readout  # type: ignore[attr-defined]
         form = str(self.version.metrics.get("form", "lines"))
-        tokens = self._generate.prompt_tokens(readout, run.composed.base.tokenizer, form, turns)
+        tokens = prompt_tokens(readout, run.composed.base.tokenizer, form, turns)
         row = run.rows(self.version.state["rows"])
-        rows = self._generate.weakened(run.composed.layout, row, self.strength) if adapted else None
+        rows = weakened(run.composed.layout, row, self.strength) if adapted else None
         yield from self._generate.write(
             run.composed.model, rows, tokens, max_tokens=self.max_tokens, temp=self.temp, seed=self.seed
         )

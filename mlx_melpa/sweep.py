@@ -42,7 +42,10 @@ EXACT = ("maml",)
 
 
 def sweep(
-    recipe: Recipe | None = None, seed: int = 0, advance: Callable[[], None] = lambda: None
+    recipe: Recipe | None = None,
+    seed: int = 0,
+    advance: Callable[[], None] = lambda: None,
+    backend: str = "mlx",
 ) -> list[dict[str, Any]]:
     """Checks every learner with every rule and regularizer on a small network with tanh, or on a recipe's own parts.
 
@@ -50,7 +53,7 @@ def sweep(
     start is moved by a little noise: factors of zero would leave others without a gradient to check.
     """
     found = []
-    for names, parts, theta, support, query, tries in _cases(recipe, seed):
+    for names, parts, theta, support, query, tries in _cases(recipe, seed, backend):
         for learner in DEFINITIONS:
             for part, error, check in errors(learner, parts, theta, support, query, seed, tries):
                 entry = {"learner": learner, "rule": names[0], "part": part, "relative_error": error}
@@ -82,20 +85,25 @@ def errors(
 Case = tuple[tuple[str, str], Parts, Tree, Batch, Batch, int]
 
 
-def _cases(recipe: Recipe | None, seed: int) -> Iterator[Case]:
+def _cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
     if recipe is not None:
         yield _of_recipe(recipe, seed)
         return
     for rule, settings in RULES.items():
         for regularizer, strength in REGULARIZERS.items():
-            yield (rule, regularizer), *small(rule, settings, regularizer, strength, seed), 3
+            yield (rule, regularizer), *small(rule, settings, regularizer, strength, seed, backend), 3
 
 
 def small(
-    rule: str, settings: dict[str, Any], regularizer: str, strength: dict[str, Any], seed: int = 0
+    rule: str,
+    settings: dict[str, Any],
+    regularizer: str,
+    strength: dict[str, Any],
+    seed: int = 0,
+    backend: str = "mlx",
 ) -> tuple[Parts, Tree, Batch, Batch]:
     """Parts, theta and batches of two tasks on sine curves with a smooth network."""
-    ops = engine("mlx")
+    ops = engine(backend)
     problem = kinds("problem")["regression"](ops, hidden=[10, 10], activation="tanh")
     parts = Parts(
         ops,

@@ -19,7 +19,7 @@ class Encoder:
         self.tokenizer, self.max_length = tokenizer, max_length
         self.first: tuple[int, ...] = () if tokenizer.bos_token_id is None else (int(tokenizer.bos_token_id),)
         self.last: tuple[int, ...] = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
-        self.pad = int(self.last[0]) if self.last else 0
+        self.pad = padding(tokenizer)
         self.ids = lru_cache(maxsize=200_000)(self._ids)
 
     def _ids(self, text: str) -> tuple[int, ...]:
@@ -69,6 +69,11 @@ class Encoder:
             return ()
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=prompt)
         return self.ids(text)
+
+
+def padding(tokenizer: Any) -> int:
+    """The token that fills up short sequences: the end of a text where the tokenizer has one, else token 0."""
+    return 0 if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import isfinite
+from math import isfinite, prod
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any
@@ -88,6 +88,7 @@ class Trainer:
                 "base": {"name": base.name, "family": base.family, "weights": base.weights} if base else None,
                 "readout": readout,
                 "parameters": self.composed.layout.size,
+                "layout": self.composed.layout.fingerprint,
                 "seen": sorted(self.splits.seen),
                 "notes": list(self.splits.notes),
             },
@@ -146,7 +147,7 @@ class Trainer:
             gradient = ops.add(gradient, summed)
             losses.append(ops.numpy(found))
             leaves = ops.flatten((support, query))
-            tokens += sum(int(leaf.size) for name, leaf in leaves if name.endswith("tokens"))
+            tokens += sum(prod(leaf.shape) for name, leaf in leaves if name.endswith("tokens"))
         gradient, norm = ops.clip(ops.map_tree(lambda g: g / len(drawn), gradient), s.clip or float("inf"))
         loss, size = float(np.concatenate(losses).mean()), float(ops.numpy(norm))
         if not (isfinite(loss) and isfinite(size)):

@@ -1,7 +1,6 @@
 """Base models through mlx-lm: loading, identity, and the sites where adapters may sit."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,22 +9,15 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from ... import identity
 from ...errors import ModelError
 from ...sites import Site
+from ..fetch import fetch, first_line
 from . import ops
 from .slots import Reading, Tap
 
 ATTENTION = ("self_attn", "attn", "attention", "linear_attn", "mixer", "temporal_block", "conv")
 FEED_FORWARD = ("mlp", "feed_forward", "block_sparse_moe", "ffn", "mlp_block")
-FETCHED = ["*.json", "*.safetensors", "*.py", "*.model", "*.txt", "*.jinja"]
-SIZES_LEFT_OUT = {
-    "quantization",
-    "quantization_config",
-    "torch_dtype",
-    "dtype",
-    "transformers_version",
-    "_name_or_path",
-}
 
 
 @dataclass
@@ -43,6 +35,7 @@ class Base:
     reading: Reading
     width: int
     folder: Path | None = None
+    kind: str = "causal"
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -61,27 +54,12 @@ class Base:
     @cached_property
     def family(self) -> str:
         """A fingerprint of configuration and tokenizer, 16 hex digits."""
-        kept = {k: v for k, v in self.config.items() if k not in SIZES_LEFT_OUT}
-        digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())
-        vocabulary = sorted(self.tokenizer.get_vocab().items(), key=lambda item: item[1])
-        digest.update(json.dumps(vocabulary).encode())
-        return digest.hexdigest()[:16]
+        return identity.family(self.config, self.tokenizer.get_vocab())
 
     @cached_property
     def weights(self) -> str:
-        """A fingerprint of the weight files: names, sizes, and 1 MiB from the start, middle and end; 16 hex digits."""
-        files = sorted(self.folder.glob("*.safetensors")) if self.folder else []
-        if not files:
-            return _hash_arrays(self.model)
-        digest = hashlib.sha256()
-        for file in files:
-            size = file.stat().st_size
-            digest.update(f"{file.name}:{size}".encode())
-            with file.open("rb") as handle:
-                for at in {0, max(0, size // 2), max(0, size - 2**20)}:
-                    handle.seek(at)
-                    digest.update(handle.read(2**20))
-        return digest.hexdigest()[:16]
+        """A fingerprint of the weight files, or of the numbers where there are none; 16 hex digits."""
+        return identity.weights(self.folder) or _hash_arrays(self.model)
 
     @property
     def parameters(self) -> int:
@@ -104,33 +82,13 @@ def load(name: str) -> Base:
     Raises ModelError where it can't be had. On a CPU unquantized weights become float32, the fast format there.
     """
     import mlx_lm
-    from huggingface_hub import snapshot_download
 
-    if name == "pocket":
-        from ...pocket import folder
-
-        path = folder()
-    elif Path(name).expanduser().exists():
-        path = Path(name).expanduser()
-    elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
-        try:
-            path = Path(snapshot_download(name, allow_patterns=FETCHED))
-        except Exception as error:
-            raise ModelError(
-                f"model '{name}' can't be fetched: {_first_line(error)}; "
-                "check the name and the network, or give a local folder"
-            ) from error
-    else:
-        raise ModelError(
-            f"model '{name}' is no folder here and no hub name; give 'pocket', a folder, "
-            "or a name such as mlx-community/Qwen3-0.6B-4bit"
-        )
-    if not (path / "config.json").is_file():
-        raise ModelError(f"model '{name}': there is no config.json in {path}; give a folder that mlx-lm loads")
+    path = fetch(name)
     try:
         model, tokenizer, config = mlx_lm.load(str(path), return_config=True)  # type: ignore[misc]
     except Exception as error:
-        raise ModelError(f"model '{name}' can't be loaded: {_first_line(error)}") from error
+        other = "; backend torch may know it" if "not supported" in str(error) else ""
+        raise ModelError(f"model '{name}' can't be loaded: {first_line(error)}{other}") from error
     return wrap(name, model, tokenizer, config, path)
 
 
@@ -193,10 +151,6 @@ def _tap(model: nn.Module, name: str) -> Reading:
     if reading.calls != hidden_calls + 1:
         raise ModelError(f"{name}: its head could not be found, so this architecture can't be adapted")
     return reading
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _owned(module: Any, listed: list[nn.Module]) -> list[nn.Module] | None:

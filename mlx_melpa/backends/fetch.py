@@ -1,0 +1,59 @@
+"""Where a base model's files are, and what its configuration says: the same for every engine."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..errors import ModelError
+
+FETCHED = ["*.json", "*.safetensors", "*.py", "*.model", "*.txt", "*.jinja"]
+
+
+def fetch(name: str) -> Path:
+    """The folder of a base by hub name (fetched) or path; `pocket` is the one that comes with the package.
+
+    Raises ModelError where it can't be had.
+    """
+    from huggingface_hub import snapshot_download
+
+    if name == "pocket":
+        from ..pocket import folder
+
+        path = folder()
+    elif Path(name).expanduser().exists():
+        path = Path(name).expanduser()
+    elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
+        try:
+            path = Path(snapshot_download(name, allow_patterns=FETCHED))
+        except Exception as error:
+            raise ModelError(
+                f"model '{name}' can't be fetched: {first_line(error)}; "
+                "check the name and the network, or give a local folder"
+            ) from error
+    else:
+        raise ModelError(
+            f"model '{name}' is no folder here and no hub name; give 'pocket', a folder, "
+            "or a name such as mlx-community/Qwen3-0.6B-4bit"
+        )
+    if not (path / "config.json").is_file():
+        raise ModelError(f"model '{name}': there is no config.json in {path}; give a folder that mlx-lm loads")
+    return path
+
+
+def config(folder: Path) -> dict[str, Any]:
+    """A folder's config.json, with the end mark of its generation_config.json where that names one, as mlx-lm reads."""
+    found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    beside = folder / "generation_config.json"
+    if beside.is_file():
+        try:
+            end = json.loads(beside.read_text(encoding="utf-8")).get("eos_token_id")
+        except ValueError:
+            return found
+        if end:
+            found["eos_token_id"] = end
+    return found
+
+
+def first_line(error: Exception) -> str:
+    """An error of a library in one line."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,136 @@
+"""A base with slots at the sites of one adapter: hidden states and logits as functions of rows."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...errors import ModelError
+from ...layout import Layout
+from . import ops
+from .model import Base
+from .slots import Frozen, Slot
+
+
+class Adapted:
+    """A base and its adapter, one at a time; raises ModelError for a second.
+
+    `layout` maps a row's numbers; `frozen_blocks` is how many blocks lie below the first site and run once per batch.
+    All functions take rows (T, P) and tokens (T*B, L), and are pure: nothing stays bound after a call.
+    """
+
+    def __init__(self, base: Base, adapter: Any):
+        self.base, self.adapter = base, adapter
+        self.sites = adapter.choose(base.sites)
+        segments = [adapter.segments(site) for site in self.sites]
+        self.layout = Layout(s for group in segments for s in group)
+        self._counts = [len(group) for group in segments]
+        if getattr(base.model, "melpa_adapted", False):
+            raise ModelError(f"{base.name} already carries an adapter; detach that one first")
+        base.model.melpa_adapted = True  # type: ignore[assignment]
+        self._slots = [Slot(self._module(site), self._apply) for site in self.sites]
+        self._frozen = Frozen()
+        self.frozen_blocks = self._freeze(min(site.layer for site in self.sites))
+
+    def _module(self, site: Any) -> nn.Module:
+        return self.base.blocks[site.layer].get_submodule(site.path)
+
+    def _apply(self, weights: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return self.adapter.apply(ops, weights, x, y)
+
+    def _freeze(self, count: int) -> int:
+        """Puts blocks below the first site under control, and keeps that only where it is proven bit-equal.
+
+        An encoder-decoder cuts its input anew for every reading, so nothing of it can be kept.
+        """
+        if self.base.kind == "encoder-decoder":
+            return 0
+        below = self.base.blocks[:count]
+        for i, block in enumerate(below):
+            self._frozen.hold(block, i == count - 1)
+        if count and not self._prefix_works(count):
+            for block in below:
+                self._frozen.release(block)
+            return 0
+        return count
+
+    def _prefix_works(self, count: int) -> bool:
+        tokens = torch.tensor([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]], device=ops.device)
+        frozen = self._frozen
+        whole = self.base.hidden(tokens)
+        try:
+            frozen.mode, frozen.calls = "keep", 0
+            self.base.hidden(tokens)
+            if frozen.calls != 1 or not isinstance(frozen.hidden, torch.Tensor) or frozen.hidden.ndim != 3:
+                return False
+            frozen.mode, frozen.calls = "reuse", 0
+            again = self.base.hidden(tokens)
+            return frozen.calls == count and torch.equal(whole, again)
+        finally:
+            frozen.mode, frozen.hidden = "run", None
+
+    def _weights(self, rows: torch.Tensor) -> list[list[torch.Tensor]]:
+        parts = ops.split(rows[:, : self.layout.size], self.layout.offsets[1:-1], axis=1)
+        shaped = [
+            part.reshape(rows.shape[0], *segment.shape)
+            for part, segment in zip(parts, self.layout.segments, strict=True)
+        ]
+        out, at = [], 0
+        for count in self._counts:
+            out.append(shaped[at : at + count])
+            at += count
+        return out
+
+    @contextmanager
+    def bound(self, rows: torch.Tensor) -> Iterator[nn.Module]:
+        """Lends the model with rows (T, P) bound, for generation; T divides the batch."""
+        for slot, weights in zip(self._slots, self._weights(rows), strict=True):
+            slot.bind(weights)
+        try:
+            yield self.base.model
+        finally:
+            for slot in self._slots:
+                slot.bind(None)
+
+    @contextmanager
+    def _reusing(self, start: torch.Tensor | None) -> Iterator[None]:
+        if start is not None and self.frozen_blocks:
+            self._frozen.mode, self._frozen.hidden = "reuse", start
+        try:
+            yield
+        finally:
+            self._frozen.mode, self._frozen.hidden = "run", None
+
+    def prefix(self, tokens: torch.Tensor) -> torch.Tensor | None:
+        """The output (T*B, L, d) of the frozen blocks, to be given as `start`; None where there are none."""
+        if not self.frozen_blocks:
+            return None
+        self._frozen.mode = "keep"
+        try:
+            self.base.hidden(tokens)
+            return self._frozen.hidden
+        finally:
+            self._frozen.mode, self._frozen.hidden = "run", None
+
+    def hidden(self, rows: torch.Tensor, tokens: torch.Tensor, start: torch.Tensor | None = None) -> torch.Tensor:
+        """The last hidden states (T*B, L, d)."""
+        with self.bound(rows), self._reusing(start):
+            return self.base.hidden(tokens)
+
+    def logits(
+        self, rows: torch.Tensor, tokens: torch.Tensor, index: torch.Tensor, start: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
+        with self.bound(rows), self._reusing(start):
+            return self.base.logits(tokens, index)
+
+    def detach(self) -> None:
+        """Takes the slots off again and leaves the base as it was loaded."""
+        for slot in self._slots:
+            slot.remove()
+        for block in self.base.blocks[: self.frozen_blocks]:
+            self._frozen.release(block)
+        self.base.model.melpa_adapted = False  # type: ignore[assignment]
+        self.frozen_blocks = 0

@@ -1,0 +1,200 @@
+"""What the methods need beyond operators: gradients, trees, reductions, optimizers, saving, for torch."""
+
+import os
+import resource
+import sys
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from .device import device, dtype
+from .gradients import grad, stop_gradient, value_and_grad, vjp
+from .outer import Outer
+from .trees import Tree, add, clip, flatten, map_tree, norm, rebuild, zeros_like
+
+__all__ = [
+    "Outer",
+    "add",
+    "clip",
+    "flatten",
+    "grad",
+    "map_tree",
+    "norm",
+    "rebuild",
+    "stop_gradient",
+    "value_and_grad",
+    "vjp",
+    "zeros_like",
+]
+
+name = "torch"
+Array = torch.Tensor
+
+
+def array(x: Any) -> torch.Tensor:
+    """Takes a NumPy array or nested numbers to the engine; floats become float32, integers int64."""
+    x = np.asarray(x)
+    kind = {"f": np.float32, "i": np.int64, "u": np.int64, "b": np.float32}[x.dtype.kind]
+    return torch.from_numpy(np.array(x, kind, order="C")).to(device)
+
+
+def numpy(x: torch.Tensor) -> np.ndarray:
+    """Takes an array back to NumPy; float16 and bfloat16 become float32, integers int32."""
+    x = x.detach().cpu()
+    if not x.is_floating_point():
+        return x.int().numpy()
+    return x.float().numpy()
+
+
+def evaluate(*trees: Tree) -> None:
+    """Waits for what a card still computes; a CPU has nothing pending."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+exp = torch.exp
+log = torch.log
+sqrt = torch.sqrt
+tanh = torch.tanh
+where = torch.where
+relu = torch.relu
+
+
+def maximum(x: torch.Tensor, y: torch.Tensor | float) -> torch.Tensor:
+    """The larger of each two numbers."""
+    return torch.maximum(x, y) if isinstance(y, torch.Tensor) else torch.clamp(x, min=y)
+
+
+def minimum(x: torch.Tensor, y: torch.Tensor | float) -> torch.Tensor:
+    """The smaller of each two numbers."""
+    return torch.minimum(x, y) if isinstance(y, torch.Tensor) else torch.clamp(x, max=y)
+
+
+def concatenate(arrays: Sequence[torch.Tensor], axis: int = 0) -> torch.Tensor:
+    """Joins arrays along an axis."""
+    return torch.cat(list(arrays), dim=axis)
+
+
+def stack(arrays: Sequence[torch.Tensor], axis: int = 0) -> torch.Tensor:
+    """Joins arrays along a new axis."""
+    return torch.stack(list(arrays), dim=axis)
+
+
+def swap(x: torch.Tensor) -> torch.Tensor:
+    """Swaps the last two axes."""
+    return x.transpose(-1, -2)
+
+
+def broadcast(x: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Repeats an array to a shape without copying."""
+    return x.expand(shape)
+
+
+def split(x: torch.Tensor, at: Sequence[int], axis: int) -> list[torch.Tensor]:
+    """Cuts an array at offsets along an axis; its gradient is one concatenation."""
+    ends = [0, *at, x.shape[axis]]
+    return list(torch.split(x, [b - a for a, b in pairwise(ends)], dim=axis))
+
+
+def take(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
+    """Picks along an axis."""
+    shape = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return x.index_select(axis, index.reshape(-1)).reshape(shape)
+
+
+def pick(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
+    """Picks per element: `take_along_axis`."""
+    return torch.take_along_dim(x, index, dim=axis)
+
+
+def log_sum_exp(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
+    """log sum exp along an axis, that axis kept."""
+    return torch.logsumexp(x, dim=axis, keepdim=True)
+
+
+def softmax(x: torch.Tensor) -> torch.Tensor:
+    """Softmax over the last axis."""
+    return torch.softmax(x, dim=-1)
+
+
+def silu(x: torch.Tensor) -> torch.Tensor:
+    """x sigmoid(x)."""
+    return torch.nn.functional.silu(x)
+
+
+def cast(x: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Gives `x` the number format of `like`."""
+    return x.to(like.dtype)
+
+
+def zeros(shape: tuple[int, ...]) -> torch.Tensor:
+    """Float32 zeros."""
+    return torch.zeros(tuple(shape), device=device)
+
+
+def ones(shape: tuple[int, ...]) -> torch.Tensor:
+    """Float32 ones."""
+    return torch.ones(tuple(shape), device=device)
+
+
+def save(path: Path, tree: Tree, metadata: dict[str, str] | None = None) -> None:
+    """Writes a tree as safetensors under its dotted names."""
+    leaves = {n: leaf.detach().cpu().contiguous().clone() for n, leaf in flatten(tree)}
+    save_file(leaves, str(path), metadata or {})
+
+
+def load(path: Path, like: Tree) -> Tree:
+    """Reads what `save` wrote into the shape of a tree; KeyError names a missing leaf."""
+    with safe_open(str(path), "pt") as file:
+        there = set(file.keys())
+        missing = [n for n, _ in flatten(like) if n not in there]
+        if missing:
+            raise KeyError(missing[0])
+        return rebuild(like, [file.get_tensor(n).to(leaf.device) for n, leaf in flatten(like)])
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """What `save` wrote beside the tree."""
+    with safe_open(str(path), "pt") as file:
+        return dict(file.metadata() or {})
+
+
+def peak_memory() -> int:
+    """Bytes at the peak: of the card's allocator since `reset_peak_memory`, or of the whole process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
+
+
+def cache_memory() -> int:
+    """Bytes that the card's allocator keeps for reuse; 0 on a CPU."""
+    if device.type != "cuda":
+        return 0
+    return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def reset_peak_memory() -> None:
+    """Starts a new measurement of `peak_memory` on a card; a process's peak can't be reset."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def limit_cache(size: int) -> None:
+    """Gives back what the card's allocator keeps beyond `size` bytes; torch has no standing bound."""
+    if cache_memory() > size:
+        torch.cuda.empty_cache()
+
+
+def identity() -> dict[str, str]:
+    """What bit-identical resumption depends on besides the seed."""
+    threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(torch.get_num_threads())
+    card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    kind = str(dtype).removeprefix("torch.")
+    return {"engine": f"torch {torch.__version__}", "device": card, "blas": f"torch's own, {kind}", "threads": threads}

@@ -1,0 +1,90 @@
+"""What is hung onto a model's own modules: adapters at sites, a tap before the head, a gate at the frozen prefix.
+
+Hooks leave the model's modules, names and weights as they are, and are taken off without a trace.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+Apply = Callable[[Sequence[torch.Tensor], torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Slot:
+    """A place for an adapter at a module: with nothing bound the module is itself."""
+
+    def __init__(self, module: nn.Module, apply: Apply):
+        self._apply, self._weights = apply, None
+        self._hook = module.register_forward_hook(self._act)
+
+    _weights: Sequence[torch.Tensor] | None
+
+    def bind(self, weights: Sequence[torch.Tensor] | None) -> None:
+        """Binds weights (T, ...) for the next calls; None unbinds."""
+        self._weights = weights
+
+    def _act(self, module: nn.Module, given: tuple[Any, ...], out: Any) -> Any:
+        if self._weights is None:
+            return out
+        y = out[0] if isinstance(out, tuple) else out
+        adapted = self._apply(self._weights, given[0] if given else y, y)
+        return (adapted, *out[1:]) if isinstance(out, tuple) else adapted
+
+    def remove(self) -> None:
+        """Takes the slot off its module."""
+        self._hook.remove()
+
+
+class Reading:
+    """What a tap shall do at the head: pick flat positions, or stop at the hidden states."""
+
+    def __init__(self) -> None:
+        self.index: torch.Tensor | None = None
+        self.stop = False
+        self.hidden: torch.Tensor | None = None
+
+    def tap(self, head: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        """A pre-hook of the head: it projects only the positions that are read."""
+        x = given[0]
+        if self.stop:
+            self.hidden = x
+            return (x[..., :1, :], *given[1:])
+        if self.index is not None:
+            return (x.reshape(-1, x.shape[-1])[self.index][None], *given[1:])
+        return None
+
+
+class Frozen:
+    """How the blocks below the first adapted one behave: run, run and keep the last output, or return what was kept."""
+
+    def __init__(self) -> None:
+        self.mode = "run"
+        self.hidden: Any = None
+        self.calls = 0
+
+    def hold(self, block: nn.Module, last: bool) -> None:
+        """Puts a block under control."""
+        forward = block.forward
+
+        def gated(x: torch.Tensor, *args: Any, **named: Any) -> Any:
+            if self.mode == "reuse":
+                self.calls += 1
+                out = self.hidden if last else x
+                return (out,) if self._tuples else out
+            out = forward(x, *args, **named)
+            if self.mode == "keep" and last:
+                self.calls += 1
+                self._tuples = isinstance(out, tuple)
+                self.hidden = out[0] if isinstance(out, tuple) else out
+            return out
+
+        block.forward = gated  # type: ignore[method-assign]
+
+    _tuples = False
+
+    @staticmethod
+    def release(block: nn.Module) -> None:
+        """Gives a block back its own forward."""
+        block.__dict__.pop("forward", None)

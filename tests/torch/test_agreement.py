@@ -1,0 +1,161 @@
+"""Both engines give the same numbers: losses, meta-gradients, runs, and what a run answers on the other engine."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from mlx_melpa.adapters import KINDS as ADAPTERS
+from mlx_melpa.compose import engine, on_backend
+from mlx_melpa.errors import ModelError
+from mlx_melpa.initializers import KINDS as INITIALIZERS
+from mlx_melpa.learners import KINDS as LEARNERS
+from mlx_melpa.problems import KINDS as PROBLEMS
+from mlx_melpa.readouts import KINDS as READOUTS
+from mlx_melpa.recipe import load_recipe
+from mlx_melpa.regularizers import KINDS as REGULARIZERS
+from mlx_melpa.rules import KINDS as RULES
+from mlx_melpa.run import load_run
+from mlx_melpa.sweep import RULES as SETTINGS
+from mlx_melpa.sweep import small, sweep
+from mlx_melpa.tasks.synthetic import synthetic
+from mlx_melpa.train import meta_train
+from mlx_melpa.types import Parts
+
+ENGINES = ("mlx", "torch")
+SINUSOID = """
+problem: {kind: regression, hidden: [10], activation: tanh}
+tasks: {kind: sinusoid, shots: 5, queries: 5}
+rule: meta_sgd
+learner: {kind: maml, steps: 2}
+train: {iterations: 10, tasks_per_step: 4, checkpoint_every: 10, validate_every: 10, validation_episodes: 2, seed: 3}
+"""
+LANGUAGE = """
+model: %s
+adapter: {kind: lora, rank: 2, sites: [q_proj, v_proj, up_proj, down_proj], layers: 2}
+tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
+readout: prototypes
+rule: {kind: meta_sgd, lr: 0.1}
+learner: {kind: fomaml, steps: 2}
+train:
+  {iterations: 10, tasks_per_step: 2, checkpoint_every: 10, validate_every: 10, validation_episodes: 2,
+   optimizer: {kind: adamw, lr: 1e-3}, schedule: cosine, warmup: 3}
+"""
+
+
+def far(a: Any, b: Any) -> float:
+    """|a - b| / |b|."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-12))
+
+
+def gradients(learner: str, parts: Parts, theta: Any, support: Any, query: Any) -> tuple[np.ndarray, Any]:
+    losses, gradient = LEARNERS[learner](parts, steps=3).meta_grad(theta, support, query)
+    return parts.ops.numpy(losses), parts.ops.map_tree(parts.ops.numpy, gradient)
+
+
+def assert_same(first: tuple[np.ndarray, Any], second: tuple[np.ndarray, Any]) -> None:
+    np.testing.assert_allclose(first[0], second[0], rtol=1e-5, atol=1e-5)
+    a, b = (engine("torch").flatten(found[1]) for found in (first, second))
+    assert [name for name, _ in a] == [name for name, _ in b]
+    for (name, x), (_, y) in zip(a, b, strict=True):
+        assert far(x, y) <= 1e-4, name
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_meta_gradients_on_the_sinusoid(learner: str, rule: str) -> None:
+    strength = {"strength": 0.5, "learn": True}
+    found = [gradients(learner, *small(rule, SETTINGS[rule], "l2", strength, 0, name)) for name in ENGINES]
+    assert np.abs(found[0][1]["initializer"]["start"]).max() > 1e-3
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_meta_gradients_on_a_language_model(put: Callable[..., Any], learner: str, rule: str, adapter: str) -> None:
+    tasks = synthetic(ways=2, shots=2, queries=2).train
+    episodes = [tasks.episode(np.random.default_rng([0, i])) for i in range(2)]
+    noise = np.random.default_rng(5)
+    found, start = [], None
+    for name in ENGINES:
+        ops, adapted = engine(name), put(name, adapter, layers=2)
+        readout = READOUTS["prototypes"](ops, adapted.base.tokenizer, metric="plain")
+        problem = PROBLEMS["language"](ops, adapted, readout)
+        if start is None:  # away from the start: factors of zero would leave the others without a gradient
+            start = problem.layout.draw(np.random.default_rng(0)) + 0.05 * noise.standard_normal(problem.layout.size)
+        rules = RULES[rule](ops, problem.layout, **SETTINGS[rule])
+        parts = Parts(ops, problem, INITIALIZERS["universal"](ops), rules, REGULARIZERS["none"](ops))
+        theta = {"initializer": {"start": ops.array(start)}, "rule": rules.init(problem.layout), "regularizer": {}}
+        found.append(gradients(learner, parts, theta, *problem.prepare(episodes)))
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("readout", ["labels", "completion"])
+def test_losses_of_the_readouts_that_write(put: Callable[..., Any], readout: str) -> None:
+    tasks = synthetic(ways=2, shots=2, queries=2).train
+    episode = tasks.episode(np.random.default_rng(0))
+    if readout == "completion":
+        written = tuple(type(e)(e.text, target=f" {e.label}") for e in episode.support)
+        episode = type(episode)("", written, written)
+    found, rows = [], None
+    for name in ENGINES:
+        ops, adapted = engine(name), put(name, layers=2)
+        problem = PROBLEMS["language"](ops, adapted, READOUTS[readout](ops, adapted.base.tokenizer))
+        rows = np.random.default_rng(1).normal(0, 0.1, (1, problem.layout.size)) if rows is None else rows
+        support, _ = problem.prepare([episode])
+        assert "start" in support
+        found.append(ops.numpy(problem.losses(ops.array(rows), support)))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+
+
+def trained(recipe: Path, out: Path, name: str) -> dict[str, np.ndarray]:
+    events = list(meta_train(on_backend(load_recipe(recipe), name), out))
+    assert events[-1]["iteration"] == 10
+    return load_file(out / "theta.safetensors")
+
+
+@pytest.mark.parametrize("text", [SINUSOID, LANGUAGE], ids=["sinusoid", "language"])
+def test_ten_meta_iterations_from_one_seed(text: str, shared: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(text % (shared / "models" / "stories260k") if "%s" in text else text)
+    first, second = (trained(recipe, tmp_path / name, name) for name in ENGINES)
+    assert first.keys() == second.keys()
+    for name in first:
+        assert far(second[name], first[name]) <= 1e-3, name
+
+
+@pytest.mark.parametrize("maker", ENGINES)
+def test_a_run_of_one_engine_answers_the_same_on_the_other(maker: str, shared: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(LANGUAGE % (shared / "models" / "stories260k"))
+    trained(recipe, tmp_path / "run", maker)
+    tokens, logits = np.random.default_rng(0).integers(3, 500, (2, 11)), []
+    for name in ENGINES:
+        run = load_run(tmp_path / "run", backend=name)
+        ops, model = run.composed.parts.ops, run.composed.model
+        assert ops.name == name
+        rows = run.theta["initializer"]["start"].reshape(1, -1)
+        logits.append(ops.numpy(model.logits(rows, ops.array(tokens), ops.array(np.arange(22)))))
+        model.detach()
+    assert np.abs(logits[0] - logits[1]).max() <= 1e-4
+
+
+def test_a_run_whose_rows_are_ordered_otherwise_is_refused(shared: Path, tmp_path: Path) -> None:
+    recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
+    recipe.write_text(SINUSOID)
+    trained(recipe, out, "torch")
+    info = (out / "run.json").read_text()
+    layout = load_run(out).composed.layout.fingerprint
+    (out / "run.json").write_text(info.replace(layout, "0" * 16))
+    with pytest.raises(ModelError, match="orders its row in another way"):
+        load_run(out, backend="mlx")
+
+
+def test_every_check_of_verify_is_met() -> None:
+    for entry in sweep(backend="torch"):
+        assert entry["relative_error"] <= entry["limit"], entry
