@@ -1,4 +1,4 @@
-"""`melpa export`: a person's adapter as files for mlx-lm and other tools."""
+"""`melpa export`: a person's adapter as files for mlx-lm, PEFT and other tools."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +18,12 @@ class Format(StrEnum):
     """The files that can be written."""
 
     mlx_lm = "mlx-lm"
+    peft = "peft"
     melpa = "melpa"
+
+
+ENGINES = {"mlx-lm": "mlx", "peft": "torch"}
+"""What each format is checked with; any engine writes our own."""
 
 
 @command
@@ -26,7 +31,10 @@ def export(
     user: Annotated[str, typer.Option(help="Whose adapter.", show_default=False)],
     to_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.", show_default=False)],
     to: Annotated[
-        Format, typer.Option(help="mlx-lm: LoRA for mlx-lm; melpa: any adapter, with all of its state.")
+        Format,
+        typer.Option(
+            help="mlx-lm: LoRA for mlx-lm; peft: LoRA for PEFT, vLLM and LoRAX; melpa: any adapter, with all its state."
+        ),
     ] = Format.mlx_lm,
     run: Annotated[str | None, typer.Option(help="The run's folder, where it was moved.")] = None,
     base: Annotated[str | None, typer.Option(help="Another copy of the base, by hub name or folder.")] = None,
@@ -42,7 +50,7 @@ def export(
     with Store() as store:
         if run is not None:
             _moved(store, user, run)
-        found, version = opened(store, user, base=base, other_weights=other_weights)
+        found, version = opened(store, user, base=base, other_weights=other_weights, backend=ENGINES.get(to.value))
     report = KINDS[to.value](
         found.composed.model, found.rows(version.state["rows"])[0], folder, meta=_meta(found, version)
     )
@@ -88,15 +96,17 @@ def _next(report: "Report", base: Any) -> list[str]:
     back = f"melpa import --user NAME {folder} --base {shlex.quote(base.name)}"
     if report.to == "melpa":
         return [back]
+    if report.to == "peft":
+        return [f"vllm serve {model} --enable-lora --lora-modules NAME={folder}"]
     return [f'mlx_lm.generate --model {model} --adapter-path {folder} --prompt "Dear"', back]
 
 
 def _show(report: "Report", user: str, number: int, following: list[str]) -> None:
     rows = [(name, size(nbytes)) for name, nbytes in report.files.items()]
     table((f"version {number} of '{user}' in {report.folder}", "size"), rows)
-    if report.to == "mlx-lm":
+    if report.to in ENGINES:
         most, of = f"{report.difference:.2g}", f"{report.scale:.3g}"
-        out(f"\nLoaded in mlx-lm: its logits differ from ours by at most {most} (the largest is {of}).")
+        out(f"\nLoaded in {report.to}: its logits differ from ours by at most {most} (the largest is {of}).")
     if report.left_out:
         note(f"left out, since {report.to} has no place for it: {', '.join(report.left_out)}")
     out("\nNext:")

@@ -13,6 +13,16 @@ import numpy as np
 from ..errors import ExportError
 from ..layout import Layout
 
+TEXTS = (
+    "The quick brown fox jumps over the lazy dog.",
+    "Dear all,\nthank you for the 12 notes from Monday. Best wishes",
+    '{"name": "value", "list": [1, 2, 3]}',
+)
+MOST = 1e-3
+"""The largest difference of two logits that is allowed, as a share of the largest logit, in float32."""
+ROUNDINGS = 4
+"""The same in the half formats, in units of their precision: one product in another order moves a logit by more."""
+
 
 @dataclass(frozen=True)
 class Meta:

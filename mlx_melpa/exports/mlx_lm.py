@@ -12,18 +12,9 @@ from mlx.utils import tree_flatten
 from ..backends.mlx import ops
 from ..errors import ExportError
 from ..layout import Layout
-from .folder import Meta, Report, adapter_row, meta_of, sizes, whole
+from .folder import MOST, ROUNDINGS, TEXTS, Meta, Report, adapter_row, meta_of, sizes, whole
 
 WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
-TEXTS = (
-    "The quick brown fox jumps over the lazy dog.",
-    "Dear all,\nthank you for the 12 notes from Monday. Best wishes",
-    '{"name": "value", "list": [1, 2, 3]}',
-)
-MOST = 1e-3
-"""The largest difference of two logits that is allowed, as a share of the largest logit, in float32."""
-ROUNDINGS = 4
-"""The same in the half formats, in units of their precision: one product in another order moves a logit by more."""
 
 
 def mlx_lm(adapted: Any, row: np.ndarray, out: Path, *, meta: Meta | None = None) -> Report:

@@ -1,5 +1,9 @@
-"""What the tests of the second engine share; without torch and transformers they are skipped, with that reason."""
+"""What the tests of the second engine share: one llama on both engines, and tiny random models as folders.
 
+torch and transformers are imported within fixtures, so that without them test files skip with a reason of their own.
+"""
+
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +13,33 @@ import pytest
 from mlx_melpa.adapters import KINDS
 from mlx_melpa.compose import engine, part_of
 
-pytest.importorskip("torch", reason="torch is not installed: pip install 'mlx-melpa[torch]'")
-pytest.importorskip("transformers", reason="transformers is not installed: pip install 'mlx-melpa[torch]'")
 ENGINES = ("mlx", "torch")
+LLAMA: dict[str, Any] = {
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "intermediate_size": 48,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "vocab_size": 512,
+    "max_position_embeddings": 66,
+}
+BERT = {k: v for k, v in LLAMA.items() if k != "num_key_value_heads"}
+CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "gpt2": (
+        "GPT2Config",
+        "GPT2LMHeadModel",
+        {"n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": 64, "n_ctx": 64},
+    ),
+    "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", LLAMA),
+    "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", {**LLAMA, "head_dim": 8, "tie_word_embeddings": False}),
+    "bert": ("BertConfig", "BertForMaskedLM", BERT),
+    "roberta": ("RobertaConfig", "RobertaForMaskedLM", BERT),
+    "t5": (
+        "T5Config",
+        "T5ForConditionalGeneration",
+        {"d_model": 32, "d_kv": 8, "d_ff": 48, "num_layers": 2, "num_heads": 4, "decoder_start_token_id": 0},
+    ),
+}
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +66,33 @@ def put(bases: dict[str, Any]) -> Iterator[Callable[..., Any]]:
 def ops() -> Any:
     """The second engine's operations."""
     return engine("torch")
+
+
+@pytest.fixture(scope="session")
+def folder_of(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Callable[[str], Path]:
+    """Gives the folder of a tiny random model by its kind, or of the small llama."""
+    import torch
+    import transformers as hf
+
+    tokenizer, home = shared / "models" / "stories260k", tmp_path_factory.mktemp("models")
+
+    def folder(kind: str) -> Path:
+        if kind == "llama":
+            return tokenizer
+        if (home / kind).is_dir():
+            return home / kind
+        config, model, settings = CONFIGS[kind]
+        described = getattr(hf, config)(**{"vocab_size": 512, **settings}, bos_token_id=1, eos_token_id=2)
+        torch.manual_seed(0)
+        made = getattr(hf, model)(described)
+        for parameter in made.parameters():
+            if parameter.ndim > 1:
+                parameter.data.normal_(0, 0.1)
+        # mlx-lm reads gpt2 under the bare model's names, as the hub has it, and the rope's base at the top level
+        (made.transformer if kind == "gpt2" else made).save_pretrained(home / kind)
+        written = json.loads((home / kind / "config.json").read_text())
+        (home / kind / "config.json").write_text(json.dumps({"rope_theta": 10000.0, **written}))
+        hf.AutoTokenizer.from_pretrained(tokenizer).save_pretrained(home / kind)
+        return home / kind
+
+    return folder

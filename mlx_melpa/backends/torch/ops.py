@@ -165,6 +165,11 @@ def metadata(path: Path) -> dict[str, str]:
         return dict(file.metadata() or {})
 
 
+def precision() -> float:
+    """The relative precision of the frozen model's numbers."""
+    return torch.finfo(dtype).eps
+
+
 def peak_memory() -> int:
     """Bytes at the peak: of the card's allocator since `reset_peak_memory`, or of the whole process on a CPU."""
     if device.type == "cuda":
