@@ -26,16 +26,19 @@ def meta_train(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Learn how to adapt, over many tasks or people."""
-    from mlx_melpa.compose import on_backend
+    from mlx_melpa.compose import engine, on_backend
     from mlx_melpa.recipe import load_recipe
     from mlx_melpa.track import tracker
     from mlx_melpa.train import meta_train as train
 
     read = on_backend(load_recipe(recipe, sets or ()), backend)
-    kept = tracker(track, to, read.resolved) if track else None
+    rank, _ = engine(read.resolved["backend"]).ranks()
+    kept = tracker(track, to, read.resolved) if track and rank == 0 else None
     try:
         events = train(read, to, resume=resume)
-        finish(follow(events, to, f"melpa meta-train {recipe} --out {to} --resume", json, kept), to, json)
+        last = follow(events, to, f"melpa meta-train {recipe} --out {to} --resume", json or rank > 0, kept)
+        if rank == 0:  # the others have no folder to finish and nothing to say
+            finish(last, to, json)
     finally:
         if kept:
             kept.close()

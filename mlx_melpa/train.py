@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import isfinite, prod
+from os import devnull
 from pathlib import Path
 from time import perf_counter, time
 from typing import Any
@@ -57,6 +58,7 @@ class Trainer:
         self.settings: TrainSettings = recipe.make("train")
         self.sampler = recipe.make("sampler")
         self.ops = composed.parts.ops
+        self.rank, self.ranks = self.ops.ranks()
         self.ops.limit_cache(CACHE)
         s = self.settings
         self.optimizer = self.ops.Outer(**s.optimizer, schedule=s.schedule, warmup=s.warmup, steps=s.iterations)
@@ -64,9 +66,22 @@ class Trainer:
         self.optimizer.begin(self.theta)
         self.progress = Progress()
         self.checks = evaluate.episodes(splits.validation, s.validation_episodes, s.seed)
+        if min(s.tasks_per_step, s.validation_episodes) < self.ranks:
+            raise RecipeError(
+                f"{self.ranks} ranks share {s.tasks_per_step} tasks per step and {s.validation_episodes} validation "
+                "episodes: set train.tasks_per_step and train.validation_episodes to that many at least"
+            )
 
     def open(self, resume: bool, readout: str | None) -> None:
-        """Begins the folder, or takes up what lies there."""
+        """Begins the folder, or takes up what lies there; rank 0 does, and the others take its state."""
+        if self.rank == 0:
+            self._open(resume, readout)
+        state = {"like": self._like(), "iteration": self.ops.array([float(self.progress.iteration)])}
+        state = self.ops.total(state if self.rank == 0 else self.ops.zeros_like(state))
+        self.theta, self.optimizer.state = state["like"]["theta"], state["like"]["optimizer"]
+        self.progress.iteration = int(self.ops.numpy(state["iteration"])[0])
+
+    def _open(self, resume: bool, readout: str | None) -> None:
         if (self.out / "run.json").is_file():
             if not resume:
                 raise RecipeError(f"{self.out} already holds a run; go on with --resume, or give another --out")
@@ -131,25 +146,30 @@ class Trainer:
             run.replace_text(metrics, "".join(f"{line}\n" for line in kept))
 
     def checkpoint(self) -> None:
-        """Writes all that a resumed run needs as one file, then theta for those who use the run."""
+        """Writes all that a resumed run needs as one file, then theta for those who use the run; rank 0 writes."""
+        if self.rank:
+            return
         progress = json.dumps(vars(self.progress))
         run.save(self.out, "checkpoint", self.ops, self._like(), {"progress": progress})
         run.save(self.out, "theta", self.ops, self.theta)
 
     def step(self) -> Event:
-        """One outer step over tasks_per_step episodes, in passes of tasks_per_pass."""
+        """One outer step over tasks_per_step episodes, each rank's share in passes of tasks_per_pass."""
         s, ops, parts = self.settings, self.ops, self.composed.parts
         drawn = self.sampler.next(self.splits.train, s.seed, self.progress.iteration, s.tasks_per_step)
         gradient, losses, tokens = ops.zeros_like(self.theta), [], 0
-        for chunk in evaluate.chunks(drawn, s.tasks_per_pass or s.tasks_per_step):
+        for chunk in evaluate.chunks(drawn[self.rank :: self.ranks], s.tasks_per_pass or s.tasks_per_step):
             support, query = parts.problem.prepare(chunk)
             found, summed = self.composed.learner.meta_grad(self.theta, support, query)
             gradient = ops.add(gradient, summed)
             losses.append(ops.numpy(found))
             leaves = ops.flatten((support, query))
             tokens += sum(prod(leaf.shape) for name, leaf in leaves if name.endswith("tokens"))
-        gradient, norm = ops.clip(ops.map_tree(lambda g: g / len(drawn), gradient), s.clip or float("inf"))
-        loss, size = float(np.concatenate(losses).mean()), float(ops.numpy(norm))
+        counts = ops.array([float(np.concatenate(losses).sum()), float(tokens)])
+        whole = ops.total({"gradient": gradient, "counts": counts})
+        gradient, norm = ops.clip(ops.map_tree(lambda g: g / len(drawn), whole["gradient"]), s.clip or float("inf"))
+        summed_loss, tokens = ops.numpy(whole["counts"]).tolist()
+        loss, size = summed_loss / len(drawn), float(ops.numpy(norm))
         if not (isfinite(loss) and isfinite(size)):
             raise MelpaError(
                 f"iteration {self.progress.iteration + 1}: the query loss is {loss}, its gradient's norm {size}; the "
@@ -159,28 +179,37 @@ class Trainer:
         self.theta = self.optimizer.apply(gradient, self.theta)
         ops.evaluate(self.theta, self.optimizer.state)
         self.progress.iteration += 1
-        return {"event": "step", "iteration": self.progress.iteration, "loss": loss, "norm": size, "tokens": tokens}
+        return {
+            "event": "step",
+            "iteration": self.progress.iteration,
+            "loss": loss,
+            "norm": size,
+            "tokens": int(tokens),
+        }
 
     def validate(self) -> Event:
         """Adapts to the validation episodes; keeps the best theta."""
         parts, steps = self.composed.parts, self.composed.learner.steps
         size = self.settings.tasks_per_pass or self.settings.tasks_per_step
-        curves, _ = evaluate.curves(parts, self.theta, self.checks, steps, at=[steps], tasks_per_pass=size)
-        measures = {name: float(values[0].mean()) for name, values in curves.items()}
+        share = self.checks[self.rank :: self.ranks]
+        curves, _ = evaluate.curves(parts, self.theta, share, steps, at=[steps], tasks_per_pass=size)
+        sums = self.ops.total({name: self.ops.array([values[0].sum()]) for name, values in curves.items()})
+        measures = {name: float(self.ops.numpy(value)[0]) / len(self.checks) for name, value in sums.items()}
         main = evaluate.main_measure(list(measures))
         self.progress.validation = measures[main]
         if self.progress.best is None or evaluate.better(measures[main], self.progress.best, main):
             self.progress.best = measures[main]
-            run.save(self.out / "best", "theta", self.ops, self.theta)
+            if self.rank == 0:
+                run.save(self.out / "best", "theta", self.ops, self.theta)
         return {"event": "validation", "iteration": self.progress.iteration, "measure": main, **measures}
 
     def run(self) -> Iterator[Event]:
-        """The loop; every event but the first goes to metrics.jsonl too."""
+        """The loop; every event but the first goes to metrics.jsonl too, where rank 0 writes it."""
         s, progress = self.settings, self.progress
         notes = self.splits.notes
         yield {"event": "start", "iteration": progress.iteration, "iterations": s.iterations, "notes": notes}
         before, began, first = progress.seconds, perf_counter(), progress.iteration
-        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as metrics:
+        with Path(self.out / "metrics.jsonl" if self.rank == 0 else devnull).open("a", encoding="utf-8") as metrics:
 
             def keep(event: Event) -> Event:
                 metrics.write(json.dumps(event) + "\n")

@@ -181,7 +181,7 @@ def test_all_faults_come_at_once_with_their_lines(load: Any) -> None:
         (
             "learner: fomaml",
             "learner: fomaml\nbackend: mxl",
-            "backend: expected 'mlx', found 'mxl'; did you mean 'mlx'?",
+            "backend: expected 'mlx' or 'torch', found 'mxl'; did you mean 'mlx'?",
         ),
         (
             "learner: fomaml",

@@ -23,6 +23,8 @@ def peft(adapted: Any, row: np.ndarray, out: Path, *, meta: Meta | None = None) 
     meta = meta or meta_of(adapted)
     if adapted.adapter.kind != "lora":
         raise ExportError(f"a {adapted.adapter.kind} adapter has no place in PEFT's files; write it with: --to melpa")
+    if not hasattr(adapted.base.model, "state_dict"):
+        raise ExportError(f"PEFT's files are checked on torch, and '{adapted.base.name}' is loaded on another engine")
     if adapted.base.folder is None:
         raise ExportError(f"base '{adapted.base.name}' has no folder that peft could load; write it with: --to melpa")
     own = adapter_row(adapted.layout, row, meta)

@@ -1,7 +1,7 @@
 """What the methods need beyond operators: gradients, trees, reductions, optimizers, saving, for MLX."""
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,13 +9,15 @@ from typing import Any
 import mlx.core as mx
 import mlx.optimizers as optim
 import numpy as np
-from mlx.utils import tree_flatten, tree_map
 
 from . import activations, blas
+from .ranks import gather, ranks, total
+from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
+
+__all__ = ["add", "flatten", "gather", "map_tree", "ranks", "rebuild", "total", "zeros_like"]
 
 name = "mlx"
 Array = mx.array
-Tree = Any
 
 activations.install()
 
@@ -32,41 +34,6 @@ def numpy(x: mx.array) -> np.ndarray:
     if x.dtype in (mx.bfloat16, mx.float16):
         x = x.astype(mx.float32)
     return np.array(x)
-
-
-def map_tree(fn: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
-    """Applies `fn` to the leaves of trees of one shape."""
-    return tree_map(fn, tree, *others)
-
-
-def flatten(tree: Tree) -> list[tuple[str, Any]]:
-    """Lists the leaves with dotted names, in a fixed order."""
-    leaves: Any = tree_flatten(tree)
-    return list(leaves)
-
-
-def rebuild(like: Tree, leaves: Iterable[Any]) -> Tree:
-    """Puts leaves, in the order of `flatten`, into the shape of a tree; empty parts stay."""
-    rest = iter(leaves)
-
-    def put(node: Tree) -> Tree:
-        if isinstance(node, dict):
-            return {key: put(child) for key, child in node.items()}
-        if isinstance(node, (list, tuple)):
-            return type(node)(put(child) for child in node)
-        return next(rest)
-
-    return put(like)
-
-
-def zeros_like(tree: Tree) -> Tree:
-    """Zeros of the shapes of a tree."""
-    return tree_map(mx.zeros_like, tree)
-
-
-def add(a: Tree, b: Tree) -> Tree:
-    """Sums two trees of one shape."""
-    return tree_map(lambda x, y: x + y, a, b)
 
 
 def evaluate(*trees: Tree) -> None:

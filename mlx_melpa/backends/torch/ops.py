@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from .device import device, dtype
 from .gradients import grad, stop_gradient, value_and_grad, vjp
 from .outer import Outer
+from .ranks import gather, ranks, total
 from .trees import Tree, add, clip, flatten, map_tree, norm, rebuild, zeros_like
 
 __all__ = [
@@ -23,11 +24,14 @@ __all__ = [
     "add",
     "clip",
     "flatten",
+    "gather",
     "grad",
     "map_tree",
     "norm",
+    "ranks",
     "rebuild",
     "stop_gradient",
+    "total",
     "value_and_grad",
     "vjp",
     "zeros_like",

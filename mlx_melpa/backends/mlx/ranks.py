@@ -1,0 +1,62 @@
+"""More than one machine through MLX's own collectives: `mlx.launch -n N melpa ...`, over ring, jaccl, nccl or MPI."""
+
+import os
+from functools import cache
+from typing import Any
+
+import mlx.core as mx
+import numpy as np
+
+from ...errors import MelpaError
+from .trees import Tree, flatten, rebuild
+
+LAUNCHED = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
+
+
+@cache
+def _group() -> Any:
+    return mx.distributed.init() if any(name in os.environ for name in LAUNCHED) else None
+
+
+def ranks() -> tuple[int, int]:
+    """This process's rank, and how many there are: (0, 1) where nothing launched several."""
+    group = _group()
+    return (0, 1) if group is None else (group.rank(), group.size())
+
+
+def total(tree: Tree) -> Tree:
+    """Sums a tree over all ranks as one flat float32 array; raises MelpaError where a rank is gone."""
+    if ranks()[1] == 1:
+        return tree
+    leaves = [leaf for _, leaf in flatten(tree)]
+    flat = mx.concatenate([leaf.reshape(-1).astype(mx.float32) for leaf in leaves])
+    summed = _collective(lambda: mx.distributed.all_sum(flat, group=_group()))
+    ends = np.cumsum([leaf.size for leaf in leaves])[:-1].tolist()
+    pieces = mx.split(summed, ends) if ends else [summed]
+    return rebuild(tree, [p.reshape(x.shape).astype(x.dtype) for p, x in zip(pieces, leaves, strict=True)])
+
+
+def gather(data: bytes) -> list[bytes]:
+    """Every rank's bytes, in the order of ranks, given to all of them."""
+    count = ranks()[1]
+    if count == 1:
+        return [data]
+    sizes = _collective(lambda: mx.distributed.all_gather(mx.array([len(data)]), group=_group()))
+    lengths = [int(n) for n in np.array(sizes)]
+    padded = np.zeros(max(lengths), np.uint8)
+    padded[: len(data)] = np.frombuffer(data, np.uint8)
+    whole = np.array(_collective(lambda: mx.distributed.all_gather(mx.array(padded)[None], group=_group())))
+    return [whole[i, :n].tobytes() for i, n in enumerate(lengths)]
+
+
+def _collective(call: Any) -> mx.array:
+    try:
+        found = call()
+        mx.eval(found)
+    except RuntimeError as error:
+        rank, count = ranks()
+        raise MelpaError(
+            f"rank {rank} of {count} lost touch with another rank ({error}); the launcher names the one that ended. "
+            "The last checkpoint is whole: start again with --resume, with as many ranks as you like"
+        ) from error
+    return found
