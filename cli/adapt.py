@@ -14,8 +14,13 @@ if TYPE_CHECKING:
 
 @command
 def adapt(
-    data: Annotated[Path, typer.Argument(help="Examples: .jsonl, .csv or .txt, plain or .gz, or a folder of them.")],
-    user: Annotated[str, typer.Option(help="Whose adapter this is.", show_default=False)],
+    data: Annotated[
+        Path | None, typer.Argument(help="Examples: .jsonl, .csv or .txt, plain or .gz, or a folder of them.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(help="Whose adapter this is.", show_default=False)] = None,
+    users: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Examples of many people, with a field 'user': all of them.")
+    ] = None,
     run: Annotated[str | None, typer.Option(help="A run's folder or name; the newest that fits, unless given.")] = None,
     base: Annotated[str | None, typer.Option(help="The base model, by hub name or folder.")] = None,
     other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
@@ -27,7 +32,15 @@ def adapt(
     random_start: Annotated[bool, typer.Option(help="Do without a meta-trained run.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Adapt to one person's examples, in seconds."""
+    """Adapt to one person's examples, in seconds; or to everyone's in a file, in batches."""
+    if users is not None:
+        from .adapt_users import adapt_users
+
+        alone = {"DATA": data, "--user": user, "--dry-run": dry_run, "--random-start": random_start}
+        adapt_users(users, alone, _steps(steps), run, base, other_weights, backend, json)
+        return
+    if data is None or user is None:
+        raise typer.BadParameter("give --user NAME and a file of their examples, or --users FILE for many people")
     from mlx_melpa.files import read_examples
     from mlx_melpa.find import to_adapt
     from mlx_melpa.look import look

@@ -75,13 +75,7 @@ def to_adapt(
     labelled = examples[0].label is not None
     previous = store.latest(user)
     if run is not None:
-        folder = Path(run).expanduser()
-        found = load_run(
-            folder if folder.is_dir() else store.run(run).path,
-            model=base and located(base),
-            other_weights=other_weights,
-            backend=backend,
-        )
+        found = for_anyone(store, labelled, run=run, base=base, other_weights=other_weights, backend=backend)
     elif random_start:
         name = located(base or (previous.base_name if previous else "pocket"))
         found = random_run(name, labelled, backend)
@@ -89,7 +83,7 @@ def to_adapt(
         found, version = opened(store, user, base=base, other_weights=other_weights, version=previous, backend=backend)
         return found, version, ()
     else:
-        found = _newest(store, base, labelled, other_weights, backend)
+        found = for_anyone(store, labelled, base=base, other_weights=other_weights, backend=backend)
     if previous is None:
         return found, None, ()
     if (previous.run or "", previous.layout) == (found.fingerprint, found.composed.layout):
@@ -97,6 +91,23 @@ def to_adapt(
         check_base(found.composed.base, known, f"version {previous.number} of '{user}'", other_weights)
         return found, previous, ()
     return found, None, (f"version {previous.number} of '{user}' is of another run: this one begins anew",)
+
+
+def for_anyone(
+    store: Store,
+    labelled: bool,
+    *,
+    run: str | None = None,
+    base: str | None = None,
+    other_weights: bool = False,
+    backend: str | None = None,
+) -> Run:
+    """The run named, a folder or one that the store knows, or the newest for the base that takes such examples."""
+    if run is None:
+        return _newest(store, base, labelled, other_weights, backend)
+    folder = Path(run).expanduser()
+    path = folder if folder.is_dir() else store.run(run).path
+    return load_run(path, model=base and located(base), other_weights=other_weights, backend=backend)
 
 
 def located(model: str) -> str:

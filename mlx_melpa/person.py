@@ -84,7 +84,7 @@ def adapt_person(
     numbers = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss, "accuracy": after.accuracy}
     about = {**numbers, "seconds": seconds, "folds": len(folds), "form": form}
     about |= {"backend": ops.name, **described(run)}
-    version = _version(run, state, labels, len(new), about)
+    version = version_of(run, state, labels, len(new), about)
     losses = tuple(fit.loss for fit in fits)
     notes = _notes(len(examples), len(distinct), len(new), len(used), previous)
     return Outcome(version, chosen, before, after, losses, len(folds), better, reason, seconds, notes)
@@ -233,9 +233,10 @@ def _judged(before: Fit, after: Fit, folds: int, previous: Version | None) -> tu
     return better, f"on examples held out the loss {is_} {after.loss:.3f}, and that of {there} is {before.loss:.3f}"
 
 
-def _version(
+def version_of(
     run: Run, state: Mapping[str, np.ndarray], labels: tuple[str, ...], count: int, metrics: Mapping[str, Any]
 ) -> Version:
+    """A version of a state that was adapted with a run; `count` is the number of examples."""
     base = run.composed.base
     return Version(
         state,

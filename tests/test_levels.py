@@ -20,7 +20,7 @@ LEVELS = {
     4: "recipe compose run evaluate continual",
     5: "run train store exports",
     6: "api serve bench report pocket verify sweep baselines frozen random_start "
-    "person folds find earlier look score speak track prepare __init__",
+    "person crowd folds find earlier look score speak track prepare __init__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
 PARTS = LEVELS[3].split()

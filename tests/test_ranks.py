@@ -33,6 +33,15 @@ pytestmark = [
     pytest.mark.skipif(not (BIN / "mlx.launch").is_file(), reason="mlx.launch is not beside this Python"),
     pytest.mark.parametrize("backend", ENGINES),
 ]
+PEOPLE = """
+backend: %s
+model: %s
+adapter: {kind: lora, rank: 2, layers: 1}
+tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
+readout: {kind: prototypes, primed: 0}
+learner: {kind: fomaml, steps: 1}
+train: {iterations: 1, tasks_per_step: 2, validate_every: 1, validation_episodes: 2}
+"""
 PROGRAM = "from melpa_cli.main import app; app()"
 
 
@@ -42,23 +51,26 @@ def port() -> int:
     return 20_000 + os.getpid() % 20_000
 
 
-def launch(
-    backend: str, count: int, port: int, folder: Path, iterations: int, out: str, *more: str
-) -> subprocess.Popen:
-    recipe = folder / f"recipe-{iterations}.yaml"
-    recipe.write_text(RECIPE % (backend, iterations))
+def start(backend: str, count: int, port: int, folder: Path, *words: str) -> subprocess.Popen[str]:
+    """A command of melpa in `folder`, by the engine's launcher where there are several ranks."""
     program = folder / "melpa.py"
     program.write_text(PROGRAM)
-    melpa = [str(program), "meta-train", str(recipe), "--out", str(folder / out), "--json", *more]
     launchers = {
         "mlx": [str(BIN / "mlx.launch"), "-n", str(count), "--starting-port", str(port), "--python", sys.executable],
-        "torch": [str(BIN / "torchrun"), "--nproc-per-node", str(count), "--master-port", str(port)],
+        "torch": [str(BIN / "torchrun"), "--nproc-per-node", str(count), "--master-port", str(port), "--"],
     }
-    command = [*launchers[backend], *melpa] if count > 1 else [sys.executable, *melpa]
+    command = [*(launchers[backend] if count > 1 else [sys.executable]), str(program), *words]
     env = {**os.environ, "MELPA_HOME": str(folder / "home"), "MELPA_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env
-    )
+    quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    return subprocess.Popen(command, cwd=folder, text=True, env=env, **quiet)  # type: ignore[call-overload]
+
+
+def launch(
+    backend: str, count: int, port: int, folder: Path, iterations: int, out: str, *more: str
+) -> subprocess.Popen[str]:
+    recipe = folder / f"recipe-{iterations}.yaml"
+    recipe.write_text(RECIPE % (backend, iterations))
+    return start(backend, count, port, folder, "meta-train", str(recipe), "--out", str(folder / out), "--json", *more)
 
 
 def theta(folder: Path) -> np.ndarray:
@@ -95,6 +107,28 @@ def of_rank(rank: int, backend: str, folder: Path) -> int:
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds a rank's process in /proc")
+@pytest.mark.parametrize("count", [2])
+def test_people_are_shared_over_ranks_and_stored_once(
+    backend: str, count: int, port: int, shared: Path, tmp_path: Path
+) -> None:
+    from mlx_melpa.store import Store
+
+    (tmp_path / "people.yaml").write_text(PEOPLE % (backend, shared / "models" / "stories260k"))
+    rows = [{"user": f"u{i}", "text": f"note {i} {k}", "label": f"l{k % 2}"} for i in range(70) for k in range(4)]
+    (tmp_path / "people.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    first = start(backend, 1, port, tmp_path, "meta-train", "people.yaml", "--out", "run")
+    assert "fingerprint" in first.communicate(timeout=120)[0]
+    told = []
+    for _ in range(2):
+        going = start(backend, count, port, tmp_path, "adapt", "--users", "people.jsonl", "--run", "run", "--json")
+        said, _ = going.communicate(timeout=120)
+        assert "{" in said, said
+        told.append(json.loads(said[said.index("{") : said.rindex("}") + 1]))
+    assert [(t["adapted"], t["before"], t["ranks"]) for t in told] == [(70, 0, 2), (0, 70, 2)]
+    with Store(tmp_path / "home") as store:
+        assert {len(store.history(f"u{i}")) for i in range(70)} == {1}
+
+
 def test_a_rank_that_dies_ends_the_run_and_another_number_goes_on(backend: str, port: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
     going = launch(backend, 2, port, tmp_path, 100_000, "run")

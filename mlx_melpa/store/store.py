@@ -104,6 +104,15 @@ class Store:
         """One summary per user, by name."""
         return [Summary(**row) for row in self._db.all(SUMMARY)]
 
+    def with_order(self, order: str) -> set[str]:
+        """The users who have a version that this order stored (its metrics' "order")."""
+        found = self._db.all(
+            "SELECT DISTINCT u.name FROM versions v JOIN users u ON u.id = v.user "
+            "WHERE json_extract(v.about, '$.metrics.order') = ?",
+            order,
+        )
+        return {row["name"] for row in found}
+
     def rollback(self, user: str, number: int) -> int:
         """Makes an earlier version the answer by appending one that points to it; gives the new number."""
         with self._db.writing():

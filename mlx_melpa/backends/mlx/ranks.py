@@ -7,7 +7,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from ...errors import MelpaError
+from ..lost import lost
 from .trees import Tree, flatten, rebuild
 
 LAUNCHED = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
@@ -54,9 +54,5 @@ def _collective(call: Any) -> mx.array:
         found = call()
         mx.eval(found)
     except RuntimeError as error:
-        rank, count = ranks()
-        raise MelpaError(
-            f"rank {rank} of {count} lost touch with another rank ({error}); the launcher names the one that ended. "
-            "The last checkpoint is whole: start again with --resume, with as many ranks as you like"
-        ) from error
+        raise lost(*ranks(), error) from error
     return found

@@ -7,10 +7,11 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
+import numpy as np
 import torch
 import torch.distributed as dist
 
-from ...errors import MelpaError
+from ..lost import lost
 from .device import device
 from .trees import Tree, flatten, rebuild
 
@@ -54,7 +55,7 @@ def gather(data: bytes) -> list[bytes]:
     _collective(lambda: dist.all_gather(sizes, size))
     lengths = [int(n) for n in sizes]
     padded = torch.zeros(max(lengths), dtype=torch.uint8, device=device)
-    padded[: len(data)] = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(device)
+    padded[: len(data)] = torch.from_numpy(np.frombuffer(data, np.uint8).copy()).to(device)
     found = [torch.zeros_like(padded) for _ in lengths]
     _collective(lambda: dist.all_gather(found, padded))
     return [part[:n].cpu().numpy().tobytes() for part, n in zip(found, lengths, strict=True)]
@@ -64,8 +65,4 @@ def _collective(call: Callable[[], Any]) -> None:
     try:
         call()
     except (RuntimeError, dist.DistBackendError) as error:
-        rank, count = ranks()
-        raise MelpaError(
-            f"rank {rank} of {count} lost touch with another rank ({error}); the launcher names the one that ended. "
-            "The last checkpoint is whole: start again with --resume, with as many ranks as you like"
-        ) from error
+        raise lost(*ranks(), error) from error
