@@ -111,14 +111,15 @@ def _adapted(
     support, _ = problem.prepare([Episode("", p.examples, p.examples[:1], p.labels) for p in people])
     start = adapt.begin(parts, run.theta, support)
     rows = parts.ops.numpy(adapt.adapt(parts, run.theta, support, chosen, state=start)["rows"])
-    # What is measured and what the means are made from is the row as it will be stored, in fp16.
-    rounded = rows.astype(np.float16).astype(np.float32)
-    stored = parts.ops.array(rounded if np.isfinite(rounded).all() else rows)
-    before, after = (problem.measure(r, support)["loss"] for r in (start["rows"], stored))
-    kept = problem.readout.memory(problem.model, stored, support) if problem.readout.classifies else {}
+    # What is measured and what the means are made from are the person's own numbers as they will be stored, in fp16.
+    own = [run.composed.layout.stored(row)[None] for row in rows]
+    own = [unpack(pack({"rows": o}))["rows"] if np.isfinite(o).all() else o for o in own]
+    whole = parts.ops.array(np.concatenate([run.rows(o) for o in own]))
+    before, after = (problem.measure(r, support)["loss"] for r in (start["rows"], whole))
+    kept = problem.readout.memory(problem.model, whole, support) if problem.readout.classifies else {}
     memory = {name: parts.ops.numpy(value) for name, value in kept.items()}
     for i, person in enumerate(people):
-        state = {"rows": parts.ops.numpy(stored)[i : i + 1], "learned": learned(None, person.examples)}
+        state = {"rows": own[i], "learned": learned(None, person.examples)}
         if memory:
             sums, counts = (memory[name][i][: len(person.labels)] for name in ("prior", "known"))
             state["means"] = (sums / np.maximum(counts, 1)[:, None]).astype(np.float16)

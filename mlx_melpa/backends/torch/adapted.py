@@ -49,7 +49,7 @@ class Adapted:
             return 0
         below = self.base.blocks[:count]
         for i, block in enumerate(below):
-            self._frozen.hold(block, i == count - 1)
+            self._frozen.hold(block, i == 0, i == count - 1)
         if count and not self._prefix_works(count):
             for block in below:
                 self._frozen.release(block)
@@ -69,7 +69,7 @@ class Adapted:
             again = self.base.hidden(tokens)
             return frozen.calls == count and torch.equal(whole, again)
         finally:
-            frozen.mode, frozen.hidden = "run", None
+            frozen.mode, frozen.first, frozen.hidden = "run", None, None
 
     def _weights(self, rows: torch.Tensor) -> list[list[torch.Tensor]]:
         parts = ops.split(rows[:, : self.layout.size], self.layout.offsets[1:-1], axis=1)
@@ -105,14 +105,17 @@ class Adapted:
 
     def prefix(self, tokens: torch.Tensor) -> torch.Tensor | None:
         """The output (T*B, L, d) of the frozen blocks, to be given as `start`; None where there are none."""
-        if not self.frozen_blocks:
-            return None
-        self._frozen.mode = "keep"
+        return self.frozen_states(tokens)[1] if self.frozen_blocks else None
+
+    def frozen_states(self, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The outputs (T*B, L, d) of the first and of the last frozen block; there has to be one."""
+        frozen = self._frozen
+        frozen.mode = "keep"
         try:
             self.base.hidden(tokens)
-            return self._frozen.hidden
+            return frozen.first, frozen.hidden
         finally:
-            self._frozen.mode, self._frozen.hidden = "run", None
+            frozen.mode, frozen.first, frozen.hidden = "run", None, None
 
     def hidden(self, rows: torch.Tensor, tokens: torch.Tensor, start: torch.Tensor | None = None) -> torch.Tensor:
         """The last hidden states (T*B, L, d)."""

@@ -62,9 +62,10 @@ class Frozen:
     def __init__(self) -> None:
         self.mode = "run"
         self.hidden: Any = None
+        self.first: Any = None
         self.calls = 0
 
-    def hold(self, block: nn.Module, last: bool) -> None:
+    def hold(self, block: nn.Module, first: bool, last: bool) -> None:
         """Puts a block under control."""
         forward = block.forward
 
@@ -74,10 +75,13 @@ class Frozen:
                 out = self.hidden if last else x
                 return (out,) if self._tuples else out
             out = forward(x, *args, **named)
+            states = out[0] if isinstance(out, tuple) else out
+            if self.mode == "keep" and first:
+                self.first = states
             if self.mode == "keep" and last:
                 self.calls += 1
                 self._tuples = isinstance(out, tuple)
-                self.hidden = out[0] if isinstance(out, tuple) else out
+                self.hidden = states
             return out
 
         block.forward = gated  # type: ignore[method-assign]
