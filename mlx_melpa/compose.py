@@ -93,6 +93,11 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
                 f"recipe {recipe.name}: {base.name} is an encoder, which reads but can't write; give labelled examples "
                 "with readout: prototypes, or a causal model"
             )
+        if base.kind == "encoder" and not getattr(head, "masked", True):
+            raise RecipeError(
+                f"recipe {recipe.name}: {base.name} is an encoder, which fills in a mask: end readout.template with "
+                f"'{base.tokenizer.mask_token}', or set readout: prototypes"
+            )
         problem = recipe.make("problem", ops, model, head)
     else:
         problem = recipe.make("problem", ops)

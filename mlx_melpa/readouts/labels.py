@@ -22,6 +22,8 @@ class Labels:
     def __init__(self, ops: Any, tokenizer: Any, words: str, template: str, max_length: int):
         self.ops, self.words, self.template = ops, words, template
         self.encoder = Encoder(tokenizer, max_length)
+        mask = getattr(tokenizer, "mask_token", None)
+        self.masked = bool(mask) and template.endswith(str(mask))
 
     def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
         """Nothing beside the adapter."""
@@ -82,6 +84,11 @@ class Labels:
         end = len(prompt) - 1
         if all(len(w) == 1 for w in words):  # one pass of the prompt answers for all candidates
             return [Reading(prompt, [(slot + c, end, w[0], 1.0) for c, w in enumerate(words)])]
+        if self.masked:
+            raise DataError(
+                f"{example.source or repr(example.text)}: a label's word is of several tokens, and a mask stands for "
+                "one; set readout.words: letters, or readout: prototypes"
+            )
         return [
             Reading((*prompt, *w[:-1]), [(slot + c, end + i, token, 1 / len(w)) for i, token in enumerate(w)])
             for c, w in enumerate(words)

@@ -15,7 +15,8 @@ def hub(
     *,
     name: str,
     split: str = "train",
-    columns: dict[str, str] = {},  # noqa: B006 (read only; a recipe shows it as the default)
+    subsets: list[str] | None = None,
+    columns: dict[str, str | list[str]] = {},  # noqa: B006 (read only; a recipe shows it as the default)
     group: str | None = None,
     label: str | None = None,
     ways: Annotated[int, Bounds(2)] | None = 5,
@@ -27,11 +28,17 @@ def hub(
 ) -> Splits:
     """Reads tasks from `datasets` (a folder of `save_to_disk`, or a hub name) and splits them as `jsonl` does.
 
-    `columns` maps our field names to theirs: {"text": "sentence", "label": "intent"}. Raises DataError.
+    `columns` maps our field names to theirs: {"text": "sentence", "label": "intent"}; of a list, the columns that are
+    there are joined by lines. `subsets` are configurations of the data set, or folders within it; of several each
+    becomes a group. Raises DataError.
     """
-    rows = _rows(f"{name}[{split}]", _data(name, split), columns)
+    rows: list[Row] = []
+    wanted: list[str | None] = [*subsets] if subsets else [None]
+    for subset in wanted:
+        found = _rows(f"{name}{f'/{subset}' if subset else ''}[{split}]", _data(name, subset, split), columns)
+        rows += [(source, {**fields, "subset": subset}) for source, fields in found] if subset else list(found)
     return split_tasks(
-        records(rows, group=group, label=label),
+        records(rows, group=group or ("subset" if len(subsets or ()) > 1 else None), label=label),
         ways=ways,
         shots=shots,
         queries=queries,
@@ -41,13 +48,13 @@ def hub(
     )
 
 
-def _data(name: str, split: str) -> Any:
+def _data(name: str, subset: str | None, split: str) -> Any:
     import datasets  # seconds to import, and only this kind needs it
 
     try:
         if not Path(name).expanduser().is_dir():
-            return datasets.load_dataset(name, split=split)
-        data = datasets.load_from_disk(str(Path(name).expanduser()))
+            return datasets.load_dataset(name, *filter(None, [subset]), split=split)
+        data = datasets.load_from_disk(str(Path(name).expanduser() / (subset or "")))
     except Exception as error:  # the library and its network clients raise types of their own
         reason = str(error).strip().split("\n")[0]
         raise DataError(
@@ -61,19 +68,26 @@ def _data(name: str, split: str) -> Any:
     return data[split]
 
 
-def _rows(place: str, data: Any, columns: dict[str, str]) -> Iterator[Row]:
+def _rows(place: str, data: Any, columns: dict[str, str | list[str]]) -> Iterator[Row]:
+    chosen: dict[str, list[str]] = {}
     for ours, theirs in columns.items():
-        if theirs not in data.column_names:
+        wanted = [theirs] if isinstance(theirs, str) else theirs
+        chosen[ours] = [column for column in wanted if column in data.column_names]
+        if not chosen[ours]:
             there = ", ".join(data.column_names)
-            raise DataError(f"{place}: has no column '{theirs}' for '{ours}'; there are: {there}")
+            raise DataError(f"{place}: has no column '{' or '.join(wanted)}' for '{ours}'; there are: {there}")
     if not len(data):
         raise DataError(f"{place}: holds no rows; choose another split")
-    renamed = {theirs: ours for ours, theirs in columns.items()}
-    kept = [column for column in data.column_names if column in renamed or column not in columns]
-    classes = {column: getattr(data.features[column], "names", None) or () for column in kept}
+    taken = {column for theirs in chosen.values() for column in theirs}
+    chosen |= {column: [column] for column in data.column_names if column not in {*taken, *columns}}
+    names = {column: getattr(data.features[column], "names", None) or () for column in data.column_names}
     for number, row in enumerate(data):
-        fields = {renamed.get(column, column): _named(row[column], classes[column]) for column in kept}
+        fields = {ours: _joined([_named(row[c], names[c]) for c in theirs]) for ours, theirs in chosen.items()}
         yield f"{place}:{number}", fields
+
+
+def _joined(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else "\n".join(str(value) for value in values)
 
 
 def _named(value: Any, classes: Sequence[str]) -> Any:

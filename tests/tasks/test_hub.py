@@ -67,3 +67,24 @@ def test_what_cannot_be_had_is_said(folder: str, tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(datasets, "load_dataset", offline)
     with pytest.raises(DataError, match=r"data set 'someone/set' can't be had \(ConnectionError: no route\)"):
         hub(name="someone/set")
+
+
+def test_subsets_become_groups_and_columns_join(tmp_path: Path) -> None:
+    for name, columns in {"pairs": ["one", "two"], "single": ["two"]}.items():
+        rows = {c: [f"{c}{i}" for i in range(12)] for c in columns} | {"label": [i % 2 for i in range(12)]}
+        datasets.DatasetDict({"train": datasets.Dataset.from_dict(rows)}).save_to_disk(str(tmp_path / name))
+    columns: dict[str, str | list[str]] = {"text": ["one", "two"]}
+    splits = hub(
+        name=str(tmp_path),
+        subsets=["pairs", "single"],
+        columns=columns,
+        ways=2,
+        shots=2,
+        queries=2,
+        hold_out=["single"],
+    )
+    train, test = (tasks.episode(np.random.default_rng(0)).support[0].text for tasks in (splits.train, splits.test))
+    assert train.split("\n")[0].startswith("one") and train.split("\n")[1] == train.split("\n")[0].replace("one", "two")
+    assert test.startswith("two") and "\n" not in test
+    with pytest.raises(DataError, match="has no column 'three or four' for 'text'"):
+        hub(name=str(tmp_path), subsets=["pairs"], columns={"text": ["three", "four"]})
