@@ -7,7 +7,7 @@ EXTRAS := plots,baselines,dev
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14 python,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: setup quickstart test check metal clean
+.PHONY: setup quickstart test check metal gpu clean
 
 setup: $(STAMP)
 
@@ -33,6 +33,13 @@ check: setup
 metal: setup
 	$(BIN)/pytest -v -m metal
 	$(BIN)/melpa doctor
+
+# On a machine with a CUDA card: torch as its own site says for that card, or what pip chooses.
+gpu: setup
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[$(EXTRAS),torch]' torchopt
+	MELPA_DTYPE=float32 $(BIN)/pytest -v tests/torch
+	$(BIN)/pytest -v -m gpu tests/gpu
+	@cat runs/gpu/numbers.json
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

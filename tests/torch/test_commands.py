@@ -1,0 +1,101 @@
+"""The commands on the second engine: one recipe on either, a person who goes from one to the other, PEFT's files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from melpa_cli.main import app
+from safetensors.numpy import load_file
+from typer.testing import CliRunner
+
+from mlx_melpa.store import Store
+
+pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
+pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")
+Said = Callable[..., Any]
+TEXTS = {"home": ["pay the gas bill", "water the plants"], "work": ["send the report", "prepare slides"]}
+RECIPE = """
+model: %s
+adapter: {kind: lora, rank: 2, layers: 2}
+tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
+readout: {kind: prototypes, primed: 4}
+learner: {kind: fomaml, steps: 2}
+train: {iterations: 2, tasks_per_step: 2, validate_every: 2, validation_episodes: 2}
+"""
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
+    """Runs a command with --json in a folder with a run that torch trained, and gives what it says."""
+    monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
+
+    def run(*words: object) -> Any:
+        done = CliRunner().invoke(app, [*map(str, words), "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    return run
+
+
+@pytest.fixture
+def run(said: Said, shared: Path, tmp_path: Path) -> Path:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(RECIPE % (shared / "models" / "stories260k"))
+    said("meta-train", recipe, "--out", tmp_path / "run", "--backend", "torch")
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["engine"]["engine"].startswith("torch ")
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def notes(tmp_path: Path) -> Path:
+    path = tmp_path / "notes.jsonl"
+    rows = [{"text": text, "label": label} for label, texts in TEXTS.items() for text in texts]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_person_is_the_same_on_both_engines(said: Said, run: Path, notes: Path) -> None:
+    found = {}
+    for engine in ("mlx", "torch"):
+        said("adapt", "--user", engine, notes, "--run", run, "--backend", engine)
+        found[engine] = said("label", "--user", engine, "water the gas bill")
+        with Store() as store:
+            version = store.latest(engine)
+        assert version is not None and version.metrics["backend"] == engine
+    shares = [found[engine][0]["probabilities"] for engine in ("mlx", "torch")]
+    assert shares[0].keys() == shares[1].keys()
+    assert all(abs(shares[0][label] - shares[1][label]) < 5e-3 for label in shares[0])  # rows are kept in fp16
+    moved = said("adapt", "--user", "torch", notes_of(notes, "again"), "--backend", "mlx")
+    assert moved["version"] == 2
+    with Store() as store:
+        assert [v.metrics["backend"] for v in store.history("torch")] == ["torch", "mlx"]
+
+
+def notes_of(path: Path, ending: str) -> Path:
+    other = path.with_name(f"{ending}.jsonl")
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    other.write_text("".join(json.dumps({**r, "text": f"{r['text']} {ending}"}) + "\n" for r in rows))
+    return other
+
+
+def test_a_run_is_measured_on_either_engine(said: Said, run: Path) -> None:
+    how = ("--episodes", 4, "--methods", "base,meta")
+    first, second = (said("eval", run, *how, "--backend", engine) for engine in ("mlx", "torch"))
+    for method in ("base", "meta"):
+        assert abs(first[method]["loss"] - second[method]["loss"]) < 1e-3
+
+
+def test_a_version_goes_to_peft(said: Said, run: Path, notes: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft", reason="pip install 'mlx-melpa[torch]'")
+    said("adapt", "--user", "me", notes, "--run", run)
+    told = said("export", "--user", "me", "--to", "peft", "--out", tmp_path / "out")
+    assert told["max_difference"] <= 1e-5 * told["largest_logit"] and told["next"][0].startswith("vllm serve ")
+    assert len(load_file(tmp_path / "out" / "adapter_model.safetensors")) == 2 * 2 * 7
+
+
+def test_verify_and_what_an_engine_cannot_do_are_said(said: Said, run: Path) -> None:
+    assert all(entry["relative_error"] <= entry["limit"] for entry in said("verify", "--backend", "torch"))
+    wrong = CliRunner().invoke(app, ["verify", "--backend", "jax"])
+    assert wrong.exit_code == 2 and "jax" in wrong.output
