@@ -161,3 +161,17 @@ def test_a_run_whose_rows_are_ordered_otherwise_is_refused(shared: Path, tmp_pat
 def test_every_check_of_verify_is_met() -> None:
     for entry in sweep(backend="torch"):
         assert entry["relative_error"] <= entry["limit"], entry
+
+
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text("backend: torch\n" + SINUSOID.replace("checkpoint_every: 10", "checkpoint_every: 3"))
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    list(meta_train(load_recipe(recipe), whole))
+    events = meta_train(load_recipe(recipe), stopped)
+    for event in events:
+        if event["iteration"] == 5:
+            break
+    events.close()  # type: ignore[attr-defined]
+    assert list(meta_train(load_recipe(recipe), stopped, resume=True))[1]["iteration"] == 4
+    assert (whole / "theta.safetensors").read_bytes() == (stopped / "theta.safetensors").read_bytes()
