@@ -32,9 +32,11 @@ __all__ = ["Example", "Outcome", "Recipe", "Run", "Store", "Version"]
 __all__ += ["adapt", "evaluate", "load_recipe", "meta_train", "open_run"]
 
 
-def open_run(folder: str | Path, *, model: str | None = None, other_weights: bool = False) -> Run:
+def open_run(
+    folder: str | Path, *, model: str | None = None, other_weights: bool = False, backend: str | None = None
+) -> Run:
     """Loads a meta-trained run with its base, or with another copy of it by name or folder (see `run.load_run`)."""
-    return load_run(folder, model=model, other_weights=other_weights)
+    return load_run(folder, model=model, other_weights=other_weights, backend=backend)
 
 
 def adapt(

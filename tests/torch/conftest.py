@@ -32,6 +32,7 @@ CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "qwen2": ("Qwen2Config", "Qwen2ForCausalLM", LLAMA),
     "qwen3": ("Qwen3Config", "Qwen3ForCausalLM", {**LLAMA, "head_dim": 8, "tie_word_embeddings": False}),
+    "phi3": ("Phi3Config", "Phi3ForCausalLM", {**LLAMA, "pad_token_id": 0}),
     "bert": ("BertConfig", "BertForMaskedLM", BERT),
     "roberta": ("RobertaConfig", "RobertaForMaskedLM", BERT),
     "t5": (

@@ -14,7 +14,7 @@ from mlx_melpa.errors import ModelError
 torch = pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")
 ENGINES = ("mlx", "torch")
-CAUSAL, OTHERS = ("gpt2", "qwen2", "qwen3"), ("bert", "roberta", "t5")
+CAUSAL, OTHERS = ("gpt2", "qwen2", "qwen3", "phi3"), ("bert", "roberta", "t5")
 TOKENS = np.random.default_rng(1).integers(3, 500, (4, 9))
 
 
@@ -159,8 +159,8 @@ def test_weights_that_are_not_there_are_not_made_up(shared: Path) -> None:
         part_of("torch", "model").load(folder)
 
 
-def test_writing_goes_token_by_token_with_the_row(pair: list[Any], adapted: Callable[..., Any]) -> None:
-    base = pair[1]
+def test_writing_goes_token_by_token_with_the_row(bases: dict[str, Any], adapted: Callable[..., Any]) -> None:
+    base = bases["torch"]
     model, write = adapted(base, "torch", "lora"), part_of("torch", "generate").write
     prompt = [1, 403, 407]
     plain = "".join(write(model, None, prompt, max_tokens=8, temp=0.0, seed=0))

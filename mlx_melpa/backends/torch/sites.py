@@ -53,9 +53,9 @@ def _of_block(layer: int, block: nn.Module, width: int, name: str) -> Iterator[S
 def _ordered(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
     """What a module holds, each after what it holds itself; a row's order on both engines.
 
-    mlx-lm lists a feed-forward's down_proj before its up_proj, transformers after it.
+    mlx-lm lists a feed-forward's up_proj after its down_proj, and o_proj after a joined qkv_proj.
     """
-    for key, child in sorted(module.named_children(), key=lambda item: item[0] == "up_proj"):
+    for key, child in sorted(module.named_children(), key=lambda item: item[0] in ("up_proj", "o_proj")):
         inner = f"{path}.{key}" if path else key
         yield from _ordered(child, inner)
         yield inner, child
