@@ -107,7 +107,7 @@ def test_t5_reads_up_to_the_first_question_and_writes_from_there(other: Any) -> 
     prompts, targets = [[5, 6, 7, 8], [9, 10]], [[20, 21, 22], [30, 31]]
     wanted = []
     for prompt, target in zip(prompts, targets, strict=True):
-        out = other.model(input_ids=torch.tensor([[*prompt, 2]]), labels=torch.tensor([target]))
+        out = other.model(input_ids=ops.array([[*prompt, 2]]), labels=ops.array([target]))
         wanted.append(out.logits[0])
     tokens = np.full((2, 6), 2)
     tokens[0], tokens[1, :3] = [5, 6, 7, 8, 20, 21], [9, 10, 30]
@@ -164,7 +164,9 @@ def test_writing_goes_token_by_token_with_the_row(bases: dict[str, Any], adapted
     model, write = adapted(base, "torch", "lora"), part_of("torch", "generate").write
     prompt = [1, 403, 407]
     plain = "".join(write(model, None, prompt, max_tokens=8, temp=0.0, seed=0))
-    ids = base.model.generate(torch.tensor([prompt]), max_new_tokens=8, do_sample=False, pad_token_id=2)[0, 3:]
+    ids = base.model.generate(
+        part_of("torch", "ops").array([prompt]), max_new_tokens=8, do_sample=False, pad_token_id=2
+    )[0, 3:]
     kept = ids.tolist()[: ids.tolist().index(2)] if 2 in ids.tolist() else ids.tolist()
     assert base.tokenizer.decode(kept).startswith(plain) and plain
     strong = (10 * rows(model.layout, 1)).astype(np.float32)

@@ -26,7 +26,7 @@ def row(adapted: Any) -> np.ndarray:
 def test_peft_answers_as_we_do(
     kind: str, folder_of: Callable[..., Path], put: Callable[..., Any], tmp_path: Path
 ) -> None:
-    base = part_of("torch", "model").load(str(folder_of(kind)))
+    ops, base = part_of("torch", "ops"), part_of("torch", "model").load(str(folder_of(kind)))
     adapted = put("torch", "lora", base, rank=3, scale=1.5, sites=SITES[kind], layers=2)
     report = FORMATS["peft"](adapted, row(adapted), tmp_path / "out")
     assert set(report.files) == {"adapter_model.safetensors", "adapter_config.json"}
@@ -43,7 +43,7 @@ def test_peft_answers_as_we_do(
         # t5 reads up to the first position asked about, and an end
         asked = torch.cat([tokens, torch.tensor([[2]])], 1) if kind == "t5" else tokens
         theirs = model(input_ids=asked, **given).logits[0, -1]
-    ours = adapted.logits(torch.from_numpy(row(adapted))[None], tokens, torch.tensor([3]))[0]
+    ours = adapted.logits(*(ops.array(x) for x in (row(adapted)[None], tokens.numpy(), [3])))[0].cpu()
     assert (theirs - ours).abs().max() <= 1e-5 * max(1.0, float(ours.abs().max()))
 
 
