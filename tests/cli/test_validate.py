@@ -22,7 +22,7 @@ def test_validate_prints_the_resolved_recipe() -> None:
     resolved = yaml.safe_load(result.stdout)
     assert resolved["train"]["iterations"] == 7
     assert resolved["rule"] == {"kind": "lslr", "lr": 0.1, "steps": 5}
-    assert json.loads(run("validate", "sinusoid-maml", "--json").stdout)["recipe"]["train"]["iterations"] == 15000
+    assert json.loads(run("validate", "sinusoid-maml", "--json").stdout)["recipe"]["train"]["iterations"] == 60000
 
 
 def test_validate_prints_every_fault_and_ends_with_1(tmp_path: Path) -> None:
