@@ -8,8 +8,8 @@ import typer
 
 from .console import command, json_out, note, out, table
 
-RUN, HOME, NOTES, EXPORT, EVAL = "run", "home", "notes.jsonl", "export", "eval"
-EPISODES, TUNING = 200, 12
+RUN, HOME, NOTES, ASKED, EXPORT, EVAL = "run", "home", "notes.jsonl", "new.jsonl", "export", "eval"
+EPISODES, TUNING = 100, 8
 NEXT = """
 Next: put notes of your own into notes.jsonl, one {{"text": "...", "label": "..."}} a line, and run
   melpa adapt --user me notes.jsonl --run {run}
@@ -39,8 +39,8 @@ def quickstart(
     shell = _Shell(folder / HOME, quiet=json)
     changes = [text for change in sets or [] for text in ("--set", change)]
     shell.show("meta-train", str(find("quickstart")), "--out", str(folder / RUN), *changes)
-    message, truth = _person(folder)
-    notes = str(folder / NOTES)
+    truth = _person(folder)
+    notes, asked = str(folder / NOTES), str(folder / ASKED)
     shell.tell("adapt", "--user", "before", notes, "--random-start", "--steps", "0", hidden=True)
     adapted = shell.tell("adapt", "--user", "sam", notes, "--run", str(folder / RUN))
     answers = {
@@ -53,10 +53,11 @@ def quickstart(
     )
     summary = _summary(found, adapted)
     summary["person"] = {
-        "message": message,
-        "truth": truth,
-        **{k: answers[u] for k, u in (("before", "before"), ("after", "sam"))},
+        "message": answers[0][0]["text"],
+        "truth": truth[0],
+        "messages": len(truth),
         "seconds": adapted["seconds"],
+        **{when: _answers(found, truth) for when, found in zip(("before", "after"), answers, strict=True)},
     }
     summary["export"] = {"max_difference": exported["max_difference"], "folder": str(folder / EXPORT)}
     summary["seconds"] = perf_counter() - began
@@ -98,17 +99,24 @@ class _Shell:
         return done.stdout or ""
 
 
-def _person(folder: Path) -> tuple[str, str]:
-    """Writes the notes of a simulated person on things that training never saw; gives a new message and its label."""
+def _person(folder: Path) -> list[str]:
+    """Writes notes, and new messages, of a simulated person on things that training never saw; gives the true labels."""
     import numpy as np
 
     from mlx_melpa.recipe import load_recipe
 
     tasks = load_recipe(folder / RUN / "recipe.yaml").make("tasks").test
     episode = tasks.episode(np.random.default_rng([2026, 0]))
-    lines = [json_text.dumps({"text": e.text, "label": e.label}, ensure_ascii=False) for e in episode.support]
-    (folder / NOTES).write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return episode.query[0].text, episode.query[0].label or ""
+    for name, examples in ((NOTES, episode.support), (ASKED, episode.query)):
+        lines = [json_text.dumps({"text": e.text, "label": e.label}, ensure_ascii=False) for e in examples]
+        (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return [e.label for e in episode.query]
+
+
+def _answers(found: list[dict[str, Any]], truth: list[str]) -> dict[str, Any]:
+    """What was answered to the first message, and how many of all were right."""
+    right = sum(answer["label"] == label for answer, label in zip(found, truth, strict=True))
+    return {"label": found[0]["label"], "sure": found[0]["probabilities"][found[0]["label"]], "right": right}
 
 
 def _summary(found: dict[str, Any], adapted: dict[str, Any]) -> dict[str, Any]:
@@ -144,8 +152,9 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     table(("people never seen in training", "accuracy", "steps", "seconds", "bytes per user"), rows)
     out(f"\nA new message: {person['message']!r} (this person files it under {person['truth']!r})")
     for when in ("before", "after"):
-        label, shares = person[when]["label"], person[when]["probabilities"]
-        out(f"  {when:<6} adaptation: {label!r}, {shares[label]:.0%} sure")
+        said = person[when]
+        count = f"{said['right']} of {person['messages']} new messages right"
+        out(f"  {when:<6} adaptation: {said['label']!r}, {said['sure']:.0%} sure; {count}")
     same = f"mlx-lm loads {folder / EXPORT} with the same logits (within {summary['export']['max_difference']:.1e})"
     out(f"\nAdapted in {person['seconds']:.2f} s; {same}.")
     where = f"plot: {folder / EVAL / 'steps.png'}; all numbers: {folder / 'summary.json'}"
