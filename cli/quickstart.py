@@ -43,9 +43,7 @@ def quickstart(
     notes, asked = str(folder / NOTES), str(folder / ASKED)
     shell.tell("adapt", "--user", "before", notes, "--random-start", "--steps", "0", hidden=True)
     adapted = shell.tell("adapt", "--user", "sam", notes, "--run", str(folder / RUN))
-    answers = {
-        user: shell.tell("label", "--user", user, message, hidden=user != "sam")[0] for user in ("before", "sam")
-    }
+    answers = [shell.tell("label", "--user", user, asked, hidden=user != "sam") for user in ("before", "sam")]
     exported = shell.tell("export", "--user", "sam", "--out", str(folder / EXPORT))
     sizes = ("--episodes", str(episodes), "--tuning-episodes", str(tuning))
     found = shell.tell(
@@ -57,7 +55,7 @@ def quickstart(
         "truth": truth[0],
         "messages": len(truth),
         "seconds": adapted["seconds"],
-        **{when: _answers(found, truth) for when, found in zip(("before", "after"), answers, strict=True)},
+        **{w: _answers(said, truth) for w, said in zip(("before", "after"), answers, strict=True)},
     }
     summary["export"] = {"max_difference": exported["max_difference"], "folder": str(folder / EXPORT)}
     summary["seconds"] = perf_counter() - began
