@@ -98,7 +98,7 @@ class _Shell:
 
 
 def _person(folder: Path) -> list[str]:
-    """Writes notes, and new messages, of a simulated person on things that training never saw; gives the true labels."""
+    """Writes notes and new messages of a simulated person on things that training never saw; gives the true labels"""
     import numpy as np
 
     from mlx_melpa.recipe import load_recipe
