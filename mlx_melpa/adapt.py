@@ -17,24 +17,48 @@ def begin(parts: Parts, theta: Tree, support: Batch) -> State:
 
 def resume(parts: Parts, rows: Array) -> State:
     """Makes a first state from rows (T, P) that are there already."""
-    return {"rows": rows, "memory": parts.rule.begin(rows), "carry": parts.regularizer.begin(rows)}
+    own, _ = cut(parts, rows)
+    return {"rows": rows, "memory": parts.rule.begin(own), "carry": parts.regularizer.begin(rows)}
+
+
+def cut(parts: Parts, rows: Array) -> tuple[Array, list[Array]]:
+    """A row's own numbers (T, own), which steps move, and the runs of shared ones between them."""
+    layout = parts.problem.layout
+    if not layout.shares:
+        return rows, []
+    pieces = parts.ops.split(rows, [start for _, start in layout.runs[1:]], 1)
+    own = [piece for (mine, _), piece in zip(layout.runs, pieces, strict=True) if mine]
+    return parts.ops.concatenate(own, 1), [p for (mine, _), p in zip(layout.runs, pieces, strict=True) if not mine]
+
+
+def join(parts: Parts, own: Array, shared: list[Array]) -> Array:
+    """The rows (T, P) of both, the inverse of `cut`."""
+    layout = parts.problem.layout
+    if not layout.shares:
+        return own
+    ends = [start for _, start in layout.runs[1:]] + [layout.size]
+    sizes = [end - start for (mine, start), end in zip(layout.runs, ends, strict=True) if mine]
+    pieces = parts.ops.split(own, [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)], 1)
+    return parts.ops.concatenate([pieces.pop(0) if mine else shared.pop(0) for mine, _ in layout.runs], 1)
 
 
 def gradient(parts: Parts, theta: Tree, state: State, support: Batch) -> Array:
-    """The inner gradient (T, P) at a state, 0 for what is shared; differentiable again."""
+    """The inner gradient (T, own) at a state; differentiable again."""
+    own, shared = cut(parts, state["rows"])
 
-    def loss(rows: Array) -> Array:
+    def loss(own: Array) -> Array:
+        rows = join(parts, own, list(shared))
         penalty = parts.regularizer.penalty(theta["regularizer"], state["carry"], rows)
         return (parts.problem.losses(rows, support) + penalty).sum()
 
-    grads, layout = parts.ops.grad(loss, state["rows"]), parts.problem.layout
-    return grads * parts.ops.array(layout.own).reshape(1, -1) if layout.shares else grads
+    return parts.ops.grad(loss, own)
 
 
 def move(parts: Parts, theta: Tree, k: int, state: State, grads: Array) -> State:
     """Applies the rule's k-th step to gradients that are there already."""
-    rows, memory = parts.rule.step(theta["rule"], k, state["rows"], grads, state["memory"])
-    return {"rows": rows, "memory": memory, "carry": state["carry"]}
+    own, shared = cut(parts, state["rows"])
+    own, memory = parts.rule.step(theta["rule"], k, own, grads, state["memory"])
+    return {"rows": join(parts, own, list(shared)), "memory": memory, "carry": state["carry"]}
 
 
 def step(parts: Parts, theta: Tree, k: int, state: State, support: Batch) -> State:

@@ -32,14 +32,14 @@ class Composition:
         rng = np.random.default_rng([seed, 0])
         return {
             "initializer": self.parts.initializer.init(rng, self.layout),
-            "rule": self.parts.rule.init(self.layout),
+            "rule": self.parts.rule.init(self.layout.personal),
             "regularizer": self.parts.regularizer.init(self.layout),
         }
 
     def baseline(self, lr: float) -> "Composition":
         """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned."""
         ops, problem = self.parts.ops, self.parts.problem
-        rule = kinds("rule")["adam"](ops, self.layout, lr=lr)
+        rule = kinds("rule")["adam"](ops, self.layout.personal, lr=lr)
         parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
         return Composition(self.recipe, parts, self.learner, self.base, self.model)
 
@@ -101,7 +101,7 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
         problem = recipe.make("problem", ops, model, head)
     else:
         problem = recipe.make("problem", ops)
-    rule = recipe.make("rule", ops, problem.layout)
+    rule = recipe.make("rule", ops, problem.layout.personal)
     regularizer = recipe.make("regularizer", ops)
     parts = Parts(ops, problem, recipe.make("initializer", ops), rule, regularizer)
     learner = recipe.make("learner", parts)

@@ -47,6 +47,8 @@ class Layout:
         self.size = self.offsets[-1]
         self.own = np.repeat([not s.shared for s in self.segments], sizes).astype(bool)
         self.shares = not self.own.all()
+        flips = np.flatnonzero(np.diff(self.own)) + 1
+        self.runs = tuple((bool(self.own[a]), int(a)) for a in (0, *flips)) if self.size else ()
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draws a random start, shape (P,), float32."""
@@ -68,6 +70,11 @@ class Layout:
                 found = "is missing" if s.name not in weights else f"has shape {tuple(weights[s.name].shape)}"
                 raise ValueError(f"weight '{s.name}' {found}, expected shape {s.shape}")
         return np.concatenate([np.asarray(weights[s.name], np.float32).reshape(-1) for s in self.segments])
+
+    @property
+    def personal(self) -> "Layout":
+        """The layout of a person's own numbers."""
+        return Layout(s for s in self.segments if not s.shared) if self.shares else self
 
     def stored(self, row: np.ndarray) -> np.ndarray:
         """A person's own numbers of a row (P,): what is not shared."""

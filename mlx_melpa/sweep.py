@@ -109,7 +109,7 @@ def small(
         ops,
         problem,
         kinds("initializer")["universal"](ops),
-        kinds("rule")[rule](ops, problem.layout, **settings),
+        kinds("rule")[rule](ops, problem.layout.personal, **settings),
         kinds("regularizer")[regularizer](ops, **strength),
     )
     tasks = sinusoid(shots=5, queries=5).train
@@ -122,7 +122,7 @@ def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
     start = parts.initializer.init(rng, parts.problem.layout)
     return {
         "initializer": parts.ops.map_tree(lambda x: x + noise * parts.ops.array(rng.standard_normal(x.shape)), start),
-        "rule": parts.rule.init(parts.problem.layout),
+        "rule": parts.rule.init(parts.problem.layout.personal),
         "regularizer": parts.regularizer.init(parts.problem.layout),
     }
 
