@@ -9,7 +9,7 @@ import typer
 from .console import command, json_out, note, out, table
 
 RUN, HOME, NOTES, ASKED, EXPORT, EVAL = "run", "home", "notes.jsonl", "new.jsonl", "export", "eval"
-EPISODES, TUNING = 100, 8
+EPISODES, TUNING = 48, 4
 NEXT = """
 Next: put notes of your own into notes.jsonl, one {{"text": "...", "label": "..."}} a line, and run
   melpa adapt --user me notes.jsonl --run {run}
