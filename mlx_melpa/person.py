@@ -58,7 +58,7 @@ def adapt_person(
     """Adapts to one person from their previous version, or else from the run's start.
 
     Examples that the previous version learned already stay part of the support, but nothing is measured on them. With
-    8 new ones or more, 5-fold cross-validation in one pass measures every number of steps up to twice the run's (10 at
+    8 new ones or more, 5-fold cross-validation in one pass measures every number of steps up to twice the run's (5 at
     least); "auto" takes the best. Then all examples train for that many steps. The outcome is not better, and the
     earlier version stays the answer, unless the held-out loss is below what there was: the previous version on the same
     examples, or the base model. For labelled examples of a new person it is a guess, log N or the share of the largest
@@ -102,7 +102,7 @@ def _searched(
         return (run.steps if steps == "auto" else steps), []
     parts = run.composed.parts
     rows = None if previous is None else parts.ops.array(run.rows(previous.state["rows"]))
-    most = max(2 * run.steps, 10) if steps == "auto" else steps
+    most = max(2 * run.steps, 5) if steps == "auto" else steps
     fits = curve(parts, run.theta, folds, most, rows=rows, memory=memory, patient=steps == "auto")
     return (min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps), fits
 
