@@ -81,7 +81,10 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None
     start = [sys.executable, "-c", "from melpa_cli.main import app; app(prog_name='melpa')", "meta-train"]
     sets = ["--set", "train.iterations=100000", "--set", "train.checkpoint_every=2"]
     order = [*start, "sinusoid-maml", "--out", str(out), *sets]
+    # a shell that runs the tests in the background hands them a Ctrl-C that is ignored
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(order, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, heeded)
     for _ in range(600):
         if (out / "theta.safetensors").exists():
             break
