@@ -29,8 +29,8 @@ class Lora:
     def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Adds the update to the layer's output y (T*B, L, o), given its input x (T*B, L, d)."""
         a, b = weights
-        update = (ops.cast(x, a).reshape(a.shape[0], -1, x.shape[-1]) @ a) @ b
-        return y + ops.cast(self.scale * update.reshape(y.shape), y)
+        inner = ops.cast(x, a).reshape(a.shape[0], -1, x.shape[-1]) @ a
+        return y + ops.cast(((self.scale * inner) @ b).reshape(y.shape), y)
 
 
 def lora(

@@ -29,11 +29,13 @@ def _mkl() -> Path | None:
     return found[0] if found and found[0].is_file() else None
 
 
-def _has_avx2() -> bool:
+def _reproducible() -> str:
+    """The widest instructions that this processor has, in products that don't depend on how memory is aligned."""
     try:
-        return " avx2 " in Path("/proc/cpuinfo").read_text()
+        flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
-        return False
+        return "AUTO"
+    return "AVX512,STRICT" if "avx512f" in flags else "AVX2,STRICT" if "avx2" in flags else "AUTO"
 
 
 def load() -> str | None:
@@ -47,7 +49,7 @@ def load() -> str | None:
     library = _mkl()
     if library is None:
         return None
-    os.environ.setdefault("MKL_CBWR", "AVX2,STRICT" if _has_avx2() else "AUTO")
+    os.environ.setdefault("MKL_CBWR", _reproducible())
     os.environ.setdefault("KMP_BLOCKTIME", "1")
     ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     _loaded = library.name
