@@ -33,6 +33,7 @@ COMMANDS = {
     "recipes": Entry("recipes", CHECKS, "List the packaged recipes, or copy one."),
     "validate": Entry("validate", CHECKS, "Check a recipe and show every setting."),
     "verify": Entry("verify", CHECKS, "Hold each learner's gradients against finite differences."),
+    "bench": Entry("bench", CHECKS, "Measure speed beside other packages."),
     "doctor": Entry("doctor", CHECKS, "Say what this machine has, and what would speed it up."),
 }
 

@@ -1,0 +1,1 @@
+"""Measurements beside other packages, and of the machine's limit. `melpa bench speed`"""
