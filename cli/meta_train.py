@@ -14,7 +14,9 @@ PLACES = {"accuracy": ".1%", "loss": ".4f", "bits_per_byte": ".4f"}
 @command
 def meta_train(
     recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")],
-    to: Annotated[Path, typer.Option("--out", metavar="DIR", help="The run's folder.", show_default=False)],
+    to: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.", show_default=False)
+    ] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: train.iterations=50.")
@@ -23,15 +25,22 @@ def meta_train(
         Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's own unless given.")
     ] = None,
     track: Annotated[str | None, typer.Option(metavar="KIND", help="tensorboard or wandb.")] = None,
+    estimate: Annotated[bool, typer.Option(help="Only say how long it would take, and how much memory.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Learn how to adapt, over many tasks or people."""
     from mlx_melpa.compose import engine, on_backend
+    from mlx_melpa.errors import MelpaError
     from mlx_melpa.recipe import load_recipe
     from mlx_melpa.track import tracker
     from mlx_melpa.train import meta_train as train
 
     read = on_backend(load_recipe(recipe, sets or ()), backend)
+    if estimate:
+        foretell(read, json)
+        return
+    if to is None:
+        raise MelpaError("where shall the run go? Give --out DIR (or --estimate, which writes nothing)")
     rank, _ = engine(read.resolved["backend"]).ranks()
     kept = tracker(track, to, read.resolved) if track and rank == 0 else None
     try:
@@ -42,6 +51,24 @@ def meta_train(
     finally:
         if kept:
             kept.close()
+
+
+def foretell(recipe: Any, json: bool) -> None:
+    """Shows what a recipe would cost here."""
+    from mlx_melpa.estimate import estimate
+
+    found = estimate(recipe)
+    if json:
+        json_out(found.to_json())
+        return
+    rows = [
+        ("iterations", found.iterations),
+        ("seconds an iteration", found.iteration),
+        ("minutes in all, about", f"{found.seconds / 60:.1f}"),
+        ("memory at most, about", size(found.memory)),
+        ("tasks in one pass", found.tasks_per_pass),
+    ]
+    table(("", recipe.name), rows)
 
 
 def follow(events: Iterator[dict[str, Any]], to: Path, again: str, quiet: bool, kept: Any = None) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The outer loop: episodes, the learner's meta-gradient, the outer optimizer; checkpoints and resume."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isfinite, prod
 from os import devnull
@@ -14,13 +14,14 @@ import numpy as np
 from . import __version__, evaluate, run
 from .compose import Composition, compose, readout_for
 from .errors import MelpaError, RecipeError
+from .passes import Passes
 from .recipe import Recipe
 from .train_settings import TrainSettings
 from .types import Splits, Tree
 
 Event = dict[str, Any]
-PRIMING = 2**31
-"""The iteration whose draws are the priming's: no step has it."""
+PRIMING, FITTING = 2**31, 2**31 + 1
+"""The iterations whose draws are those of the priming and of the look at memory: no step has them."""
 CACHE = 2 << 30
 """Bytes that the allocator may keep: its cache does not show in peak memory."""
 
@@ -61,6 +62,7 @@ class Trainer:
         self.rank, self.ranks = self.ops.ranks()
         self.ops.limit_cache(CACHE)
         s = self.settings
+        self.passes = Passes(self.ops, s.tasks_per_pass or s.tasks_per_step)
         self.optimizer = self.ops.Outer(**s.optimizer, schedule=s.schedule, warmup=s.warmup, steps=s.iterations)
         self.theta = composed.begin(s.seed)
         self.optimizer.begin(self.theta)
@@ -74,6 +76,7 @@ class Trainer:
 
     def open(self, resume: bool, readout: str | None) -> None:
         """Begins the folder, or takes up what lies there; rank 0 does, and the others take its state."""
+        self.fit()
         if self.rank == 0:
             self._open(resume, readout)
         state = {"like": self._like(), "iteration": self.ops.array([float(self.progress.iteration)])}
@@ -90,7 +93,7 @@ class Trainer:
             return
         if self.out.exists() and any(self.out.iterdir()):
             raise RecipeError(f"{self.out} is not empty and holds no run; give another --out")
-        self.theta = self._primed()
+        self.theta = self.primed()
         base = self.composed.base
         run.write(
             self.out,
@@ -109,16 +112,16 @@ class Trainer:
             },
         )
 
-    def _primed(self) -> Tree:
-        """Theta with what the problem can compute of its start in closed form from training episodes."""
+    def primed(self, count: int | None = None) -> Tree:
+        """Theta with what the problem can compute of its start in closed form from `count` training episodes."""
         problem: Any = self.composed.parts.problem
-        count = getattr(problem, "primed", 0)
+        count = getattr(problem, "primed", 0) if count is None else count
         if not count:
             return self.theta
         s, initializer = self.settings, self.composed.parts.initializer
         drawn = self.sampler.next(self.splits.train, s.seed, PRIMING, count)
         row = self.composed.layout.draw(np.random.default_rng([s.seed, 0]))
-        row = problem.prime(row, drawn, s.tasks_per_pass or s.tasks_per_step)
+        row = problem.prime(row, drawn, self.passes.size)
         return {**self.theta, "initializer": initializer.at(row)}
 
     def _same_recipe(self) -> None:
@@ -153,18 +156,29 @@ class Trainer:
         run.save(self.out, "checkpoint", self.ops, self._like(), {"progress": progress})
         run.save(self.out, "theta", self.ops, self.theta)
 
+    def meta_grad(self, episodes: Sequence[Any]) -> tuple[np.ndarray, Tree, int]:
+        """Query losses (T,) of T episodes, the gradient of their sum, and the tokens that went in."""
+        support, query = self.composed.parts.problem.prepare(episodes)
+        losses, gradient = self.composed.learner.meta_grad(self.theta, support, query)
+        leaves = self.ops.flatten((support, query))
+        tokens = sum(prod(leaf.shape) for name, leaf in leaves if name.endswith("tokens"))
+        return self.ops.numpy(losses), gradient, tokens
+
+    def fit(self) -> None:
+        """Lets memory decide how many tasks one pass takes, where the recipe leaves it open."""
+        if self.settings.tasks_per_pass is None and self.composed.model is not None:
+            drawn = self.sampler.next(self.splits.train, self.settings.seed, FITTING, 1)
+            self.passes.fit(lambda: self.meta_grad(drawn))
+
     def step(self) -> Event:
-        """One outer step over tasks_per_step episodes, each rank's share in passes of tasks_per_pass."""
-        s, ops, parts = self.settings, self.ops, self.composed.parts
+        """One outer step over tasks_per_step episodes, each rank's share in passes."""
+        s, ops = self.settings, self.ops
         drawn = self.sampler.next(self.splits.train, s.seed, self.progress.iteration, s.tasks_per_step)
         gradient, losses, tokens = ops.zeros_like(self.theta), [], 0
-        for chunk in evaluate.chunks(drawn[self.rank :: self.ranks], s.tasks_per_pass or s.tasks_per_step):
-            support, query = parts.problem.prepare(chunk)
-            found, summed = self.composed.learner.meta_grad(self.theta, support, query)
+        for found, summed, count in self.passes.each(drawn[self.rank :: self.ranks], self.meta_grad):
             gradient = ops.add(gradient, summed)
-            losses.append(ops.numpy(found))
-            leaves = ops.flatten((support, query))
-            tokens += sum(prod(leaf.shape) for name, leaf in leaves if name.endswith("tokens"))
+            losses.append(found)
+            tokens += count
         counts = ops.array([float(np.concatenate(losses).sum()), float(tokens)])
         whole = ops.total({"gradient": gradient, "counts": counts})
         gradient, norm = ops.clip(ops.map_tree(lambda g: g / len(drawn), whole["gradient"]), s.clip or float("inf"))
@@ -187,14 +201,17 @@ class Trainer:
             "tokens": int(tokens),
         }
 
-    def validate(self) -> Event:
-        """Adapts to the validation episodes; keeps the best theta."""
+    def check(self) -> dict[str, float]:
+        """Adapts to the validation episodes: the means of their measures."""
         parts, steps = self.composed.parts, self.composed.learner.steps
-        size = self.settings.tasks_per_pass or self.settings.tasks_per_step
         share = self.checks[self.rank :: self.ranks]
-        curves, _ = evaluate.curves(parts, self.theta, share, steps, at=[steps], tasks_per_pass=size)
+        curves, _ = evaluate.curves(parts, self.theta, share, steps, at=[steps], tasks_per_pass=self.passes.size)
         sums = self.ops.total({name: self.ops.array([values[0].sum()]) for name, values in curves.items()})
-        measures = {name: float(self.ops.numpy(value)[0]) / len(self.checks) for name, value in sums.items()}
+        return {name: float(self.ops.numpy(value)[0]) / len(self.checks) for name, value in sums.items()}
+
+    def validate(self) -> Event:
+        """Checks theta on unseen tasks and keeps the best."""
+        measures = self.check()
         main = evaluate.main_measure(list(measures))
         self.progress.validation = measures[main]
         if self.progress.best is None or evaluate.better(measures[main], self.progress.best, main):

@@ -36,7 +36,7 @@ class TrainSettings:
     """How meta-training runs.
 
     tasks_per_step: episodes whose gradients make one outer step.
-    tasks_per_pass: episodes in one forward pass of the model; None for all of them.
+    tasks_per_pass: episodes in one forward pass of the model; None for as many as memory holds.
     optimizer: a kind of OPTIMIZERS with its settings.
     schedule: the rate after the warm-up: constant, or down to 0 by a half cosine.
     warmup: iterations over which the rate rises from 0.
@@ -51,7 +51,7 @@ class TrainSettings:
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: Natural = 0
     clip: Positive | None = 1.0
-    validate_every: Natural = 25
+    validate_every: Count = 25
     validation_episodes: Count = 20
     checkpoint_every: Count = 25
     seed: Natural = 0

@@ -149,3 +149,9 @@ def test_a_resumed_training_is_bit_identical(tmp_path):
     list(resumed.run(ids))
     pairs = zip(ops.flatten(whole.weights), ops.flatten(resumed.weights), strict=True)
     assert [name for (name, a), (_, b) in pairs if not mx.array_equal(a, b)] == []
+
+
+def test_an_array_that_is_too_large_counts_as_out_of_memory() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        mx.eval(mx.random.normal((1 << 22, 1 << 20)))
+    assert ops.out_of_memory(caught.value)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from . import blas
+from .. import memory
+from . import blas, ops
 
 PACKAGES = ("mlx-melpa", "mlx", "mlx-lm", "transformers")
 # A core with a real BLAS does 50 GFLOP/s and more in fp32, with the reference BLAS of the Linux wheel 4.
@@ -52,17 +53,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def memory() -> tuple[int, int | None]:
-    """Total and available bytes; on a Mac, what Metal recommends to stay under counts as available."""
-    total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    info = Path("/proc/meminfo")
-    if info.is_file():
-        fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
-        return total, int(fields["MemAvailable"].split()[0]) * 1024
-    recommended = mx.device_info().get("max_recommended_working_set_size")
-    return total, None if recommended is None else int(recommended)
-
-
 def writable(folder: Path) -> bool:
     """Says whether `folder` can be written, or made."""
     while not folder.exists() and folder != folder.parent:
@@ -100,8 +90,8 @@ def examine() -> Report:
     return Report(
         device=f"{info.get('device_name', platform.machine())} ({mx.default_device().type.name})",
         cores=count,
-        memory_total=memory()[0],
-        memory_available=memory()[1],
+        memory_total=memory.total(),
+        memory_available=ops.memory_available(),
         versions=versions,
         blas=blas.name(),
         gflops=round(rate, 1),

@@ -10,6 +10,7 @@ import mlx.core as mx
 import mlx.optimizers as optim
 import numpy as np
 
+from .. import memory
 from . import activations, blas
 from .ranks import gather, ranks, total
 from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
@@ -188,7 +189,24 @@ def load(path: Path, like: Tree) -> Tree:
 
 def peak_memory() -> int:
     """Bytes at the peak since `reset_peak_memory`, the cache of the allocator not counted."""
-    return mx.get_peak_memory()
+    return max(mx.get_peak_memory(), mx.get_active_memory())
+
+
+def memory_available() -> int | None:
+    """Bytes that arrays may still take: what is free, or on a Mac what Metal recommends to stay under."""
+    recommended = mx.device_info().get("max_recommended_working_set_size")
+    return memory.available() if recommended is None else int(recommended) - mx.get_active_memory()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Says whether an error of the engine means that memory ran out."""
+    signs = ("insufficient memory", "out of memory", "unable to allocate", "bad_alloc", "maximum allowed buffer")
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
+
+
+def clear_cache() -> None:
+    """Gives back what the allocator keeps for reuse."""
+    mx.clear_cache()
 
 
 def cache_memory() -> int:

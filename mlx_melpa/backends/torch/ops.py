@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from .. import memory
 from .device import device, dtype
 from .gradients import grad, stop_gradient, value_and_grad, vjp
 from .outer import Outer
@@ -180,6 +181,23 @@ def peak_memory() -> int:
         return torch.cuda.max_memory_allocated(device)
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
+
+
+def memory_available() -> int | None:
+    """Bytes that tensors may still take: on a card those that nobody holds, else what the machine has free."""
+    if device.type != "cuda":
+        return memory.available()
+    return torch.cuda.mem_get_info(device)[0] + cache_memory()
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Says whether an error of the engine means that memory ran out."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+
+
+def clear_cache() -> None:
+    """Gives back what the card's allocator keeps for reuse."""
+    torch.cuda.empty_cache()
 
 
 def cache_memory() -> int:

@@ -1,0 +1,13 @@
+"""What torch's engine offers beside gradients."""
+
+import pytest
+import torch
+
+from mlx_melpa.backends.torch import ops
+
+
+def test_what_torch_says_when_memory_runs_out_is_known() -> None:
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(1 << 50)
+    assert ops.out_of_memory(caught.value)
+    assert not ops.out_of_memory(RuntimeError("shapes don't match"))
