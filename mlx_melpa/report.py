@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .errors import MelpaError
 
@@ -15,12 +16,7 @@ def plot_curves(
 
     Raises MelpaError without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise MelpaError("a plot needs matplotlib; install it with: pip install 'mlx-melpa[plots]'") from error
-    figure = Figure(figsize=(6, 3.8), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = _axes()
     for name, (steps, values) in curves.items():
         axes.plot(list(steps), list(values), marker="o", markersize=3, label=name)
     for i, (name, value) in enumerate((lines or {}).items()):
@@ -31,7 +27,37 @@ def plot_curves(
     axes.set_xticks(ticks, [str(t) for t in ticks])
     axes.set_xlabel("steps")
     axes.set_ylabel(measure.replace("_", " "))
-    axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, fontsize=8)
+    return _written(figure, axes, path)
+
+
+def plot_pairs(path: str | Path, found: Mapping[str, Mapping[str, Any]], *, measure: str) -> Path:
+    """Plots comparisons {name: {"ratio", "pairs", "at_least"}} as bars, their pairs as dots, what is wanted as a line.
+
+    Raises MelpaError without matplotlib.
+    """
+    figure, axes = _axes()
+    for i, entry in enumerate(found.values()):
+        axes.bar(i, entry["ratio"], color="0.8", width=0.6)
+        axes.plot([i] * len(entry["pairs"]), entry["pairs"], "o", color="C0", markersize=3)
+        if "at_least" in entry:
+            axes.plot([i - 0.4, i + 0.4], [entry["at_least"]] * 2, color="C1", linewidth=1)
+    axes.axhline(1, color="0.5", linewidth=1, linestyle=":")
+    axes.set_xticks(range(len(found)), [name.replace("_", "\n") for name in found])
+    axes.set_ylabel(measure)
+    return _written(figure, axes, path)
+
+
+def _axes() -> tuple[Any, Any]:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MelpaError("a plot needs matplotlib; install it with: pip install 'mlx-melpa[plots]'") from error
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _written(figure: Any, axes: Any, path: str | Path) -> Path:
+    axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
     return Path(path)

@@ -1,0 +1,53 @@
+"""melpa's own commands, run as a person runs them, with a store of their own and a clock"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ..errors import MelpaError
+from ..types import Example
+
+
+class Commands:
+    """Runs `melpa` in processes of their own, its store in `folder`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.environment = {**os.environ, "MELPA_HOME": str(folder / "home")}
+
+    def run(self, *words: str) -> tuple[float, str]:
+        """The seconds that a command takes from its start to its end, and what it prints; raises MelpaError."""
+        began = perf_counter()
+        command = [sys.executable, "-m", "melpa_cli", *words]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        seconds = perf_counter() - began
+        if done.returncode:
+            raise MelpaError(f"bench: melpa {' '.join(words)} ended with code {done.returncode}:\n{done.stderr.strip()}")
+        return seconds, done.stdout
+
+    def tell(self, *words: str) -> tuple[float, Any]:
+        """The seconds of a command with --json, and what it says."""
+        seconds, said = self.run(*words, "--json")
+        return seconds, json.loads(said)
+
+    def train(self, recipe: dict[str, Any], name: str) -> str:
+        """Meta-trains a recipe into a run in the folder and gives the run's path."""
+        path = self.folder / f"{name}.yaml"
+        path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
+        self.run("meta-train", str(path), "--out", str(self.folder / name))
+        return str(self.folder / name)
+
+    def write(self, name: str, examples: Sequence[Example]) -> str:
+        """Writes examples as a person has them, JSON lines, and gives the file's path."""
+        rows = [
+            {"text": e.text, "label": e.label} if e.target is None else {"prompt": e.text, "completion": e.target}
+            for e in examples
+        ]
+        path = self.folder / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return str(path)
