@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -134,13 +135,25 @@ def fail(error: "MelpaError") -> NoReturn:
     raise typer.Exit(1)
 
 
+class Notes(logging.Handler):
+    """What the library's log says, as notes."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Prints one record."""
+        note(self.format(record))
+
+
 def command(function: Function) -> Function:
-    """Turns a MelpaError into one line and exit code 1, and Ctrl-C into exit code 130."""
+    """Turns a MelpaError into one line and exit code 1, and Ctrl-C into exit code 130; shows the library's log."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> Any:
         from mlx_melpa.errors import MelpaError
 
+        log = logging.getLogger("mlx_melpa")
+        if not any(isinstance(handler, Notes) for handler in log.handlers):
+            log.addHandler(Notes())
+            log.setLevel(logging.INFO)
         try:
             return function(*args, **kwargs)
         except MelpaError as error:

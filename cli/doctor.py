@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +14,9 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     """Say what this machine has, and what would speed it up."""
     from mlx_melpa.backends.mlx.doctor import examine
 
-    found = examine()
+    found, second = examine(), _torch()
     if json:
-        json_out(asdict(found))
+        json_out({**asdict(found), "torch": None if second is None else asdict(second)})
         return
     free = "" if found.memory_available is None else f", {size(found.memory_available)} available"
     rows = [
@@ -29,8 +29,23 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     if sys.platform != "darwin":
         rows.insert(-2, ("BLAS", found.blas))
         rows.insert(-1, ("C++ compiler", found.compiler or "none; none is needed, mx.compile stays off on a CPU"))
+    if second is not None:
+        rows.insert(
+            -1, ("torch", f"{second.version} on {second.device}, {second.gflops:.0f} GFLOP/s ({second.format})")
+        )
     table(("part", "found"), rows)
     for cure in found.cures:
         out(f"cure: {cure}")
     if not found.cures:
         out("Nothing is slow or missing.")
+
+
+def _torch() -> Any:
+    """What the second engine has; None where it is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        return None
+    from mlx_melpa.compose import part_of
+
+    return part_of("torch", "doctor").examine()

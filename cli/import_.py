@@ -1,14 +1,13 @@
 """`melpa import`: an exported adapter, or one that mlx-lm trained, as a stored version."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .console import command, json_out, note, out
 
 if TYPE_CHECKING:
-    from mlx_melpa.backends.mlx.model import Base
     from mlx_melpa.exports import Found
     from mlx_melpa.store import Store, Version
 
@@ -19,10 +18,11 @@ def import_(
     user: Annotated[str, typer.Option(help="Whose adapter this becomes.", show_default=False)],
     base: Annotated[str | None, typer.Option(help="The base model; the one that the files name, unless given.")] = None,
     other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    backend: Annotated[Literal["mlx", "torch"], typer.Option(help="The engine that knows the base.")] = "mlx",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Read an exported adapter, or one that mlx-lm trained, into the store."""
-    from mlx_melpa.backends.mlx.model import load
+    from mlx_melpa.compose import part_of
     from mlx_melpa.errors import ExportError
     from mlx_melpa.exports import named_base, read
     from mlx_melpa.find import located
@@ -33,12 +33,12 @@ def import_(
     name = named_base(folder) if base is None else base
     if name is None:
         raise ExportError(f"{folder} names no base model; give the one that it was trained on: --base MODEL")
-    loaded = load(located(name))
+    loaded = part_of(backend, "model").load(located(name))
     found = read(loaded, folder)
     if {"name", "family", "weights"} <= found.meta.base.keys():
         check_base(loaded, dict(found.meta.base), f"the adapter in {folder}", other_weights)
     with Store() as store:
-        version, half = _version(store, loaded, found)
+        version, half = _version(store, loaded, found, backend)
         number = store.put(user, version, parent=None, half=half)
         nbytes = store.get(user, number).nbytes
     if json:
@@ -52,7 +52,7 @@ def import_(
         note("it comes without a run: it answers as it is, and adapting it further goes without a meta-learned rule")
 
 
-def _version(store: "Store", base: "Base", found: "Found") -> tuple["Version", bool]:
+def _version(store: "Store", base: Any, found: "Found", backend: str) -> tuple["Version", bool]:
     """The version, and whether half precision holds its row exactly."""
     import numpy as np
 
@@ -69,7 +69,11 @@ def _version(store: "Store", base: "Base", found: "Found") -> tuple["Version", b
         known,
         "import",
         labels=meta.labels,
-        metrics={"adapter": dict(found.adapter), "readout": meta.readout or {"kind": "completion"}},
+        metrics={
+            "adapter": dict(found.adapter),
+            "readout": meta.readout or {"kind": "completion"},
+            "backend": backend,
+        },
     )
     with np.errstate(over="ignore"):
         return version, bool(np.array_equal(rows.astype(np.float16).astype(np.float32), rows))

@@ -1,7 +1,7 @@
 """`melpa prepare`: a run for any base model, from what is at hand."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,6 +17,7 @@ def prepare(
     ] = None,
     minutes: Annotated[float | None, typer.Option(help="How long it may take.", min=0.01)] = None,
     iterations: Annotated[int, typer.Option(help="How many, where no minutes are given.", min=1)] = 200,
+    backend: Annotated[Literal["mlx", "torch"], typer.Option(help="The engine.")] = "mlx",
     to: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.")] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON; implies --yes.")] = False,
@@ -26,7 +27,7 @@ def prepare(
     from mlx_melpa.prepare import prepare as carry_out
     from mlx_melpa.store import Store
 
-    planned = plan(model, tasks or (), minutes=minutes, iterations=iterations)
+    planned = plan(model, tasks or (), minutes=minutes, iterations=iterations, backend=backend)
     with Store() as store:
         folder = to or free_folder(store.path.parent / "runs", model)
     what = "simulated people and your files" if tasks else "simulated people"

@@ -3,12 +3,11 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from .compose import compose
+from .compose import compose, part_of
 from .errors import DataError, RecipeError
 from .files import read_examples
 from .find import located, recipe_of
@@ -36,7 +35,12 @@ class Plan:
 
 
 def plan(
-    model: str, files: Sequence[str | Path] = (), *, minutes: float | None = None, iterations: int = ITERATIONS
+    model: str,
+    files: Sequence[str | Path] = (),
+    *,
+    minutes: float | None = None,
+    iterations: int = ITERATIONS,
+    backend: str = "mlx",
 ) -> Plan:
     """Chooses a recipe for a base and times two of its iterations; `minutes` sets how many there will be.
 
@@ -44,9 +48,10 @@ def plan(
     MAML; class prototypes for labels, likelihood for text. Raises ModelError, DataError, and RecipeError where
     `minutes` allow fewer than 10 iterations.
     """
-    base = import_module(".backends.mlx.model", __package__).load(located(model))
+    base = part_of(backend, "model").load(located(model))
     tasks, labelled = _tasks([str(Path(file).expanduser().resolve()) for file in files])
     tree: dict[str, Any] = {
+        "backend": backend,
         "model": base.name,
         "adapter": {"kind": "lora", "rank": 8, "scale": 2.0, "layers": max(1, len(base.blocks) // 2)},
         "tasks": tasks,

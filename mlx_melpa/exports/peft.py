@@ -1,6 +1,7 @@
 """LoRA in PEFT's files, which vLLM and LoRAX serve, compared with our logits before it is called done."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,9 @@ def _loaded(base: Any, draft: Path) -> tuple[Any, dict[str, Any]]:
 
     fresh = load(str(base.folder))
     try:
-        model = PeftModel.from_pretrained(fresh.model, str(draft))
+        with warnings.catch_warnings():  # peft calls what transformers will rename
+            warnings.simplefilter("ignore", FutureWarning)
+            model = PeftModel.from_pretrained(fresh.model, str(draft))
     except Exception as error:
         raise ExportError(f"peft can't load what was written ({error}); use --to melpa") from error
     return fresh.logits, get_peft_model_state_dict(model)

@@ -4,6 +4,7 @@ torch and transformers are imported within fixtures, so that without them test f
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -44,9 +45,37 @@ CONFIGS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 
 @pytest.fixture(scope="session")
-def bases(shared: Path) -> dict[str, Any]:
+def small_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small llama: the shared folder's, or where there is none (`make gpu` runs anywhere) a random one."""
+    import torch
+    import transformers as hf
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+    there = Path(os.environ.get("MELPA_SHARED") or Path(__file__).parents[3] / "shared") / "models" / "stories260k"
+    if there.is_dir():
+        return there
+    folder = tmp_path_factory.mktemp("llama")
+    written = Tokenizer(models.BPE(unk_token="<unk>"))
+    written.pre_tokenizer, written.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.BpeTrainer(vocab_size=512, special_tokens=special, initial_alphabet=alphabet)
+    written.train_from_iterator(sorted(Path(__file__).parent.glob("*.py"), key=str)[0].read_text().split("\n"), trainer)
+    marks = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    hf.PreTrainedTokenizerFast(tokenizer_object=written, **marks).save_pretrained(folder)
+    torch.manual_seed(0)
+    made = hf.LlamaForCausalLM(hf.LlamaConfig(**LLAMA, bos_token_id=1, eos_token_id=2))
+    for parameter in made.parameters():
+        if parameter.ndim > 1:
+            parameter.data.normal_(0, 0.1)
+    made.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bases(small_llama: Path) -> dict[str, Any]:
     """One small llama on both engines."""
-    return {name: part_of(name, "model").load(str(shared / "models" / "stories260k")) for name in ENGINES}
+    return {name: part_of(name, "model").load(str(small_llama)) for name in ENGINES}
 
 
 @pytest.fixture
@@ -70,12 +99,12 @@ def ops() -> Any:
 
 
 @pytest.fixture(scope="session")
-def folder_of(tmp_path_factory: pytest.TempPathFactory, shared: Path) -> Callable[[str], Path]:
+def folder_of(tmp_path_factory: pytest.TempPathFactory, small_llama: Path) -> Callable[[str], Path]:
     """Gives the folder of a tiny random model by its kind, or of the small llama."""
     import torch
     import transformers as hf
 
-    tokenizer, home = shared / "models" / "stories260k", tmp_path_factory.mktemp("models")
+    tokenizer, home = small_llama, tmp_path_factory.mktemp("models")
 
     def folder(kind: str) -> Path:
         if kind == "llama":

@@ -122,9 +122,9 @@ def trained(recipe: Path, out: Path, name: str) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("text", [SINUSOID, LANGUAGE], ids=["sinusoid", "language"])
-def test_ten_meta_iterations_from_one_seed(text: str, shared: Path, tmp_path: Path) -> None:
+def test_ten_meta_iterations_from_one_seed(text: str, small_llama: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(text % (shared / "models" / "stories260k") if "%s" in text else text)
+    recipe.write_text(text % small_llama if "%s" in text else text)
     first, second = (trained(recipe, tmp_path / name, name) for name in ENGINES)
     assert first.keys() == second.keys()
     for name in first:
@@ -132,9 +132,9 @@ def test_ten_meta_iterations_from_one_seed(text: str, shared: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("maker", ENGINES)
-def test_a_run_of_one_engine_answers_the_same_on_the_other(maker: str, shared: Path, tmp_path: Path) -> None:
+def test_a_run_of_one_engine_answers_the_same_on_the_other(maker: str, small_llama: Path, tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(LANGUAGE % (shared / "models" / "stories260k"))
+    recipe.write_text(LANGUAGE % small_llama)
     trained(recipe, tmp_path / "run", maker)
     tokens, logits = np.random.default_rng(0).integers(3, 500, (2, 11)), []
     for name in ENGINES:
@@ -147,7 +147,7 @@ def test_a_run_of_one_engine_answers_the_same_on_the_other(maker: str, shared: P
     assert np.abs(logits[0] - logits[1]).max() <= 1e-4
 
 
-def test_a_run_whose_rows_are_ordered_otherwise_is_refused(shared: Path, tmp_path: Path) -> None:
+def test_a_run_whose_rows_are_ordered_otherwise_is_refused(tmp_path: Path) -> None:
     recipe, out = tmp_path / "recipe.yaml", tmp_path / "run"
     recipe.write_text(SINUSOID)
     trained(recipe, out, "torch")

@@ -1,6 +1,9 @@
 """The commands on the second engine: one recipe on either, a person who goes from one to the other, PEFT's files."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,9 +43,9 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
 
 
 @pytest.fixture
-def run(said: Said, shared: Path, tmp_path: Path) -> Path:
+def run(said: Said, small_llama: Path, tmp_path: Path) -> Path:
     recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(RECIPE % (shared / "models" / "stories260k"))
+    recipe.write_text(RECIPE % small_llama)
     said("meta-train", recipe, "--out", tmp_path / "run", "--backend", "torch")
     assert json.loads((tmp_path / "run" / "run.json").read_text())["engine"]["engine"].startswith("torch ")
     return tmp_path / "run"
@@ -99,3 +102,47 @@ def test_verify_and_what_an_engine_cannot_do_are_said(said: Said, run: Path) -> 
     assert all(entry["relative_error"] <= entry["limit"] for entry in said("verify", "--backend", "torch"))
     wrong = CliRunner().invoke(app, ["verify", "--backend", "jax"])
     assert wrong.exit_code == 2 and "jax" in wrong.output
+
+
+def test_the_doctor_says_what_torch_has(said: Said) -> None:
+    import torch
+
+    found = said("doctor")["torch"]
+    assert found["version"] == torch.__version__ and found["gflops"] > 1
+    assert (found["device"] == "cpu") != torch.cuda.is_available()
+    assert f"{torch.__version__} on {found['device']}" in CliRunner().invoke(app, ["doctor"]).stdout
+
+
+def test_a_run_is_prepared_on_torch(said: Said, small_llama: Path, tmp_path: Path) -> None:
+    said("prepare", small_llama, "--backend", "torch", "--iterations", 2, "--out", tmp_path / "prepared")
+    assert json.loads((tmp_path / "prepared" / "run.json").read_text())["engine"]["engine"].startswith("torch ")
+
+
+def test_an_adapter_of_an_encoder_comes_back(
+    said: Said, folder_of: Callable[[str], Path], notes: Path, tmp_path: Path
+) -> None:
+    """MLX knows no encoders: a version of one is made, exported, imported and asked on torch alone."""
+    how = ("--random-start", "--base", folder_of("roberta"), "--backend", "torch", "--steps", 2)
+    said("adapt", "--user", "me", notes, *how)
+    asked = "water the gas bill"
+    said("export", "--user", "me", "--to", "melpa", "--out", tmp_path / "out")
+    wrong = CliRunner().invoke(app, ["import", "--user", "you", str(tmp_path / "out")])
+    assert wrong.exit_code == 1 and "backend torch may know it" in wrong.output
+    said("import", "--user", "you", tmp_path / "out", "--backend", "torch")
+    mine, yours = (said("label", "--user", user, asked)[0]["probabilities"] for user in ("me", "you"))
+    assert mine == yours
+
+
+def test_composed_attention_is_said_in_the_log(small_llama: Path, tmp_path: Path) -> None:
+    """In a process of its own, since it is said once."""
+    for learner, wanted in (("fomaml", False), ("maml", True)):
+        recipe = tmp_path / f"{learner}.yaml"
+        recipe.write_text((RECIPE % small_llama).replace("fomaml", learner))
+        words = ["meta-train", recipe, "--out", tmp_path / learner, "--backend", "torch"]
+        program = "from melpa_cli.main import app; app()"
+        command = [sys.executable, "-c", program, *map(str, words)]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "MELPA_HOME": str(tmp_path / "home")}
+        )
+        assert done.returncode == 0, done.stderr
+        assert ("attention is composed of plain products (eager)" in done.stderr) == wanted

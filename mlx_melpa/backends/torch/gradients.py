@@ -35,10 +35,15 @@ def _say_once() -> None:
     _log.info("second derivatives: attention is composed of plain products (eager), the fused kernels have none")
 
 
+def say_which_attention() -> None:
+    """Called where a model runs: says once in the log that it is differentiated twice, and how."""
+    if _depth.get() > 1:
+        _say_once()
+
+
 def _attention(nested: bool) -> AbstractContextManager[Any]:
     if not nested:
         return nullcontext()
-    _say_once()
     return sdpa_kernel(SDPBackend.MATH)
 
 

@@ -18,6 +18,7 @@ from ...text import padding
 from .. import fetch
 from . import sites as places
 from .device import autocast, device, dtype
+from .gradients import say_which_attention
 from .slots import Reading
 
 
@@ -102,6 +103,7 @@ class Base:
 
     def _run(self, model: nn.Module, tokens: torch.Tensor, mask: torch.Tensor | None, **given: Any) -> Any:
         more = {} if self.kind == "encoder" or not hasattr(self.model, "generate") else {"use_cache": False}
+        say_which_attention()
         with autocast():
             return model(input_ids=tokens, attention_mask=mask, **more, **given)
 
