@@ -1,0 +1,34 @@
+"""What this machine offers torch: version, device, number format, the speed of a product."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+
+from . import ops
+from .device import device, dtype
+
+
+@dataclass(frozen=True)
+class Report:
+    """One look: `format` is the frozen model's, in which `gflops` is measured."""
+
+    version: str
+    device: str
+    format: str
+    gflops: float
+
+
+def examine(size: int = 1024, times: int = 5) -> Report:
+    """Measures a square product of the frozen model's format where torch would compute: the best of `times`."""
+    size *= 8 if device.type == "cuda" else 1
+    a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(times + 1):
+        ops.evaluate()
+        began = time.perf_counter()
+        a @ b
+        ops.evaluate()
+        best = min(best, time.perf_counter() - began)
+    where = ops.identity()["device"]
+    return Report(torch.__version__, where, str(dtype).removeprefix("torch."), round(2 * size**3 / best / 1e9, 1))
