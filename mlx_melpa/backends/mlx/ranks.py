@@ -1,12 +1,15 @@
 """More than one machine through MLX's own collectives: `mlx.launch -n N melpa ...`, over ring, jaccl, nccl or MPI."""
 
+import json
 import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
 import numpy as np
 
+from ..beat import watch
 from ..lost import lost
 from .trees import Tree, flatten, rebuild
 
@@ -18,10 +21,26 @@ def _group() -> Any:
     return mx.distributed.init() if any(name in os.environ for name in LAUNCHED) else None
 
 
+@cache
 def ranks() -> tuple[int, int]:
     """This process's rank, and how many there are: (0, 1) where nothing launched several."""
-    group = _group()
-    return (0, 1) if group is None else (group.rank(), group.size())
+    group, host = _group(), _first_host()
+    if group is None:
+        return 0, 1
+    rank, count = group.rank(), group.size()
+    if count > 1 and host:
+        watch(rank, count, host, lambda data: _gathered(data, count))
+    return rank, count
+
+
+def _first_host() -> str | None:
+    """The address of rank 0, as mlx.launch tells it for ring, jaccl and nccl; None where it does not."""
+    listed = os.environ.get("MLX_HOSTFILE")
+    if listed and Path(listed).is_file():
+        found = json.loads(Path(listed).read_text() or "[]")
+        return str(found[0][0]).rsplit(":", 1)[0] if found else None
+    coordinator = os.environ.get("MLX_JACCL_COORDINATOR")
+    return coordinator.rsplit(":", 1)[0] if coordinator else os.environ.get("NCCL_HOST_IP")
 
 
 def total(tree: Tree) -> Tree:
@@ -39,8 +58,10 @@ def total(tree: Tree) -> Tree:
 def gather(data: bytes) -> list[bytes]:
     """Every rank's bytes, in the order of ranks, given to all of them."""
     count = ranks()[1]
-    if count == 1:
-        return [data]
+    return _gathered(data, count) if count > 1 else [data]
+
+
+def _gathered(data: bytes, count: int) -> list[bytes]:
     sizes = _collective(lambda: mx.distributed.all_gather(mx.array([len(data)]), group=_group()))
     lengths = [int(n) for n in np.array(sizes)]
     padded = np.zeros(max(lengths), np.uint8)
@@ -54,5 +75,5 @@ def _collective(call: Any) -> mx.array:
         found = call()
         mx.eval(found)
     except RuntimeError as error:
-        raise lost(*ranks(), error) from error
+        raise lost(_group().rank(), _group().size(), error) from error
     return found

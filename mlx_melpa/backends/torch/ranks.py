@@ -11,28 +11,28 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from ..beat import watch
 from ..lost import lost
 from .device import device
 from .trees import Tree, flatten, rebuild
 
 PATIENCE = timedelta(minutes=10)
-"""For a rank that is slow; one that ends closes its connections, and is noticed at once."""
+"""For a rank that is slow; one that ends closes its connections, and one that falls silent is noticed by `beat`."""
 
 
 @cache
-def _joined() -> bool:
+def ranks() -> tuple[int, int]:
+    """This process's rank, and how many there are: (0, 1) where nothing launched several."""
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
-        return False
+        return 0, 1
     if device.type == "cuda":
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     atexit.register(dist.destroy_process_group)
-    return True
-
-
-def ranks() -> tuple[int, int]:
-    """This process's rank, and how many there are: (0, 1) where nothing launched several."""
-    return (dist.get_rank(), dist.get_world_size()) if _joined() else (0, 1)
+    rank, count = dist.get_rank(), dist.get_world_size()
+    if count > 1:
+        watch(rank, count, os.environ["MASTER_ADDR"], lambda data: _gathered(data, count))
+    return rank, count
 
 
 def total(tree: Tree) -> Tree:
@@ -48,10 +48,13 @@ def total(tree: Tree) -> Tree:
 
 def gather(data: bytes) -> list[bytes]:
     """Every rank's bytes, in the order of ranks, given to all of them."""
-    if ranks()[1] == 1:
-        return [data]
+    count = ranks()[1]
+    return _gathered(data, count) if count > 1 else [data]
+
+
+def _gathered(data: bytes, count: int) -> list[bytes]:
     size = torch.tensor([len(data)], device=device)
-    sizes = [torch.zeros_like(size) for _ in range(ranks()[1])]
+    sizes = [torch.zeros_like(size) for _ in range(count)]
     _collective(lambda: dist.all_gather(sizes, size))
     lengths = [int(n) for n in sizes]
     padded = torch.zeros(max(lengths), dtype=torch.uint8, device=device)
@@ -65,4 +68,4 @@ def _collective(call: Callable[[], Any]) -> None:
     try:
         call()
     except (RuntimeError, dist.DistBackendError) as error:
-        raise lost(*ranks(), error) from error
+        raise lost(dist.get_rank(), dist.get_world_size(), error) from error

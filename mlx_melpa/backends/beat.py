@@ -1,0 +1,100 @@
+"""Ranks that tell rank 0, and it them, that they are there: one that falls silent ends the others within a minute."""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from .lost import silent
+
+SILENCE = 45.0
+"""Seconds without a sign, counted while this process itself runs."""
+BEATS = 9
+"""Signs in that time; one that comes again begins the count anew."""
+_log = logging.getLogger(__name__)
+
+
+def _end(message: str) -> None:
+    """The main thread waits in a collective, where no exception reaches it; what is stored is whole at any time."""
+    _log.error(message)
+    os._exit(1)
+
+
+def watch(
+    rank: int,
+    ranks: int,
+    host: str,
+    gather: Callable[[bytes], list[bytes]],
+    *,
+    silence: float = SILENCE,
+    gone: Callable[[str], None] = _end,
+) -> None:
+    """Begins to watch in a thread of its own: rank 0 all others, these rank 0. Every rank calls it at once.
+
+    `host` is the machine of rank 0, `gather` what gives every rank's bytes to all. A process that ends closes its
+    connection, which the collectives notice at once; a machine that vanishes closes none, and `gone` is called with a
+    message that names the rank, within `silence` seconds and a beat. Where no connection can be made the log says so.
+    """
+    every = silence / BEATS
+    if rank:
+        port = int(gather(b"")[0])
+        links = _joined(rank, host, port, silence)
+    else:
+        with socket.create_server(("", 0), backlog=ranks) as server:
+            gather(str(server.getsockname()[1]).encode())
+            links = _accepted(server, ranks, silence)
+    for other in set(range(1, ranks) if rank == 0 else [0]) - links.keys():
+        _log.warning(f"rank {rank} can't watch rank {other}: should its machine vanish, this is noticed late")
+    threading.Thread(target=_listen, args=(links, ranks, every, gone), daemon=True).start()
+
+
+def _joined(rank: int, host: str, port: int, within: float) -> dict[int, socket.socket]:
+    try:
+        link = socket.create_connection((host, port), timeout=within)
+        link.sendall(rank.to_bytes(4, "big"))
+    except OSError:
+        return {}
+    return {0: link}
+
+
+def _accepted(server: socket.socket, ranks: int, within: float) -> dict[int, socket.socket]:
+    """A connection from each other rank, or from those that made one in time."""
+    links: dict[int, socket.socket] = {}
+    until = time.monotonic() + within
+    while len(links) < ranks - 1 and (left := until - time.monotonic()) > 0:
+        server.settimeout(left)
+        with suppress(OSError):
+            link, _ = server.accept()
+            link.settimeout(left)
+            rank = int.from_bytes(link.recv(4), "big")
+            if 0 < rank < ranks:
+                links[rank] = link
+    return links
+
+
+def _listen(links: dict[int, socket.socket], ranks: int, every: float, gone: Callable[[str], None]) -> None:
+    missed = dict.fromkeys(links, 0)
+    for link in links.values():
+        link.setblocking(False)
+    while missed:
+        time.sleep(every)
+        for rank in list(missed):
+            try:
+                links[rank].send(b".")
+                heard = links[rank].recv(4096)
+            except ConnectionError:
+                heard = b""
+            except OSError:  # nothing came, or the network is down
+                missed[rank] += 1
+                if missed[rank] > BEATS:
+                    return gone(silent(rank, ranks, round(every * BEATS)))
+                continue
+            if heard:
+                missed[rank] = 0
+            else:
+                links[rank].close()
+                del missed[rank]
+    return None
