@@ -37,6 +37,7 @@ metal: setup
 # On a machine with a CUDA card: torch as its own site says for that card, or what pip chooses.
 gpu: setup
 	$(BIN)/python -m pip install -qq --disable-pip-version-check -e '.[$(EXTRAS),torch]' torchopt
+	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("error: torch sees no CUDA card here. The same measurements, tiny and on the CPU: MELPA_REHEARSAL=1 $(BIN)/pytest -m gpu tests/gpu")'
 	MELPA_DTYPE=float32 $(BIN)/pytest -v tests/torch
 	$(BIN)/pytest -v -m gpu tests/gpu
 	@cat runs/gpu/numbers.json
