@@ -17,10 +17,17 @@ from .settings import Advance, Settings
 SECTIONS = {
     "step": "step",
     "time_to_quality": "quality",
+    "meta": "meta",
+    "memory": "memory",
+    "many": "many",
+    "limit": "limit",
     "start": "start",
+    "growth": "growth",
 }
 """Section: its module, with `measure(settings, advance) -> dict`, and `draw(found, folder)` if it has pictures."""
-PEERS = {"mlx-lm": ("mlx_lm",), "peft": ("torch", "peft")}
+APART = ("growth",)
+"""Sections that run only where they are named."""
+PEERS = {"mlx-lm": ("mlx_lm",), "peft": ("torch", "transformers", "peft", "torchopt")}
 """Peer: the modules that it takes."""
 
 
@@ -39,12 +46,12 @@ def check(names: Iterable[str], known: Iterable[str], option: str) -> tuple[str,
 
 
 def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = lambda *_: None) -> dict[str, Any]:
-    """Runs the sections (all, unless some are named) one after the other and gives {section: numbers, "machine": ...}.
+    """Runs sections (all but APART, unless some are named) one by one and gives {section: numbers, "machine": ...}.
 
     With `settings.out` also OUT/speed.json, after each section, and pictures. Raises MelpaError for a section or peer
     that is not there, before anything is measured.
     """
-    only = check(only, SECTIONS, "--only") or tuple(SECTIONS)
+    only = check(only, SECTIONS, "--only") or tuple(name for name in SECTIONS if name not in APART)
     for peer in check(settings.peers, PEERS, "--peer"):
         if not installed(peer):
             missing = ", ".join(m for m in PEERS[peer] if not find_spec(m))
@@ -81,7 +88,7 @@ def machine() -> dict[str, Any]:
     seen = asdict(examine())
     kept = {name: seen[name] for name in ("device", "cores", "memory_total", "blas", "gflops")}
     threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(seen["cores"])
-    packages = {name: version(name) for name in (*PACKAGES, "torch", "peft")}
+    packages = {name: version(name) for name in (*PACKAGES, "torch", "peft", "torchopt")}
     return {
         **kept,
         "threads": int(threads),
