@@ -14,9 +14,10 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     """Say what this machine has, and what would speed it up."""
     from mlx_melpa.backends.mlx.doctor import examine
 
-    found, second = examine(), _torch()
+    found, (second, wrong) = examine(), _torch()
+    cures = [*found.cures, *wrong]
     if json:
-        json_out({**asdict(found), "torch": None if second is None else asdict(second)})
+        json_out({**asdict(found), "cures": cures, "torch": None if second is None else asdict(second)})
         return
     free = "" if found.memory_available is None else f", {size(found.memory_available)} available"
     rows = [
@@ -34,18 +35,23 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
             -1, ("torch", f"{second.version} on {second.device}, {second.gflops:.0f} GFLOP/s ({second.format})")
         )
     table(("part", "found"), rows)
-    for cure in found.cures:
+    for cure in cures:
         out(f"cure: {cure}")
-    if not found.cures:
+    if not cures:
         out("Nothing is slow or missing.")
 
 
-def _torch() -> Any:
-    """What the second engine has; None where it is not installed."""
+def _torch() -> tuple[Any, list[str]]:
+    """What the second engine has (None where it is not installed, or can't be used), and what to mend."""
     from importlib.util import find_spec
 
-    if find_spec("torch") is None:
-        return None
-    from mlx_melpa.compose import part_of
+    from mlx_melpa.errors import MelpaError
 
-    return part_of("torch", "doctor").examine()
+    if find_spec("torch") is None:
+        return None, []
+    try:
+        from mlx_melpa.compose import part_of
+
+        return part_of("torch", "doctor").examine(), []
+    except MelpaError as error:
+        return None, [str(error)]

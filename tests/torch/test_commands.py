@@ -29,6 +29,13 @@ train: {iterations: 2, tasks_per_step: 2, validate_every: 2, validation_episodes
 """
 
 
+def melpa(words: list[Any], folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
+    command = [sys.executable, "-c", "from melpa_cli.main import app; app()", *map(str, words)]
+    env = {**os.environ, "MELPA_HOME": str(folder / "home"), **env}
+    return subprocess.run(command, capture_output=True, text=True, env=env, check=True)
+
+
 @pytest.fixture
 def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Said:
     """Runs a command with --json in a folder with a run that torch trained, and gives what it says."""
@@ -113,6 +120,14 @@ def test_the_doctor_says_what_torch_has(said: Said) -> None:
     assert f"{torch.__version__} on {found['device']}" in CliRunner().invoke(app, ["doctor"]).stdout
 
 
+def test_the_doctor_names_a_device_that_is_not_there(tmp_path: Path) -> None:
+    """In a process of its own, since the device is chosen once."""
+    done = melpa(["doctor", "--json"], tmp_path, MELPA_DEVICE="gpu")
+    found = json.loads(done.stdout)
+    assert found["torch"] is None and found["gflops"] > 1
+    assert "MELPA_DEVICE=gpu: give auto, cpu, cuda" in found["cures"][-1]
+
+
 def test_a_run_is_prepared_on_torch(said: Said, small_llama: Path, tmp_path: Path) -> None:
     said("prepare", small_llama, "--backend", "torch", "--iterations", 2, "--out", tmp_path / "prepared")
     assert json.loads((tmp_path / "prepared" / "run.json").read_text())["engine"]["engine"].startswith("torch ")
@@ -139,10 +154,5 @@ def test_composed_attention_is_said_in_the_log(small_llama: Path, tmp_path: Path
         recipe = tmp_path / f"{learner}.yaml"
         recipe.write_text((RECIPE % small_llama).replace("fomaml", learner))
         words = ["meta-train", recipe, "--out", tmp_path / learner, "--backend", "torch"]
-        program = "from melpa_cli.main import app; app()"
-        command = [sys.executable, "-c", program, *map(str, words)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "MELPA_HOME": str(tmp_path / "home")}
-        )
-        assert done.returncode == 0, done.stderr
+        done = melpa(words, tmp_path)
         assert ("attention is composed of plain products (eager)" in done.stderr) == wanted
