@@ -142,6 +142,8 @@ class Trainer:
             loaded = self.ops.load(path, self._like())
             self.progress = Progress(**json.loads(self.ops.metadata(path)["progress"]))
             self.theta, self.optimizer.state = loaded["theta"], loaded["optimizer"]
+        else:
+            self.theta = self.primed()  # stopped before its first checkpoint
         metrics = self.out / "metrics.jsonl"
         if metrics.is_file():
             lines = [ln for ln in metrics.read_text(encoding="utf-8").splitlines() if ln.endswith("}")]
