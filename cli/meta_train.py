@@ -17,7 +17,7 @@ def meta_train(
     to: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.", show_default=False)
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint, where there is one.")] = False,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: train.iterations=50.")
     ] = None,
@@ -45,7 +45,7 @@ def meta_train(
     kept = tracker(track, to, read.resolved) if track and rank == 0 else None
     try:
         events = train(read, to, resume=resume)
-        last = follow(events, to, f"melpa meta-train {recipe} --out {to} --resume", json or rank > 0, kept)
+        last = follow(events, to, json or rank > 0, kept)
         if rank == 0:  # the others have no folder to finish and nothing to say
             finish(last, to, json)
     finally:
@@ -71,8 +71,10 @@ def foretell(recipe: Any, json: bool) -> None:
     table(("", recipe.name), rows)
 
 
-def follow(events: Iterator[dict[str, Any]], to: Path, again: str, quiet: bool, kept: Any = None) -> dict[str, Any]:
+def follow(events: Iterator[dict[str, Any]], to: Path, quiet: bool, kept: Any = None) -> dict[str, Any]:
     """Shows meta-training as it goes and gives its last numbers; Ctrl-C says how to go on."""
+    import shlex
+
     start = next(events)
     for remark in start["notes"]:
         note(remark)
@@ -93,8 +95,15 @@ def follow(events: Iterator[dict[str, Any]], to: Path, again: str, quiet: bool, 
                 elif event["event"] == "validation" and not quiet:
                     note(f"iteration {event['iteration']}: on unseen tasks {_shown(event['measure'], event)}")
     except KeyboardInterrupt:
-        note(f"stopped at iteration {last.get('iteration', start['iteration'])}; the last checkpoint is in {to}")
-        note(f"go on with: {again}")
+        there = (to / "checkpoint.safetensors").is_file()
+        kept_so_far = (
+            f"the last checkpoint is in {to}" if there else "before the first checkpoint: going on begins anew"
+        )
+        note(f"stopped at iteration {last.get('iteration', start['iteration'])}; {kept_so_far}")
+        # the stored recipe has what --set changed
+        note(
+            f"go on with: melpa meta-train {shlex.quote(str(to / 'recipe.yaml'))} --out {shlex.quote(str(to))} --resume"
+        )
         raise typer.Exit(130) from None
     return last
 

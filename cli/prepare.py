@@ -36,5 +36,4 @@ def prepare(
     if not (yes or json) and not confirm("Begin?"):
         note("nothing done")
         raise typer.Exit(1)
-    again = f"melpa meta-train {folder / 'recipe.yaml'} --out {folder} --resume"
-    finish(follow(carry_out(planned, folder), folder, again, json), folder, json)
+    finish(follow(carry_out(planned, folder), folder, json), folder, json)

@@ -13,6 +13,7 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
+from mlx_melpa.recipe import load_recipe
 from mlx_melpa.run import fingerprint
 from mlx_melpa.store import Store
 
@@ -92,5 +93,8 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in said
-    assert f"go on with: melpa meta-train sinusoid-maml --out {out} --resume" in said
     assert (out / "checkpoint.safetensors").exists()
+    following = said.split("go on with: melpa ")[1].split()
+    assert following == ["meta-train", str(out / "recipe.yaml"), "--out", str(out), "--resume"]
+    # what was set is part of it: a resumed recipe must be the one that began
+    assert load_recipe(following[1]).resolved == load_recipe("sinusoid-maml", sets[1::2]).resolved
