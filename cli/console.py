@@ -125,7 +125,11 @@ def ask(prompt: str) -> str | None:
 
 def confirm(question: str) -> bool:
     """Asks a yes-or-no question on stderr; no answer is no."""
-    return typer.confirm(question, default=False, err=True)
+    try:
+        return typer.confirm(question, default=False, err=True)
+    except typer.Abort:
+        note("\nnobody answered; --yes answers beforehand")
+        return False
 
 
 def fail(error: "MelpaError") -> NoReturn:

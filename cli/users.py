@@ -68,12 +68,15 @@ def show(
     json: Json = False,
 ) -> None:
     """Show one version: its base, run, labels, size and numbers."""
+    import shlex
+
+    from mlx_melpa.errors import StoreError
+
     with _store() as store:
         number = version or next((v.number for v in store.history(user) if v.active), None)
-        found = store.get(user, number) if number else None
-    if found is None:
-        out(f"'{user}' has no active version; run: melpa users history")
-        return
+        if number is None:
+            raise StoreError(f"'{user}' has no active version; run: melpa users history {shlex.quote(user)}")
+        found = store.get(user, number)
     arrays = {name: f"{array.dtype} {list(array.shape)}" for name, array in found.state.items()}
     if json:
         json_out(_record(found) | {"arrays": arrays})

@@ -1,5 +1,6 @@
 """What a person's last version knows of earlier examples: their labels, class means, and marks of what was learned."""
 
+import shlex
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -33,9 +34,10 @@ def unlearned(previous: Version | None, examples: Sequence[Example]) -> list[Exa
     known = set() if previous is None else set(previous.state.get("learned", np.zeros(0, np.uint64)).tolist())
     new = [e for e in examples if _mark(e) not in known]
     if previous is not None and not new:
+        name = shlex.quote(previous.user)
         raise DataError(
             f"version {previous.number} of '{previous.user}' has learned all {len(examples)} examples already; add new "
-            f"ones, or begin anew after: melpa users remove {previous.user}"
+            f"ones, or begin anew after: melpa users remove {name}"
         )
     return new
 

@@ -16,6 +16,7 @@ from .types import Example
 
 Row = tuple[str, dict[str, Any]]
 FORMS = "text and label, prompt and completion, messages, or user and text"
+FIELDS = ("text", "label", "prompt", "completion", "role", "content")
 ROLES = ("system", "user", "assistant", "tool")
 JSON_WORDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
 
@@ -88,7 +89,8 @@ def _record(source: str, fields: dict[str, Any], group: str | None, label: str |
 def _words(source: str, fields: dict[str, Any], field: str) -> str:
     if field not in fields:
         there = ", ".join(key for key in fields if key not in ("file", "folder"))
-        raise DataError(f"{source}: has no field '{field}', only: {there or 'none'}; give {FORMS}")
+        remedy = f"give {FORMS}" if field in FIELDS else "add it to every row, or name a field that is there"
+        raise DataError(f"{source}: has no field '{field}', only: {there or 'none'}; {remedy}")
     value = fields[field]
     if not isinstance(value, str):
         raise DataError(f"{source}: field '{field}' is {JSON_WORDS.get(type(value), 'null')}; give it as text")

@@ -1,5 +1,6 @@
 """Which base, run and version an order is about: by name, by the person's last version, or the newest that fits."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def opened(
     version = version or store.latest(user)
     if version is None:
         store.history(user)  # raises where there is no such person
-        raise StoreError(f"'{user}' has no active version; run: melpa users rollback {user} VERSION")
+        raise StoreError(f"'{user}' has no active version; run: melpa users rollback {shlex.quote(user)} VERSION")
     backend = backend or version.metrics.get("backend")
     whose = f"version {version.number} of '{version.user}'"
     model = located(base or version.base_name)
@@ -46,7 +47,7 @@ def opened(
         if run.fingerprint != version.run:
             raise StoreError(
                 f"{whose} needs run {version.run}, but {run.folder} was trained again since; run: "
-                f"melpa adapt --user {user} DATA --run {run.folder}"
+                f"melpa adapt --user {shlex.quote(user)} DATA --run {shlex.quote(str(run.folder))}"
             )
     known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
     check_base(run.composed.base, known, whose, other_weights)

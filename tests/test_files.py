@@ -113,7 +113,7 @@ def test_bad_json_lines_are_refused(tmp_path: Path, name: str) -> None:
 
 def test_named_fields_must_be_there(tmp_path: Path) -> None:
     path = lines(tmp_path / "a.jsonl", {"text": "a", "label": "x", "domain": "d"}, {"text": "b", "label": "x"})
-    with pytest.raises(DataError, match=r"a.jsonl:2: has no field 'domain', only: text, label"):
+    with pytest.raises(DataError, match=r"a.jsonl:2: has no field 'domain', only: text, label; add it to every row"):
         read_examples(path, group="domain")
     with pytest.raises(DataError, match=r"a.jsonl:1: has no field 'intent', only: text, label, domain"):
         read_examples(path, label="intent")

@@ -1,7 +1,9 @@
 """Tasks from example files of one's own."""
 
+from pathlib import Path
 from typing import Annotated
 
+from ..errors import DataError
 from ..files import read_examples
 from ..settings import Bounds, Count, Natural, Share
 from ..types import Splits
@@ -26,6 +28,10 @@ def jsonl(
     `hold_out` and `validation` are names or a share of the keys; without `test` and `hold_out` a fifth is held out.
     `ways` None takes all labels of a group, `queries` None all the examples that are left. Raises DataError.
     """
+    for key, named in (("train", train), ("test", test or [])):
+        for path in [named] if isinstance(named, str) else named:
+            if not Path(path).expanduser().exists():
+                raise DataError(f"{path}: no such file; name yours with: --set tasks.{key}=PATH")
     return split(
         read_examples(train, group=group, label=label),
         None if test is None else read_examples(test, group=group, label=label),

@@ -59,6 +59,18 @@ def test_show() -> None:
     assert "pocket (llama)" in shown and "adapt" in shown and "(active)" not in shown
 
 
+def test_show_of_a_person_for_whom_nothing_answers() -> None:
+    rows = np.zeros((1, 3), np.float32)
+    with Store() as store:
+        store.put(
+            "Ann B", Version({"rows": rows}, Layout([Segment("w", (3,))]), "llama", "pocket", "w0"), activate=False
+        )
+    failed = run(app, ["users", "show", "Ann B", "--json"])
+    assert (failed.exit_code, failed.stdout) == (1, "")
+    assert failed.stderr == "error: 'Ann B' has no active version; run: melpa users history 'Ann B'\n"
+    assert run(app, ["users", "show", "Ann B", "--version", "1"]).exit_code == 0
+
+
 @pytest.mark.usefixtures("filled")
 def test_rollback_and_history() -> None:
     assert "kept as version 3" in run(app, ["users", "rollback", "Ольга", "1"]).stdout
@@ -82,6 +94,8 @@ def test_prune() -> None:
 def test_remove_asks_unless_told() -> None:
     kept = run(app, ["users", "remove", "Ольга"], input="n\n")
     assert kept.exit_code == 1 and "Delete 'Ольга' and 2 versions for good?" in kept.stderr
+    silent = run(app, ["users", "remove", "Ольга"], input="")
+    assert silent.exit_code == 1 and "--yes answers beforehand" in silent.stderr and "Aborted" not in silent.stderr
     assert json.loads(run(app, ["users", "remove", "Ольга", "--yes", "--json"]).stdout) == {
         "user": "Ольга",
         "deleted": 2,

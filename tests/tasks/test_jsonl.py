@@ -87,6 +87,14 @@ def test_a_test_file_must_hold_new_tasks(tmp_path: Path) -> None:
         jsonl(train=train, test=new, shots=2, hold_out=["a"])
 
 
+def test_a_file_that_is_not_there_names_its_setting(tmp_path: Path) -> None:
+    train = write(tmp_path / "a.jsonl", intents("ab"))
+    with pytest.raises(DataError, match=r"gone.jsonl: no such file; name yours with: --set tasks.train=PATH"):
+        jsonl(train=[train, str(tmp_path / "gone.jsonl")])
+    with pytest.raises(DataError, match=r"gone.jsonl: no such file; name yours with: --set tasks.test=PATH"):
+        jsonl(train=train, test="gone.jsonl")
+
+
 def test_few_tasks_are_refused_or_stand_in_with_a_note(tmp_path: Path) -> None:
     one = write(tmp_path / "a.jsonl", [{"prompt": f"p{i}", "completion": "c"} for i in range(9)])
     with pytest.raises(DataError, match=r"hold_out takes 1, training 1 or more, but the tasks number 1; name with"):
