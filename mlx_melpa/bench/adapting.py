@@ -6,7 +6,7 @@ from time import perf_counter
 from typing import Any
 
 from ..backends.mlx import ops  # first: it brings the BLAS that MLX then takes
-from .alternate import Reply, serve
+from .alternate import Clock, Reply, serve
 from .texts import examples
 
 START, EXAMPLES = "adapters.safetensors", "examples.json"
@@ -69,9 +69,9 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
         }
     )
     while True:
-        began = perf_counter()
+        clock = Clock()
         adapt.adapt(parts, theta, support, order["steps"])
-        order = reply({"seconds": perf_counter() - began, "tokens": tokens * order["steps"]})
+        order = reply(clock.answer(tokens=tokens * order["steps"]))
 
 
 def leave(folder: Path, composed: Any, row: Any, encoded: list[Any]) -> None:

@@ -5,11 +5,10 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from ..backends import mlx as our_engine  # noqa: F401  (its BLAS, before MLX; nothing else of it)
-from .alternate import Reply, serve
+from .alternate import Clock, Reply, serve
 
 FOREVER = 1_000_000_000
 
@@ -78,10 +77,10 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
         said = answer
         while True:
             steps = reply(said)["steps"]
-            began = perf_counter()
+            clock = Clock()
             for _ in range(steps):
                 yield next(made)
-            said = {"seconds": perf_counter() - began, "tokens": tokens * steps}
+            said = clock.answer(tokens=tokens * steps)
 
     run(FOREVER, 10, paced)
 

@@ -8,13 +8,14 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from statistics import median
+from time import perf_counter, process_time
 from typing import Any, NoReturn, Self
 
 from ..errors import MelpaError
 from .settings import Advance, wanted
 
 Answer = dict[str, Any]
-"""What a worker says of one piece of work: {"seconds": ..., "tokens": ..., "loss": ..., ...}."""
+"""What a worker says of one piece of work: {"seconds": ..., "cpu": ..., "tokens": ..., "loss": ..., ...}."""
 Reply = Callable[[Answer], dict[str, Any]]
 LAST = 12
 """Lines of a dead worker's stderr that are shown."""
@@ -78,6 +79,17 @@ class Worker:
         raise MelpaError(f"bench: the process of {self.module} ended with code {code}; the last it said:{said}")
 
 
+class Clock:
+    """Begins now; `answer` has the seconds since, and the processor's seconds of all threads."""
+
+    def __init__(self) -> None:
+        self._seconds, self._cpu = perf_counter(), process_time()
+
+    def answer(self, **more: Any) -> Answer:
+        """What a worker says of the work since."""
+        return {"seconds": perf_counter() - self._seconds, "cpu": process_time() - self._cpu, **more}
+
+
 def serve(work: Callable[[dict[str, Any], Reply], None]) -> None:
     """Runs a worker's side: `work(settings, reply)`, where reply(answer) gives the next order, or ends the process.
 
@@ -122,10 +134,18 @@ class Ratio:
         """The ratio of each pair."""
         return [self.rate(ours) / self.rate(peer) for ours, peer in self.answers]
 
+    @property
+    def cpu_ratio(self) -> float:
+        """The same ratio in processor time instead of time: what a busy machine disturbs less."""
+        timed = [tuple({**answer, "seconds": answer["cpu"]} for answer in pair) for pair in self.answers]
+        return median(self.rate(ours) for ours, _ in timed) / median(self.rate(peer) for _, peer in timed)
+
     def record(self, unit: str, at_least: float | None = None, **more: Any) -> dict[str, Any]:
         """The comparison as it stands in the JSON: ours, peer, ratio (of medians), pairs, unit, what is wanted."""
         ratio = self.ours / self.peer
         found = {"ours": self.ours, "peer": self.peer, "ratio": ratio, "pairs": self.pairs, "unit": unit}
+        if all("cpu" in answer for pair in self.answers for answer in pair):
+            found["cpu_ratio"] = self.cpu_ratio
         return {**found, **wanted(ratio, at_least, None), **more}
 
 
