@@ -291,12 +291,12 @@ def test_two_processes_on_one_new_store_both_end_in_the_history(tmp_path: Path) 
 
 
 def test_a_thousand_users_are_quick(store: Store) -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # of this process alone, whatever else the machine does
     for i in range(1000):
         store.put(f"user{i}", made(float(i)))
-    wrote = time.perf_counter() - start
+    wrote = time.process_time() - start
     for i in range(1000):
         latest = store.latest(f"user{i}")
         assert latest is not None and latest.state["rows"][0, 0] == i
     assert len(store.users()) == 1000
-    assert wrote < 10 and time.perf_counter() - start - wrote < 3  # 0.6 s and 0.03 s where measured
+    assert wrote < 10 and time.process_time() - start - wrote < 3  # 0.9 s and 0.1 s where measured
