@@ -67,7 +67,7 @@ def small_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = hf.LlamaForCausalLM(hf.LlamaConfig(**LLAMA, bos_token_id=1, eos_token_id=2))
     for parameter in made.parameters():
         if parameter.ndim > 1:
-            parameter.data.normal_(0, 0.1)
+            parameter.data.normal_(0, 0.2)
     made.save_pretrained(folder)
     return folder
 
