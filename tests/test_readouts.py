@@ -221,6 +221,22 @@ def test_people_in_one_pass_equal_each_alone(stories: Adapted) -> None:
         np.testing.assert_allclose(together, each_alone(problem, rows, episodes, part), rtol=2e-4)
 
 
+def test_lengths_far_apart_are_read_apart_and_come_to_the_same(stories: Adapted) -> None:
+    problem = language(ops, stories, completion(ops, stories.base.tokenizer))
+    words = [(" ".join(WORDS[:3]) + " ") * n for n in (40, 1, 2, 30, 1, 2, 1, 35)]
+    episodes = [Episode("p", tuple(Example("a", target=text) for text in words[t:]), ()) for t in (0, 1)]
+    rows = random_rows(problem, 2)
+    batch = problem.readout._batch([one.support for one in episodes])
+    sizes = [part["tokens"].shape for part in batch["parts"]]
+    assert len(sizes) > 1 and sum(a * b for a, b in sizes) < 0.6 * 16 * max(b for _, b in sizes)
+    together = ops.numpy(problem.losses(ops.array(rows), problem._ready(batch)))
+    for t, one in enumerate(episodes):
+        each = [problem._ready(problem.readout._batch([(example,)])) for example in one.support]
+        counts = [float(alone["count"].sum()) for alone in each]
+        losses = [float(problem.losses(ops.array(rows[t : t + 1]), alone)) for alone in each]
+        assert together[t] == pytest.approx(np.average(losses, weights=counts), rel=2e-4)
+
+
 def test_what_has_no_target_is_refused_by_its_place(stories: Adapted) -> None:
     readout = completion(ops, stories.base.tokenizer)
     with pytest.raises(DataError, match="here:3: nothing to write after the text"):

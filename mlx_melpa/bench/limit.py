@@ -47,7 +47,7 @@ def _one(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> d
     state = adapt.begin(made, begun, support)
     made.ops.evaluate(state)
     model: Any = made.problem.model  # type: ignore[attr-defined]
-    work = Work(examples, LENGTH, support["index"].shape[0], RANK, names(model.sites))
+    work = Work(examples, LENGTH, support["parts"][0]["index"].shape[0], RANK, names(model.sites))
     counted = products(base.config, work)
     rates, seconds = [], []
     for _ in range(times):  # the rate is measured beside each step: a machine's changes

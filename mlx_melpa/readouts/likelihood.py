@@ -1,11 +1,12 @@
 """Log-likelihoods of candidate continuations, read only at the positions that matter."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..text import pad
+from ..text import cuts, pad
 from ..types import Array, Batch
 
 
@@ -17,33 +18,51 @@ class Reading(NamedTuple):
 
 
 def collect(tasks: Sequence[Sequence[Reading]], slots: int, padding: int) -> Batch:
-    """Arrays of T tasks with R sequences each; `slots` = examples x candidates of a task.
+    """Arrays of T tasks; `slots` = examples x candidates of a task.
 
-    tokens (T*R, L); index (U,) the flat positions read, each once; which, token, share (T, slots, W).
+    parts: the sequences, sorted by length and cut so that little is padding, each {"tokens" (T*R, L), "index" (U,) the
+    flat positions read there, each once}; which, token, share (T, slots, W), with `which` counted through all parts.
     """
-    rows = max(len(task) for task in tasks)
-    sequences = [r.tokens for task in tasks for r in (*task, *[Reading((padding,), ())] * (rows - len(task)))]
-    tokens = pad(sequences, padding)
-    length = tokens.shape[1]
+    size = max(len(task) for task in tasks)
+    # Padding stands first: it is shortest.
+    ordered = [[Reading((padding,), ())] * (size - len(task)) + sorted(task, key=_length) for task in tasks]
+    ends = cuts(np.array([[len(reading.tokens) for reading in task] for task in ordered]))
     found: list[list[list[tuple[int, int, float]]]] = [[[] for _ in range(slots)] for _ in tasks]
-    for t, task in enumerate(tasks):
-        for r, reading in enumerate(task):
-            for slot, position, word, share in reading.reads:
-                found[t][slot].append(((t * rows + r) * length + position, word, share))
-    index = np.unique([at for task in found for slot in task for at, _, _ in slot])
+    parts: list[dict[str, np.ndarray]] = []
+    seen = 0
+    for start, end in pairwise([0, *ends]):
+        readings = [reading for task in ordered for reading in task[start:end]]
+        tokens = pad([reading.tokens for reading in readings], padding)
+        wide = tokens.shape[1]
+        index = np.unique([i * wide + at for i, reading in enumerate(readings) for _, at, _, _ in reading.reads] or [0])
+        for i, reading in enumerate(readings):
+            for slot, at, word, share in reading.reads:
+                which = seen + int(np.searchsorted(index, i * wide + at))
+                found[i // (end - start)][slot].append((which, word, share))
+        parts.append({"tokens": tokens, "index": index.astype(np.int32)})
+        seen += len(index)
+    return {"parts": tuple(parts), **_reads(found, slots)}
+
+
+def _length(reading: Reading) -> int:
+    return len(reading.tokens)
+
+
+def _reads(found: Sequence[Sequence[Sequence[tuple[int, int, float]]]], slots: int) -> Batch:
     wide = max(1, max(len(slot) for task in found for slot in task))
-    which, token = (np.zeros((len(tasks), slots, wide), np.int32) for _ in range(2))
-    shares = np.zeros((len(tasks), slots, wide), np.float32)
-    for t, task_found in enumerate(found):
-        for s, slot_found in enumerate(task_found):
-            for w, (at, word, share) in enumerate(slot_found):
-                which[t, s, w], token[t, s, w], shares[t, s, w] = np.searchsorted(index, at), word, share
-    return {"tokens": tokens, "index": index.astype(np.int32), "which": which, "token": token, "share": shares}
+    which, token = (np.zeros((len(found), slots, wide), np.int32) for _ in range(2))
+    shares = np.zeros((len(found), slots, wide), np.float32)
+    for t, task in enumerate(found):
+        for s, slot in enumerate(task):
+            for w, read in enumerate(slot):
+                which[t, s, w], token[t, s, w], shares[t, s, w] = read
+    return {"which": which, "token": token, "share": shares}
 
 
 def score(ops: Any, model: Any, rows: Array, batch: Batch) -> Array:
     """Sums of share x log-probability per slot, (T, slots), nats."""
-    logits = model.logits(rows, batch["tokens"], batch["index"], batch.get("start"))
+    found = [model.logits(rows, part["tokens"], part["index"], part.get("start")) for part in batch["parts"]]
+    logits = found[0] if len(found) == 1 else ops.concatenate(found, 0)
     logp = logits - ops.log_sum_exp(logits)
     flat = batch["which"] * logits.shape[-1] + batch["token"]
     return (ops.take(logp.reshape(-1), flat, 0) * batch["share"]).sum(-1)
