@@ -48,6 +48,22 @@ def plot_pairs(path: str | Path, found: Mapping[str, Mapping[str, Any]], *, meas
     return _written(figure, axes, path)
 
 
+def plot_race(path: str | Path, curves: Mapping[str, Any], points: Mapping[str, tuple[float, float]]) -> Path:
+    """Plots losses against seconds: curves {name: (seconds, losses)} and single points {name: (seconds, loss)}.
+
+    Raises MelpaError without matplotlib.
+    """
+    figure, axes = _axes()
+    for name, (seconds, losses) in curves.items():
+        axes.plot(seconds, losses, label=name, linewidth=1)
+    for name, (second, loss) in points.items():
+        axes.plot([second], [loss], "o", color="k", label=name)
+    axes.set_xlabel("seconds")
+    axes.set_ylabel("held-out loss (nats per token)")
+    axes.legend(frameon=False, fontsize=8)
+    return _written(figure, axes, path)
+
+
 def _axes() -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure

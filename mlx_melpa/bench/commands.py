@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from ..errors import MelpaError
+from ..find import CLASSIFY, classifies
 from ..types import Example
 
 
@@ -17,8 +18,8 @@ class Commands:
     """Runs `melpa` in processes of their own, its store in `folder`."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
-        self.environment = {**os.environ, "MELPA_HOME": str(folder / "home")}
+        self.folder, self.home = folder, folder / "home"
+        self.environment = {**os.environ, "MELPA_HOME": str(self.home)}
 
     def run(self, *words: str) -> tuple[float, str]:
         """The seconds that a command takes from its start to its end, and what it prints; raises MelpaError."""
@@ -27,7 +28,9 @@ class Commands:
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
         seconds = perf_counter() - began
         if done.returncode:
-            raise MelpaError(f"bench: melpa {' '.join(words)} ended with code {done.returncode}:\n{done.stderr.strip()}")
+            raise MelpaError(
+                f"bench: melpa {' '.join(words)} ended with code {done.returncode}:\n{done.stderr.strip()}"
+            )
         return seconds, done.stdout
 
     def tell(self, *words: str) -> tuple[float, Any]:
@@ -41,6 +44,11 @@ class Commands:
         path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
         self.run("meta-train", str(path), "--out", str(self.folder / name))
         return str(self.folder / name)
+
+    def fitting(self, run: str | None, recipe: dict[str, Any], name: str) -> str:
+        """The run given, if it takes labels or text as the recipe does; else one trained with the recipe."""
+        labelled = recipe["readout"]["kind"] in CLASSIFY
+        return run if run and classifies(Path(run)) == labelled else self.train(recipe, name)
 
     def write(self, name: str, examples: Sequence[Example]) -> str:
         """Writes examples as a person has them, JSON lines, and gives the file's path."""

@@ -1,13 +1,16 @@
 """How soon melpa answers: its help, ten examples to a stored version, and adaptation alone"""
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
+from ..find import classifies
 from ..tasks.synthetic import synthetic
+from ..types import Example
 from .commands import Commands
 from .settings import Advance, Settings, number
 
@@ -25,13 +28,13 @@ RECIPE: dict[str, Any] = {
 
 
 def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
-    """Medians, in seconds: `melpa --help` (5 times), `melpa adapt` with ten labelled examples, and its adaptation."""
+    """Medians, in seconds: `melpa --help` (5 times), `melpa adapt` with ten examples, and its adaptation alone."""
     with tempfile.TemporaryDirectory() as folder:
         commands = Commands(Path(folder))
         helped = [commands.run("--help")[0] for _ in range(1 if settings.short else 5)]
         advance(1, "start: a run")
         run = settings.run or commands.train({"model": settings.model, **RECIPE}, "run")
-        notes = commands.write("notes.jsonl", ten())
+        notes = commands.write("notes.jsonl", ten(classifies(Path(run))))
         told = []
         for i in range(settings.pairs):
             told.append(commands.tell("adapt", "--user", f"user {i}", notes, "--run", run))
@@ -43,6 +46,7 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
     }
 
 
-def ten() -> Any:
-    """Ten labelled messages of a simulated person, five of each of two kinds."""
-    return synthetic(ways=2, shots=5, queries=1).test.episode(np.random.default_rng(0)).support
+def ten(labelled: bool) -> Sequence[Example]:
+    """Ten messages of a simulated person: five of each of two kinds, or with replies in the person's style."""
+    tasks = synthetic(ways=2, shots=5, queries=1) if labelled else synthetic(kind_of="style", shots=10, queries=1)
+    return tuple(tasks.test.episode(np.random.default_rng(0)).support)

@@ -24,10 +24,11 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
     """Each case as ours, mlx-lm's and their ratio, in tokens read per second, padding not counted."""
     if "mlx-lm" not in settings.peers:
         return {}
-    return {case: _case(case, settings, advance) for case in CASES}
+    return {case: measure_case(case, settings, advance) for case in CASES}
 
 
-def _case(case: str, settings: Settings, advance: Advance) -> dict[str, Any]:
+def measure_case(case: str, settings: Settings, advance: Advance) -> dict[str, Any]:
+    """One case; raises MelpaError where the two did not do the same work."""
     how = dict(CASES[case])
     wanted, steps = how.pop("at_least"), how.pop("steps")
     told = {**COMMON, **how, "case": case, "model": settings.model, "examples": EXAMPLES}
