@@ -1,6 +1,6 @@
 """What a recipe will cost on this machine: a few of its own iterations, measured before it begins."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -10,8 +10,8 @@ from .recipe import Recipe
 from .train import Trainer
 from .train_settings import TrainSettings
 
-STEPS, SECONDS = 4, 3.0
-"""Iterations that are measured at least, and for how long at least."""
+STEPS, SECONDS, LONG, MOST = 4, 2.0, 20.0, 500
+"""Iterations that are measured at least, for how long at least; after LONG seconds, or MOST of them, it is enough."""
 CHECKED, PRIMED = 4, 8
 """Validation episodes and priming episodes that are measured."""
 
@@ -24,9 +24,14 @@ class Estimate:
     iteration: float
     validation: float
     priming: float
-    seconds: float
     memory: int
     tasks_per_pass: int
+    seconds: float = 0.0
+
+    def of(self, s: TrainSettings, primed: int) -> float:
+        """The seconds of a training that begins from `primed` episodes."""
+        checked = -(-s.iterations // s.validate_every) * s.validation_episodes
+        return s.iterations * self.iteration + checked * self.validation + primed * self.priming
 
     def to_json(self) -> dict[str, Any]:
         """All numbers by name."""
@@ -55,18 +60,22 @@ def _measured(recipe: Recipe, composed: Composition, splits: Any) -> Estimate:
     ops.reset_peak_memory()
     trainer.step()
     times: list[float] = []
-    while len(times) < min(STEPS, s.iterations) or (sum(times) < SECONDS and len(times) < s.iterations):
+    while len(times) < STEPS or sum(times) < SECONDS:
         times.append(_seconds(trainer.step))
-    iteration = sum(times) / len(times)
-    checks, trainer.checks = len(trainer.checks), trainer.checks[: max(CHECKED, trainer.ranks)]
-    validation = _seconds(trainer.check) / len(trainer.checks)
-    count = getattr(composed.parts.problem, "primed", 0)
-    few = min(PRIMED, count)
-    priming = _seconds(lambda: trainer.primed(few)) / few if few else 0.0
-    rounds = -(-s.iterations // s.validate_every)
-    seconds = s.iterations * iteration + rounds * checks * validation + count * priming
-    size = trainer.passes.size
-    return Estimate(s.iterations, iteration, validation, priming, seconds, ops.peak_memory(), size)
+        if sum(times) > LONG or len(times) == MOST:
+            break
+    trainer.checks = trainer.checks[: max(CHECKED, trainer.ranks)]
+    primed = getattr(composed.parts.problem, "primed", 0)
+    few = min(PRIMED, primed)
+    found = Estimate(
+        iterations=s.iterations,
+        iteration=sum(times) / len(times),
+        validation=_seconds(trainer.check) / len(trainer.checks),
+        priming=_seconds(lambda: trainer.primed(few)) / few if few else 0.0,
+        memory=ops.peak_memory(),
+        tasks_per_pass=trainer.passes.size,
+    )
+    return replace(found, seconds=found.of(s, primed))
 
 
 def _seconds(work: Any) -> float:

@@ -4,24 +4,22 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
-from .compose import compose, part_of
+from .compose import part_of
 from .errors import DataError, RecipeError
+from .estimate import estimate
 from .files import read_examples
 from .find import located, recipe_of
 from .recipe import Recipe
 from .tasks.at_hand import at_hand
-from .train import Event, Trainer, meta_train
+from .train import Event, meta_train
 
 ITERATIONS = 200
 FEWEST = 10
 SHOTS = (5, 3, 2, 1)
-OVERHEAD = 1.1
-"""Validation and checkpoints beside the iterations."""
-PRIMED, WORTH = 100, 0.03
-"""Episodes that the readout's metric begins from, and what one costs, in iterations: a forward pass of 12 or more."""
+PRIMED = 100
+"""Episodes that the readout's metric begins from."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def plan(
     iterations: int = ITERATIONS,
     backend: str = "mlx",
 ) -> Plan:
-    """Chooses a recipe for a base and times two of its iterations; `minutes` sets how many there will be.
+    """Chooses a recipe for a base and times a few of its iterations; `minutes` sets how many there will be.
 
     LoRA of rank 8 on all linear layers of the upper half of the blocks, so that the lower half runs once; first-order
     MAML; class prototypes for labels, likelihood for text. Raises ModelError, DataError, and RecipeError where
@@ -58,22 +56,33 @@ def plan(
         "readout": {"kind": "prototypes", "primed": 0, "temperature": 20.0} if labelled else {"kind": "completion"},
         "rule": {"kind": "adam", "lr": 1e-3},
         "learner": {"kind": "fomaml", "steps": 2},
-        "train": {"iterations": iterations, "tasks_per_step": 4, "schedule": "cosine"},
+        "train": {"tasks_per_step": 4, "schedule": "cosine"},
     }
-    each = _timed(recipe_of(tree, "prepared"), base)
+    _settle(tree, iterations)
+    found = estimate(recipe_of(tree, "prepared"), base)
+
+    def seconds(count: int) -> float:
+        _settle(tree, count)
+        return found.of(recipe_of(tree, "prepared").make("train"), tree["readout"].get("primed", 0))
+
     if minutes is not None:
-        iterations = int(60 * minutes / (each * OVERHEAD))
+        iterations = int(60 * minutes / found.iteration)
+        while iterations and (expected := seconds(iterations)) > 60 * minutes:
+            iterations = min(iterations - 1, int(iterations * 60 * minutes / expected))
         if iterations < FEWEST:
-            least = each * OVERHEAD * FEWEST / 60
             raise RecipeError(
-                f"--minutes {minutes:g} allows {iterations} iterations here; give {least:.1f} or more, "
+                f"--minutes {minutes:g} allows {iterations} iterations here; give {seconds(FEWEST) / 60:.1f} or more, "
                 "or a smaller model"
             )
-    if labelled:
+    expected = seconds(iterations)
+    return Plan(recipe_of(tree, "prepared"), base, iterations, expected)
+
+
+def _settle(tree: dict[str, Any], iterations: int) -> None:
+    """Writes into a recipe what follows from the number of iterations."""
+    if "primed" in tree["readout"]:
         tree["readout"]["primed"] = min(PRIMED, 4 * iterations)
-        each += each * WORTH * tree["readout"]["primed"] / iterations
     tree["train"] |= {"iterations": iterations, "validate_every": max(5, iterations // 5), "checkpoint_every": 10}
-    return Plan(recipe_of(tree, "prepared"), base, iterations, each * OVERHEAD * iterations)
 
 
 def prepare(planned: Plan, out: str | Path) -> Iterator[Event]:
@@ -107,18 +116,3 @@ def _tasks(files: list[str]) -> tuple[dict[str, Any], bool]:
             if shots == SHOTS[-1]:
                 raise
     return tasks, labelled
-
-
-def _timed(recipe: Recipe, base: Any) -> float:
-    """Seconds of one iteration: the shorter of two, since the first one also warms up."""
-    composed = compose(recipe, base)
-    try:
-        trainer = Trainer(recipe, composed, recipe.make("tasks"), Path("unused"))
-        seconds = []
-        for _ in range(2):
-            began = perf_counter()
-            trainer.step()
-            seconds.append(perf_counter() - began)
-        return min(seconds)
-    finally:
-        composed.model.detach()

@@ -17,10 +17,10 @@ LEVELS = {
     1: "types signature text identity disk yaml_lines train_settings files sites backends pocket.__init__",
     2: "adapt encoder walk",
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
-    4: "recipe compose run evaluate continual",
+    4: "recipe compose run evaluate passes continual",
     5: "run train store exports",
     6: "api serve bench report pocket verify sweep baselines frozen random_start "
-    "person crowd folds find earlier look score speak track prepare __init__",
+    "person crowd folds find earlier look score speak track estimate prepare __init__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
 PARTS = LEVELS[3].split()
