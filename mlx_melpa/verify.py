@@ -98,9 +98,9 @@ def slopes(
             # A width that moves the loss by a thousandth stands well above float32's rounding.
             width = float(np.clip(1e-3 * abs(at_theta) / max(abs(exact), 1e-12), 1e-3 * size_of_x, 0.2 * size_of_x))
             off = []
-            for h in (width, width / 3, width / 10):
+            for h in (3 * width, width, width / 3, width / 10):
                 blur = 300 * ROUNDING * abs(at_theta) / h
                 off.append(abs((4 * central(h / 2) - central(h)) / 3 - exact) / max(abs(exact), blur, 1e-12))
-            # The best of three widths: too wide bends, too narrow rounds.
+            # The best of the widths: too wide bends, too narrow rounds, and a weak slope needs the widest.
             worst = max(worst, min(off))
         yield name, worst
