@@ -19,7 +19,7 @@ def label(
     from pathlib import Path
 
     from mlx_melpa.errors import DataError
-    from mlx_melpa.files import read_examples
+    from mlx_melpa.files import named_like_a_file, read_examples
     from mlx_melpa.find import opened
     from mlx_melpa.person import answer
     from mlx_melpa.store import Store, check_id
@@ -27,7 +27,7 @@ def label(
 
     if not text.strip():
         raise DataError("the text is blank; give a text, or a file of texts")
-    if len(text) < 1000 and "\n" not in text and Path(text).expanduser().is_file():
+    if len(text) < 1000 and "\n" not in text and (Path(text).expanduser().is_file() or named_like_a_file(text)):
         examples = [record.example for record in read_examples(text)]
         examples = [e if e.label is not None else Example(e.target or e.text) for e in examples]
     else:

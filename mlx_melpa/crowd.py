@@ -12,7 +12,7 @@ from . import adapt
 from .earlier import learned, merged
 from .errors import DataError
 from .evaluate import chunks
-from .look import check
+from .look import check, distinct
 from .person import MOST, adapt_person, described, version_of
 from .run import Run
 from .store import Store, Version
@@ -83,7 +83,7 @@ class _Person:
     def __init__(self, run: Run, user: str, examples: Sequence[Example]):
         self.user, self.form = user, check(run, examples)
         self.labels = merged(None, examples)
-        self.examples = tuple(dict.fromkeys(replace(e, source="") for e in examples))
+        self.examples = tuple(distinct(examples))
 
 
 def _divided(run: Run, people: People, known: set[str]) -> tuple[list[_Person], list[str], list[Told]]:

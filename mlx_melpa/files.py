@@ -134,6 +134,11 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
+def named_like_a_file(text: str) -> bool:
+    """Says whether a text is one word that ends as a file of examples does."""
+    return not any(map(str.isspace, text)) and _ending(Path(text)) in READERS
+
+
 def _ending(path: Path) -> str:
     return (path.with_suffix("") if path.suffix == ".gz" else path).suffix.lower()
 

@@ -41,13 +41,21 @@ def look(run: Run, examples: Sequence[Example]) -> Look:
             length = len(whole.tokens(example)[0])
             marked = sum(b - a for a, b in readout.tokens(example)[1])
         tokens, supervised, cut = tokens + min(length, limit), supervised + marked, cut + (length > limit)
-    distinct = {replace(e, source="") for e in examples}
-    texts = Counter((e.text, e.target, e.messages) for e in distinct)
-    labels = Counter(e.label for e in distinct if e.label is not None)
+    once = distinct(examples)
+    texts = Counter((e.text, e.target, e.messages) for e in once)
+    labels = Counter(e.label for e in once if e.label is not None)
     single = tuple(sorted(label for label, count in labels.items() if count == 1))
     conflicts = sum(count > 1 for count in texts.values()) if labels else 0
-    twice = len(examples) - len(distinct)
+    twice = len(examples) - len(once)
     return Look(len(examples), twice, conflicts, tokens, supervised, cut, limit, dict(labels), single, form)
+
+
+def distinct(examples: Sequence[Example]) -> list[Example]:
+    """Each example once, in order, with the place where it stands first."""
+    once: dict[Example, Example] = {}
+    for example in examples:
+        once.setdefault(replace(example, source=""), example)
+    return list(once.values())
 
 
 def check(run: Run, examples: Sequence[Example]) -> str:

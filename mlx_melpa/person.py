@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from .earlier import learned, merged, recall, unlearned
 from .errors import DataError
 from .evaluate import chunks
 from .folds import Fit, curve, deal, remembering
-from .look import check
+from .look import check, distinct
 from .problems.language import classified
 from .run import Run
 from .store import Version
@@ -67,10 +67,10 @@ def adapt_person(
     """
     began = perf_counter()
     ops, form, labels = run.composed.parts.ops, check(run, examples), merged(previous, examples)
-    distinct = list(dict.fromkeys(replace(e, source="") for e in examples))
-    new = unlearned(previous, distinct)
+    once = distinct(examples)
+    new = unlearned(previous, once)
     rng = np.random.default_rng([seed, 2])
-    used = _drawn(distinct, rng)
+    used = _drawn(once, rng)
     folds = deal(used, set(new), labels, rng) if len(new) >= ENOUGH else []
     memory = recall(previous, labels)
     chosen, fits = _searched(run, folds, steps, previous, memory)
@@ -86,7 +86,7 @@ def adapt_person(
     about |= {"backend": ops.name, **described(run)}
     version = version_of(run, state, labels, len(new), about)
     losses = tuple(fit.loss for fit in fits)
-    notes = _notes(len(examples), len(distinct), len(new), len(used), previous)
+    notes = _notes(len(examples), len(once), len(new), len(used), previous)
     return Outcome(version, chosen, before, after, losses, len(folds), better, reason, seconds, notes)
 
 

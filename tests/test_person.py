@@ -175,6 +175,12 @@ def test_examples_that_do_not_fit_are_named(sorting: Run, examples: list[Example
     assert message in str(error.value)
 
 
+def test_a_place_outlives_what_is_there_twice(writing: Run) -> None:
+    said = Example("", messages=(("user", "hi"), ("assistant", "hello")), source="a.jsonl:1")
+    with pytest.raises(DataError, match=r"^a.jsonl:1: 'messages' need a tokenizer with a chat template"):
+        adapt_person(writing, [said, replace(said, source="a.jsonl:2")])
+
+
 def test_labels_are_refused_by_a_run_that_writes(writing: Run) -> None:
     with pytest.raises(DataError, match="writes text, and this has a label"):
         adapt_person(writing, NOTES)

@@ -51,6 +51,8 @@ def test_score_of_labels_is_what_label_says(sorted_notes: Path) -> None:
 
 
 def test_refusals(home: Path, lines: Path) -> None:
+    gone = invoke(app, ["label", "--user", "nobody", "gone.txt"])
+    assert gone.exit_code == 1 and "error: gone.txt: no such file; check the path" in gone.stderr
     nobody = invoke(app, ["label", "--user", "nobody", "x"])
     assert nobody.exit_code == 1 and "no adapter for user 'nobody'; run: melpa adapt --user nobody" in nobody.stderr
     invoke(app, ["adapt", "--user", "me", str(lines), "--steps", "3"])
