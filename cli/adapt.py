@@ -21,15 +21,19 @@ def adapt(
     users: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Examples of many people, with a field 'user': all of them.")
     ] = None,
-    run: Annotated[str | None, typer.Option(help="A run's folder or name; the newest that fits, unless given.")] = None,
+    run: Annotated[
+        str | None, typer.Option(help="What melpa prepare or meta-train made, by folder or name; the newest that fits.")
+    ] = None,
     base: Annotated[str | None, typer.Option(help="The base model, by hub name or folder.")] = None,
-    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    other_weights: Annotated[
+        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
+    ] = False,
     steps: Annotated[str, typer.Option(help="A number of steps, or auto.")] = "auto",
     backend: Annotated[
         Literal["mlx", "torch"] | None, typer.Option(help="The engine; the run's own unless given.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option(help="Only show what would be learned from.")] = False,
-    random_start: Annotated[bool, typer.Option(help="Do without a meta-trained run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be learned from.")] = False,
+    random_start: Annotated[bool, typer.Option("--random-start", help="Do without a meta-trained run.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Adapt to one person's examples, in seconds; or to everyone's in a file, in batches."""

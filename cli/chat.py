@@ -19,7 +19,9 @@ def chat(
     temp: Annotated[float, typer.Option(help="Temperature; 0 takes the likeliest token.", min=0)] = 0.7,
     seed: Annotated[int, typer.Option(help="Where chance begins.", min=0)] = 0,
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    other_weights: Annotated[
+        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
+    ] = False,
 ) -> None:
     """Talk to the adapted model, and compare with the base."""
     from mlx_melpa.find import opened

@@ -33,12 +33,15 @@ def export(
     to: Annotated[
         Format,
         typer.Option(
-            help="mlx-lm: LoRA for mlx-lm; peft: LoRA for PEFT, vLLM and LoRAX; melpa: any adapter, with all its state."
+            metavar="FORMAT",
+            help="mlx-lm: LoRA for mlx-lm; peft: LoRA for PEFT, vLLM and LoRAX; melpa: any adapter with all its state.",
         ),
     ] = Format.mlx_lm,
     run: Annotated[str | None, typer.Option(help="The run's folder, where it was moved.")] = None,
     base: Annotated[str | None, typer.Option(help="Another copy of the base, by hub name or folder.")] = None,
-    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    other_weights: Annotated[
+        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a person's adapter for mlx-lm and other tools, checked by loading it there."""

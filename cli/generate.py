@@ -17,9 +17,11 @@ def generate(
     temp: Annotated[float, typer.Option(help="Temperature; 0 takes the likeliest token.", min=0)] = 0.7,
     seed: Annotated[int, typer.Option(help="Where chance begins.", min=0)] = 0,
     strength: Annotated[float, typer.Option(help="0 is the base, 1 the adapter.", min=0, max=1)] = 1.0,
-    compare: Annotated[bool, typer.Option(help="Show the base's answer first.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Show the base's answer first.")] = False,
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: Annotated[bool, typer.Option(help="Allow a quantized or converted copy of the base.")] = False,
+    other_weights: Annotated[
+        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write as this person's adapted model."""

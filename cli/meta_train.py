@@ -17,7 +17,9 @@ def meta_train(
     to: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="The run's folder.", show_default=False)
     ] = None,
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint, where there is one.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint, where there is one.")
+    ] = False,
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: train.iterations=50.")
     ] = None,
@@ -25,7 +27,9 @@ def meta_train(
         Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's own unless given.")
     ] = None,
     track: Annotated[str | None, typer.Option(metavar="KIND", help="tensorboard or wandb.")] = None,
-    estimate: Annotated[bool, typer.Option(help="Only say how long it would take, and how much memory.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say how long it would take, and how much memory.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Learn how to adapt, over many tasks or people."""

@@ -51,6 +51,7 @@ def test_every_command_imports_and_has_help(name: str) -> None:
     assert load(name).name == name
     shown = run(app, [name, "--help"])
     assert shown.exit_code == 0 and f" {name} " in shown.stdout
+    assert "--no-" not in shown.stdout  # a flag that is off needs no second name, which squeezes every column
 
 
 def test_every_file_is_a_command_of_the_table() -> None:
