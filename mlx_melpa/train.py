@@ -187,10 +187,11 @@ class Trainer:
         summed_loss, tokens = ops.numpy(whole["counts"]).tolist()
         loss, size = summed_loss / len(drawn), float(ops.numpy(norm))
         if not (isfinite(loss) and isfinite(size)):
+            there = (self.out / "checkpoint.safetensors").is_file()
+            kept = f"the last checkpoint in {self.out} is kept" if there else "there was no checkpoint yet"
             raise MelpaError(
-                f"iteration {self.progress.iteration + 1}: the query loss is {loss}, its gradient's norm {size}; the "
-                f"last checkpoint in {self.out} is kept. Lower rule.lr or train.optimizer.lr, or set train.clip, and "
-                "start again"
+                f"iteration {self.progress.iteration + 1}: the query loss is {loss}, its gradient's norm {size}; {kept}. "
+                "Lower rule.lr or train.optimizer.lr, or set train.clip, and start again with another --out"
             )
         self.theta = self.optimizer.apply(gradient, self.theta)
         ops.evaluate(self.theta, self.optimizer.state)

@@ -169,6 +169,8 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
         train(SINUSOID, tmp_path)
     kept = load_file(tmp_path / "run" / "theta.safetensors")
     assert all(np.isfinite(v).all() for v in kept.values())
+    with pytest.raises(MelpaError, match=r"there was no checkpoint yet\. Lower rule\.lr.* with another --out"):
+        train(SINUSOID, tmp_path, "train.checkpoint_every=50", out="soon")
     monkeypatch.undo()
     train(SINUSOID, tmp_path, "train.iterations=7", out="seven")
     seven = load_file(tmp_path / "seven" / "theta.safetensors")
