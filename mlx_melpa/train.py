@@ -190,8 +190,8 @@ class Trainer:
             there = (self.out / "checkpoint.safetensors").is_file()
             kept = f"the last checkpoint in {self.out} is kept" if there else "there was no checkpoint yet"
             raise MelpaError(
-                f"iteration {self.progress.iteration + 1}: the query loss is {loss}, its gradient's norm {size}; {kept}. "
-                "Lower rule.lr or train.optimizer.lr, or set train.clip, and start again with another --out"
+                f"iteration {self.progress.iteration + 1}: the query loss is {loss}, its gradient's norm {size}; "
+                f"{kept}. Lower rule.lr or train.optimizer.lr, or set train.clip, and start again with another --out"
             )
         self.theta = self.optimizer.apply(gradient, self.theta)
         ops.evaluate(self.theta, self.optimizer.state)
