@@ -34,6 +34,7 @@ class Progress:
     best: float | None = None
     seconds: float = 0.0
     validation: float | None = None
+    tasks_per_pass: int | None = None
 
 
 def meta_train(recipe: Recipe, out: str | Path, *, resume: bool = False, base: Any = None) -> Iterator[Event]:
@@ -142,6 +143,7 @@ class Trainer:
             loaded = self.ops.load(path, self._like())
             self.progress = Progress(**json.loads(self.ops.metadata(path)["progress"]))
             self.theta, self.optimizer.state = loaded["theta"], loaded["optimizer"]
+            self.passes.size = self.progress.tasks_per_pass or self.passes.size
         else:
             self.theta = self.primed()  # stopped before its first checkpoint
         metrics = self.out / "metrics.jsonl"
@@ -154,6 +156,7 @@ class Trainer:
         """Writes all that a resumed run needs as one file, then theta for those who use the run; rank 0 writes."""
         if self.rank:
             return
+        self.progress.tasks_per_pass = self.passes.size  # sums in another order would end elsewhere
         progress = json.dumps(vars(self.progress))
         run.save(self.out, "checkpoint", self.ops, self._like(), {"progress": progress})
         run.save(self.out, "theta", self.ops, self.theta)

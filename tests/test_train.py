@@ -154,6 +154,19 @@ def test_a_resumed_recipe_that_differs_is_refused_by_its_keys(tmp_path: Path) ->
     assert (tmp_path / "run" / "theta.safetensors").read_bytes() == before
 
 
+def test_a_resumed_run_cuts_its_passes_as_it_did_whatever_memory_says_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trainer, "fit", lambda self: setattr(self.passes, "size", 1))
+    train(SINUSOID, tmp_path, "train.iterations=2")
+    monkeypatch.undo()
+    found: list[int] = []
+    step = Trainer.run
+    monkeypatch.setattr(Trainer, "run", lambda self: (found.append(self.passes.size), step(self))[1])
+    train(SINUSOID, tmp_path, "train.iterations=2", resume=True)
+    assert found == [1]
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
