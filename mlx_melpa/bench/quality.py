@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Sequence
+from math import isfinite
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -43,8 +44,8 @@ RECIPE: dict[str, Any] = {
 def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
     """Seconds of `melpa adapt` and of mlx-lm's training, the held-out losses that they come to, and their ratio.
 
-    mlx-lm's seconds are those from its start to the step where the held-out loss of its best rate is lowest; trying the
-    other rates is not counted. Both losses are measured by the same code, in nats per token.
+    mlx-lm's seconds are those from its start to the step where the held-out loss of its best rate is lowest, measured
+    again beside each of ours; trying the rates is not counted. The same code measures both losses, in nats per token.
     """
     if "mlx-lm" not in settings.peers:
         return {}
@@ -54,29 +55,29 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
         run = commands.fitting(settings.run, recipe(settings), "run")
         person = synthetic(kind_of="style", shots=SUPPORT, queries=HELD).test.episode(np.random.default_rng(1))
         base, theirs = _theirs(settings, person, Path(folder), advance)
-        file, ours = commands.write("notes.jsonl", person.support), []
+        best = min(theirs, key=lambda mark: mark["loss"])
+        file = commands.write("notes.jsonl", person.support)
+        ours, peer = [], []
         for i in range(settings.pairs):
             ours.append(commands.tell("adapt", "--user", f"user {i}", file, "--run", run))
+            peer.append(_again(settings, Path(folder), best))
             advance(1, f"time to quality: {i + 1} of {settings.pairs}")
         loss = _stored_loss(commands, run, "user 0", person.query)
-    best = min(theirs, key=lambda mark: mark["loss"])
-    seconds = median(seconds for seconds, _ in ours)
-    ratio = seconds / best["seconds"]
+    seconds, theirs_in = median(seconds for seconds, _ in ours), median(peer)
+    ratio = seconds / theirs_in
     return {
         "ours": seconds,
-        "peer": best["seconds"],
+        "peer": theirs_in,
         "ratio": ratio,
-        "pairs": [each / best["seconds"] for each, _ in ours],
+        "pairs": [each / other for (each, _), other in zip(ours, peer, strict=True)],
         "unit": "s",
         "at_most": WANTED,
         "met": ratio <= WANTED and loss <= best["loss"],
         "adaptation": median(said["seconds"] for _, said in ours),
         "loss": {"ours": loss, "peer": best["loss"], "base": base},
         "kept": all(said["kept"] for _, said in ours),
-        "rate": best["lr"],
-        "steps": best["steps"],
-        "training": best["training"],
-        "curves": [{k: mark[k] for k in ("lr", "steps", "seconds", "loss")} for mark in theirs],
+        "best": {"lr": best["lr"], "steps": best["steps"], "last": best["steps"] == theirs[-1]["steps"]},
+        "curves": theirs,
     }
 
 
@@ -111,17 +112,30 @@ def _theirs(settings: Settings, person: Episode, folder: Path, advance: Advance)
     steps, rates = (2 * EVERY, RATES[:1]) if settings.short else (STEPS, RATES)
     found = []
     began = perf_counter()
-    with Worker("training_mlx_lm", {"model": settings.model, "folder": str(folder)}) as worker:
+    with _worker(settings, folder) as worker:
         loading = perf_counter() - began
         for lr in rates:
             answer = worker.ask(lr=lr, steps=steps, every=EVERY)
             for seconds, k, file in zip(answer["seconds"], answer["steps"], answer["files"], strict=True):
                 weights = {names[name]: array for name, array in load_file(file).items()}
                 loss = _loss(problem, composed.layout.row(weights), person.query)
-                mark = {"lr": lr, "steps": k, "training": seconds, "seconds": loading + seconds, "loss": loss}
-                found.append(mark)
+                if isfinite(loss):
+                    found.append({"lr": lr, "steps": k, "seconds": loading + seconds, "loss": loss})
             advance(1, f"time to quality: mlx-lm at rate {lr:g}")
     return _loss(problem, composed.layout.draw(np.random.default_rng(0)), person.query), found
+
+
+def _again(settings: Settings, folder: Path, best: dict[str, Any]) -> float:
+    """The seconds of mlx-lm from its start to a mark."""
+    began = perf_counter()
+    with _worker(settings, folder) as worker:
+        loading = perf_counter() - began
+        answer = worker.ask(lr=best["lr"], steps=best["steps"], every=best["steps"])
+    return loading + float(answer["seconds"][-1])
+
+
+def _worker(settings: Settings, folder: Path) -> Worker:
+    return Worker("training_mlx_lm", {"model": settings.model, "folder": str(folder)})
 
 
 def _stored_loss(commands: Commands, run: str, user: str, examples: Sequence[Example]) -> float:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from tempfile import mkdtemp
 from time import perf_counter
 from typing import Any
 
@@ -34,8 +35,7 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
                 yield batch
                 lasted.append(perf_counter() - began)
 
-        steps, every, out = order["steps"], order["every"], folder / f"{order['lr']:g}"
-        out.mkdir()
+        steps, every, out = order["steps"], order["every"], Path(mkdtemp(dir=folder))
         args = TrainingArgs(
             min(4, len(data)),
             steps,
