@@ -104,3 +104,35 @@ def test_numbers_enter_as_float32_and_int32() -> None:
     assert str(ops.array(np.zeros(2, np.float64)).dtype).endswith("float32")
     assert str(ops.array(np.zeros(2, np.int64)).dtype).endswith("int32")
     assert ops.numpy(ops.array([[1, 2]])).dtype == np.int32
+
+
+def _log_sum_exp(x: np.ndarray) -> np.ndarray:
+    top = x.max(-1, keepdims=True)
+    return top + np.log(np.exp(x - top).sum(-1, keepdims=True))
+
+
+def test_log_sum_exp_is_that_of_double_precision() -> None:
+    rng = np.random.default_rng(0)
+    for spread, shift in ((1, 0), (30, 0), (300, 1e4), (0, -1e4)):
+        x = (spread * rng.standard_normal((5, 4096)) + shift).astype(np.float32)
+        found = ops.numpy(ops.log_sum_exp(ops.array(x)))
+        np.testing.assert_allclose(found, _log_sum_exp(x.astype(np.float64)), rtol=3e-7, atol=1e-6)
+
+
+def test_the_gradient_of_log_sum_exp_is_softmax_and_its_hessian_is_that_of_softmax() -> None:
+    x = ops.array(3 * np.random.default_rng(1).standard_normal((1, 7)))
+    e = np.exp(ops.numpy(x).astype(np.float64))
+    soft = e / e.sum()
+    weight = ops.array(np.arange(7.0)[None])
+    first = ops.grad(lambda z: ops.log_sum_exp(z).sum(), x)
+    np.testing.assert_allclose(ops.numpy(first), soft, rtol=1e-5, atol=1e-7)
+    second = ops.grad(lambda z: (ops.grad(lambda y: ops.log_sum_exp(y).sum(), z) * weight).sum(), x)
+    hessian = np.diag(soft[0]) - soft.T @ soft
+    np.testing.assert_allclose(ops.numpy(second)[0], hessian @ np.arange(7.0), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_log_sum_exp_hides_no_number_that_is_none(bad: float) -> None:
+    x = np.zeros((1, 8), np.float32)
+    x[0, 3] = bad
+    assert not np.isfinite(ops.numpy(ops.log_sum_exp(ops.array(x)))).any()

@@ -63,6 +63,6 @@ def score(ops: Any, model: Any, rows: Array, batch: Batch) -> Array:
     """Sums of share x log-probability per slot, (T, slots), nats."""
     found = [model.logits(rows, part["tokens"], part["index"], part.get("start")) for part in batch["parts"]]
     logits = found[0] if len(found) == 1 else ops.concatenate(found, 0)
-    logp = logits - ops.log_sum_exp(logits)
     flat = batch["which"] * logits.shape[-1] + batch["token"]
-    return (ops.take(logp.reshape(-1), flat, 0) * batch["share"]).sum(-1)
+    of_all = ops.take(ops.log_sum_exp(logits).reshape(-1), batch["which"], 0)
+    return ((ops.take(logits.reshape(-1), flat, 0) - of_all) * batch["share"]).sum(-1)

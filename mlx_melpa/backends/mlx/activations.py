@@ -1,8 +1,12 @@
-"""Fast sigmoid and tanh on a CPU, where MLX computes exponentials one number at a time.
+"""Fast sigmoid, tanh and log sum exp on a CPU, where MLX computes exponentials one number at a time.
 
 tanh(x) is the quotient of an odd polynomial of degree 13 and an even one of degree 6 on |x| < 7.9, within 2e-7 of the
 true value (the one Eigen uses). On 1.2M numbers, two cores: 3.7 ms against 16 ms, and 4.7 against 17 with the gradient.
 All derivatives are exact functions of the value: s' = s (1 - s), t' = 1 - t^2, so second order works.
+
+exp(x) = 2^n 2^r with n the integer next to x / ln 2 and r in [-1/2, 1/2]: a polynomial of degree 5, minimax in relative
+error (8e-8), and n added to the bits of its exponent. log sum exp keeps its softmax for the way back: over 600 rows of
+4096 numbers, one core, 10 ns a number and 17 with the gradient, against 23 and 49.
 """
 
 from typing import Any
@@ -21,6 +25,16 @@ _ODD = (
 )
 _EVEN = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
 _EDGE = 7.90531110763549805
+_POWER = (
+    0.0013276346584796192,
+    0.009675655422873,
+    0.0555071451736240,
+    0.2402211762016476,
+    0.6931469657638893,
+    1.0000000720779,
+)
+_ROUND = 12582912.0
+"""1.5 * 2^23: adding it rounds to an integer, which then stands in the lowest bits."""
 
 
 def _tanh(x: mx.array) -> mx.array:
@@ -57,6 +71,30 @@ def sigmoid(x: mx.array) -> mx.array:
 @sigmoid.vjp
 def _sigmoid_vjp(x: mx.array, cotangent: mx.array, out: mx.array) -> mx.array:
     return cotangent * out * (1 - out)
+
+
+def _exp(x: mx.array) -> mx.array:
+    """exp of x <= 0, float32; e^-87 below that."""
+    y = 1.4426950408889634 * mx.maximum(x, -87.0)
+    rounded = y + _ROUND
+    power = _polynomial(_POWER, y - (rounded - _ROUND))
+    raised = mx.left_shift(mx.view(rounded, mx.int32), 23) + mx.view(power, mx.int32)
+    return mx.view(raised, mx.float32)
+
+
+@mx.custom_function
+def log_sum_exp(x: mx.array) -> tuple[mx.array, mx.array]:
+    """log sum exp over the last axis, which is kept, and the softmax; float32."""
+    top = mx.max(x, axis=-1, keepdims=True)
+    raised = _exp(x - top)
+    total = raised.sum(-1, keepdims=True)
+    return top + mx.log(total), raised * (1 / total)
+
+
+@log_sum_exp.vjp
+def _log_sum_exp_vjp(x: mx.array, cotangents: tuple[mx.array, mx.array], outs: tuple[mx.array, mx.array]) -> mx.array:
+    of_sum, of_soft = cotangents
+    return outs[1] * (of_sum + of_soft - (of_soft * outs[1]).sum(-1, keepdims=True))
 
 
 def silu(x: mx.array) -> mx.array:

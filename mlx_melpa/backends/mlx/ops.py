@@ -11,7 +11,7 @@ import mlx.optimizers as optim
 import numpy as np
 
 from .. import memory
-from . import activations, blas
+from . import activations, blas, heap
 from .ranks import gather, ranks, total
 from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
 
@@ -108,9 +108,12 @@ def pick(x: mx.array, index: mx.array, axis: int) -> mx.array:
     return mx.take_along_axis(x, index, axis=axis)
 
 
-def log_sum_exp(x: mx.array, axis: int = -1) -> mx.array:
-    """log sum exp along an axis, that axis kept."""
-    return mx.logsumexp(x, axis=axis, keepdims=True)
+def log_sum_exp(x: mx.array) -> mx.array:
+    """log sum exp over the last axis, which is kept."""
+    if x.dtype == mx.float32 and mx.default_device().type == mx.DeviceType.cpu:
+        fast: Any = activations.log_sum_exp
+        return fast(x)[0]
+    return mx.logsumexp(x, axis=-1, keepdims=True)
 
 
 def softmax(x: mx.array) -> mx.array:
@@ -207,6 +210,7 @@ def out_of_memory(error: BaseException) -> bool:
 def clear_cache() -> None:
     """Gives back what the allocator keeps for reuse."""
     mx.clear_cache()
+    heap.give_back()
 
 
 def cache_memory() -> int:

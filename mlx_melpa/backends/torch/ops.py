@@ -118,9 +118,9 @@ def pick(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
     return torch.take_along_dim(x, index, dim=axis)
 
 
-def log_sum_exp(x: torch.Tensor, axis: int = -1) -> torch.Tensor:
-    """log sum exp along an axis, that axis kept."""
-    return torch.logsumexp(x, dim=axis, keepdim=True)
+def log_sum_exp(x: torch.Tensor) -> torch.Tensor:
+    """log sum exp over the last axis, which is kept."""
+    return torch.logsumexp(x, dim=-1, keepdim=True)
 
 
 def softmax(x: torch.Tensor) -> torch.Tensor:
