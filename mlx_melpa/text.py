@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -84,20 +85,30 @@ def pad(sequences: Sequence[Sequence[int]], value: int) -> np.ndarray:
     return out
 
 
-def cuts(lengths: np.ndarray, overhead: int = 200, most: int = 4) -> list[int]:
+def cuts(lengths: np.ndarray, lanes: int = 1, overhead: int = 200, most: int = 4) -> list[int]:
     """Where to cut tasks' examples, sorted by length, into passes so that little is padding.
 
     `lengths` (T, B), sorted along B; returns ends [.., B] of at most `most` passes. A pass of b examples costs T b
-    times its longest, plus `overhead` tokens. Exact, by dynamic programming.
+    times its longest, plus `overhead` tokens. Exact, by dynamic programming. With two `lanes`, which take passes in
+    turn, that or one cut, whichever ends first.
     """
     tasks, size = lengths.shape
     longest = lengths.max(axis=0)
-    best: list[tuple[float, list[int]]] = [(0.0, [])]
+
+    def cost(start: int, end: int) -> int:
+        return overhead + tasks * (end - start) * int(longest[end - 1])
+
+    def last_lane(ends: list[int]) -> int:
+        costs = [cost(start, end) for start, end in pairwise([0, *ends])]
+        return max(sum(costs[i::lanes]) for i in range(lanes))
+
+    best: list[tuple[int, list[int]]] = [(0, [])]
     for end in range(1, size + 1):
         options = [
-            (best[start][0] + overhead + tasks * (end - start) * int(longest[end - 1]), [*best[start][1], end])
+            (best[start][0] + cost(start, end), [*best[start][1], end])
             for start in range(end)
             if len(best[start][1]) < most
         ]
         best.append(min(options))
-    return best[size][1]
+    halves = [[at, size] for at in range(1, size)] if lanes > 1 else []
+    return min([best[size][1], *halves], key=last_lane)

@@ -34,22 +34,26 @@ class Language:
         found = self.readout.prime(self.model, rows, batches)
         return self.layout.row({**self.layout.views(row), **found})
 
-    def _ready(self, batch: Any) -> Any:
+    def _ready(self, batch: Batch) -> Batch:
         """Arrays of the engine for those of NumPy, and beside every `tokens` what the frozen blocks make of them.
 
         start (T*B, L, d) is the last one's output; lexical (T*B, d), where tokens are pooled, the first one's mean.
         """
-        if isinstance(batch, tuple):
-            return tuple(self._ready(part) for part in batch)
-        if not isinstance(batch, dict):
-            return self.ops.array(batch)
-        ready = {name: self._ready(value) for name, value in batch.items()}
-        if "tokens" in ready and self.model.frozen_blocks:
-            first, ready["start"] = self.model.frozen_states(ready["tokens"])
-            if "pool" in ready:
-                ready["lexical"] = (first * ready["pool"].reshape(*ready["pool"].shape, 1)).sum(1)
-            self.ops.evaluate(ready)
+        ready: Batch = self._arrays(batch)
+        for i, part in enumerate(ready.get("parts", ()) if self.model.frozen_blocks else ()):
+            with self.ops.lane(i):
+                first, part["start"] = self.model.frozen_states(part["tokens"])
+                if "pool" in part:
+                    part["lexical"] = (first * part["pool"].reshape(*part["pool"].shape, 1)).sum(1)
+        self.ops.evaluate(ready)
         return ready
+
+    def _arrays(self, batch: Any) -> Any:
+        if isinstance(batch, tuple):
+            return tuple(self._arrays(part) for part in batch)
+        if isinstance(batch, dict):
+            return {name: self._arrays(value) for name, value in batch.items()}
+        return self.ops.array(batch)
 
     def answer(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch) -> np.ndarray:
         """Probabilities (n, N) of one person's labels under rows (1, P), by what `remember` gave."""

@@ -45,7 +45,7 @@ class Completion:
                 text = self.encoder.tokenizer.decode([tokens[i] for i in positions if tokens[i] not in special])
                 spelled[t, e] = max(1, len(text.encode()))
             readings.append(task)
-        arrays = collect(readings, size, self.encoder.pad)
+        arrays = collect(readings, size, self.encoder.pad, self.ops.LANES)
         return {**arrays, "weights": weights, "count": count, "bytes": spelled}
 
     def tokens(self, example: Example) -> tuple[tuple[int, ...], list[tuple[int, int]]]:

@@ -75,7 +75,7 @@ class Labels:
                     onehot[t, e, place[example.label]] = 1
                 task += self._read(example, ids, e * ways)
             readings.append(task)
-        arrays = collect(readings, size * ways, self.encoder.pad)
+        arrays = collect(readings, size * ways, self.encoder.pad, self.ops.LANES)
         return {**arrays, "onehot": onehot, "real": real, "weights": weights}
 
     def _read(self, example: Example, words: list[tuple[int, ...]], slot: int) -> list[Reading]:

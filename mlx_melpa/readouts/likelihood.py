@@ -17,7 +17,7 @@ class Reading(NamedTuple):
     reads: Sequence[tuple[int, int, int, float]]
 
 
-def collect(tasks: Sequence[Sequence[Reading]], slots: int, padding: int) -> Batch:
+def collect(tasks: Sequence[Sequence[Reading]], slots: int, padding: int, lanes: int = 1) -> Batch:
     """Arrays of T tasks; `slots` = examples x candidates of a task.
 
     parts: the sequences, sorted by length and cut so that little is padding, each {"tokens" (T*R, L), "index" (U,) the
@@ -26,7 +26,7 @@ def collect(tasks: Sequence[Sequence[Reading]], slots: int, padding: int) -> Bat
     size = max(len(task) for task in tasks)
     # Padding stands first: it is shortest.
     ordered = [[Reading((padding,), ())] * (size - len(task)) + sorted(task, key=_length) for task in tasks]
-    ends = cuts(np.array([[len(reading.tokens) for reading in task] for task in ordered]))
+    ends = cuts(np.array([[len(reading.tokens) for reading in task] for task in ordered]), lanes)
     found: list[list[list[tuple[int, int, float]]]] = [[[] for _ in range(slots)] for _ in tasks]
     parts: list[dict[str, np.ndarray]] = []
     seen = 0
@@ -61,8 +61,15 @@ def _reads(found: Sequence[Sequence[Sequence[tuple[int, int, float]]]], slots: i
 
 def score(ops: Any, model: Any, rows: Array, batch: Batch) -> Array:
     """Sums of share x log-probability per slot, (T, slots), nats."""
-    found = [model.logits(rows, part["tokens"], part["index"], part.get("start")) for part in batch["parts"]]
-    logits = found[0] if len(found) == 1 else ops.concatenate(found, 0)
-    flat = batch["which"] * logits.shape[-1] + batch["token"]
-    of_all = ops.take(ops.log_sum_exp(logits).reshape(-1), batch["which"], 0)
-    return ((ops.take(logits.reshape(-1), flat, 0) - of_all) * batch["share"]).sum(-1)
+    read, of_all = [], []
+    for i, part in enumerate(batch["parts"]):
+        with ops.lane(i):
+            logits = model.logits(rows, part["tokens"], part["index"], part.get("start"))
+            of_all.append(ops.log_sum_exp(logits).reshape(-1))
+            read.append(logits.reshape(-1))
+    words = ops.take(_joined(ops, read), batch["which"] * logits.shape[-1] + batch["token"], 0)
+    return ((words - ops.take(_joined(ops, of_all), batch["which"], 0)) * batch["share"]).sum(-1)
+
+
+def _joined(ops: Any, parts: Sequence[Array]) -> Array:
+    return parts[0] if len(parts) == 1 else ops.concatenate(list(parts), 0)

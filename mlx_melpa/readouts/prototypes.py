@@ -73,7 +73,7 @@ class Prototypes:
                 if example.label in place:
                     onehot[t, i, place[example.label]] = 1
                 given[t, i], weights[t, i] = is_given, is_scored
-        ends = cuts(np.array([[len(s) for s in task] for task in sequences]))
+        ends = cuts(np.array([[len(s) for s in task] for task in sequences]), self.ops.LANES)
         parts = tuple(
             self._part([s for task in sequences for s in task[a:b]]) for a, b in zip([0, *ends], ends, strict=False)
         )
@@ -100,16 +100,17 @@ class Prototypes:
 
     def features(self, model: Any, rows: Array, batch: Batch) -> Array:
         """Features (T, B, d'), float32; d' is d, or 2d with the first block's means."""
-        ops, tasks, parts = self.ops, rows.shape[0], []
-        own: list[Array] = []
-        for part in batch["parts"]:
-            hidden = ops.cast(model.hidden(rows, part["tokens"], part.get("start")), part["pool"])
-            lexical = [part["lexical"]] if "lexical" in part else []
-            own = own or self._own(rows, hidden.shape[-1], 1 + len(lexical))
-            pool = self._pool(own[0], hidden, part["pool"]) if own else part["pool"]
-            means = [(hidden * pool.reshape(*pool.shape, 1)).sum(1), *lexical]
-            found = ops.concatenate([m / ops.sqrt((m * m).sum(-1).reshape(-1, 1) + TINY) for m in means], -1)
-            parts.append(found.reshape(tasks, -1, found.shape[-1]))
+        ops, tasks = self.ops, rows.shape[0]
+        own = self._own(rows, model.base.width, 2 if "lexical" in batch["parts"][0] else 1)
+        parts = []
+        for i, part in enumerate(batch["parts"]):
+            with ops.lane(i):
+                hidden = ops.cast(model.hidden(rows, part["tokens"], part.get("start")), part["pool"])
+                pool = self._pool(own[0], hidden, part["pool"]) if own else part["pool"]
+                means = [(hidden * pool.reshape(*pool.shape, 1)).sum(1)]
+                means += [part["lexical"]] if "lexical" in part else []
+                found = ops.concatenate([m / ops.sqrt((m * m).sum(-1).reshape(-1, 1) + TINY) for m in means], -1)
+                parts.append(found.reshape(tasks, -1, found.shape[-1]))
         found = ops.concatenate(parts, 1)
         return (found - own[1].reshape(tasks, 1, -1)) @ own[2] if own else found
 

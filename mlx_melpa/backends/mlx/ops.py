@@ -1,6 +1,5 @@
 """What the methods need beyond operators: gradients, trees, reductions, optimizers, saving, for MLX."""
 
-import os
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,15 +11,17 @@ import numpy as np
 
 from .. import memory
 from . import activations, blas, heap
+from .lanes import LANES, lane, share_threads
 from .ranks import gather, ranks, total
 from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
 
-__all__ = ["add", "flatten", "gather", "map_tree", "ranks", "rebuild", "total", "zeros_like"]
+__all__ = ["LANES", "add", "flatten", "gather", "lane", "map_tree", "ranks", "rebuild", "total", "zeros_like"]
 
 name = "mlx"
 Array = mx.array
 
 activations.install()
+share_threads()
 
 
 def array(x: Any) -> mx.array:
@@ -111,8 +112,7 @@ def pick(x: mx.array, index: mx.array, axis: int) -> mx.array:
 def log_sum_exp(x: mx.array) -> mx.array:
     """log sum exp over the last axis, which is kept."""
     if x.dtype == mx.float32 and mx.default_device().type == mx.DeviceType.cpu:
-        fast: Any = activations.log_sum_exp
-        return fast(x)[0]
+        return activations.log_sum_exp(x)[0]
     return mx.logsumexp(x, axis=-1, keepdims=True)
 
 
@@ -241,6 +241,5 @@ def metadata(path: Path) -> dict[str, str]:
 
 def identity() -> dict[str, str]:
     """What bit-identical resumption depends on besides the seed."""
-    threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(os.cpu_count())
     device = str(mx.default_device())
-    return {"engine": f"mlx {version('mlx')}", "device": device, "blas": blas.name(), "threads": threads}
+    return {"engine": f"mlx {version('mlx')}", "device": device, "blas": blas.name(), "threads": str(blas.threads())}

@@ -4,6 +4,7 @@ import os
 import resource
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,15 @@ def numpy(x: torch.Tensor) -> np.ndarray:
     if not x.is_floating_point():
         return x.int().numpy()
     return x.float().numpy()
+
+
+LANES = 1
+"""The parts of a batch that run side by side: torch shares out each operation instead."""
+
+
+def lane(i: int) -> AbstractContextManager[None]:
+    """Nothing: there is one lane."""
+    return nullcontext()
 
 
 def evaluate(*trees: Tree) -> None:

@@ -1,0 +1,30 @@
+"""Two lanes on a CPU: parts of a batch that run side by side.
+
+On a CPU MLX runs the operations of a stream one after another, and all but matrix products on one core. So the parts of
+a batch go to two streams in turn, each with half of the threads for its products. A GPU has one lane.
+"""
+
+import ctypes
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+# MLX orders a graph by breadth up to this width, and by depth beyond: then one lane would wait for the other.
+os.environ.setdefault("MLX_BFS_MAX_WIDTH", "1000000")
+
+import mlx.core as mx
+
+from . import blas
+
+LANES = 2 if mx.default_device().type == mx.DeviceType.cpu and blas.threads() > 1 else 1
+_second = mx.new_stream(mx.cpu) if LANES > 1 else None
+
+
+def lane(i: int) -> AbstractContextManager[object]:
+    """What is computed inside goes to lane i, counted round; the first is the stream in use."""
+    return nullcontext() if _second is None or i % LANES == 0 else mx.stream(_second)
+
+
+def share_threads() -> None:
+    """Gives each lane its share of MKL's threads."""
+    if LANES > 1 and blas.name().startswith("libmkl"):
+        ctypes.CDLL(blas.name()).MKL_Set_Num_Threads(max(1, blas.threads() // LANES))
