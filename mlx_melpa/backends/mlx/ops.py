@@ -10,8 +10,8 @@ import mlx.optimizers as optim
 import numpy as np
 
 from .. import memory
-from . import activations, blas, heap
-from .lanes import LANES, lane, share_threads
+from . import activations, blas, heap, lanes
+from .lanes import LANES, lane
 from .ranks import gather, ranks, total
 from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
 
@@ -21,7 +21,7 @@ name = "mlx"
 Array = mx.array
 
 activations.install()
-share_threads()
+lanes.share_threads()
 
 
 def array(x: Any) -> mx.array:
