@@ -4,7 +4,7 @@ One step:  g = d/drows [ loss(rows, support) + penalty(rows) ],   (rows, memory)
 Tasks never mix, so the gradient of the summed losses holds each row's own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from .types import Array, Batch, Parts, State, Tree
 
@@ -15,10 +15,38 @@ def begin(parts: Parts, theta: Tree, support: Batch) -> State:
     return resume(parts, parts.initializer.make(theta["initializer"], support, tasks))
 
 
-def resume(parts: Parts, rows: Array) -> State:
-    """Makes a first state from rows (T, P) that are there already."""
+def resume(parts: Parts, rows: Array, carried: Tree | None = None) -> State:
+    """Makes a first state from rows (T, P) that are there already, and what `end` carried from the task before."""
     own, _ = cut(parts, rows)
-    return {"rows": rows, "memory": parts.rule.begin(own), "carry": parts.regularizer.begin(rows)}
+    return {"rows": rows, "memory": parts.rule.begin(own), "carry": parts.regularizer.begin(own, carried or {})}
+
+
+def end(parts: Parts, theta: Tree, state: State, examples: Callable[[], Iterable[Batch]]) -> Tree:
+    """Closes a task at its last state: what the regularizer carries to the next one.
+
+    `examples` gives the task's examples in batches whose T tasks are one example each, if the regularizer asks for
+    their gradients; it takes one row (1, P) then.
+    """
+    own, shared = cut(parts, state["rows"])
+
+    def squares() -> Array:
+        total: Array = 0.0
+        count = 0
+        for batch in examples():
+            tasks = batch["weights"].shape[0]
+            alike = [parts.ops.broadcast(piece, (tasks, piece.shape[1])) for piece in shared]
+            repeated = parts.ops.broadcast(own, (tasks, own.shape[1]))
+            grads = parts.ops.grad(_summed(parts, batch, alike), repeated)
+            total, count = total + (grads * grads).sum(0).reshape(1, -1), count + tasks
+            parts.ops.evaluate(total)
+        return total / count
+
+    return parts.regularizer.end(theta["regularizer"], state["carry"], own, squares)
+
+
+def _summed(parts: Parts, batch: Batch, shared: list[Array]) -> Callable[[Array], Array]:
+    """The loss summed over tasks, as a function of their own numbers."""
+    return lambda own: parts.problem.losses(join(parts, own, list(shared)), batch).sum()
 
 
 def cut(parts: Parts, rows: Array) -> tuple[Array, list[Array]]:
@@ -47,9 +75,8 @@ def gradient(parts: Parts, theta: Tree, state: State, support: Batch) -> Array:
     own, shared = cut(parts, state["rows"])
 
     def loss(own: Array) -> Array:
-        rows = join(parts, own, list(shared))
-        penalty = parts.regularizer.penalty(theta["regularizer"], state["carry"], rows)
-        return (parts.problem.losses(rows, support) + penalty).sum()
+        penalty = parts.regularizer.penalty(theta["regularizer"], state["carry"], own)
+        return (parts.problem.losses(join(parts, own, list(shared)), support) + penalty).sum()
 
     return parts.ops.grad(loss, own)
 

@@ -33,7 +33,7 @@ class Composition:
         return {
             "initializer": self.parts.initializer.init(rng, self.layout),
             "rule": self.parts.rule.init(self.layout.personal),
-            "regularizer": self.parts.regularizer.init(self.layout),
+            "regularizer": self.parts.regularizer.init(self.layout.personal),
         }
 
     def baseline(self, lr: float) -> "Composition":

@@ -20,7 +20,11 @@ RULES: dict[str, dict[str, Any]] = {
     "meta_sgd": {"lr": 0.05},
     "lslr": {"lr": 0.05, "steps": STEPS},
 }
-REGULARIZERS: dict[str, dict[str, Any]] = {"none": {}, "l2": {"strength": 0.5, "learn": True}}
+REGULARIZERS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "l2": {"strength": 0.5, "learn": True},
+    "ewc": {"strength": 0.5, "prior": 1.0, "learn": True},
+}
 
 
 class Check(NamedTuple):
@@ -123,7 +127,7 @@ def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
     return {
         "initializer": parts.ops.map_tree(lambda x: x + noise * parts.ops.array(rng.standard_normal(x.shape)), start),
         "rule": parts.rule.init(parts.problem.layout.personal),
-        "regularizer": parts.regularizer.init(parts.problem.layout),
+        "regularizer": parts.regularizer.init(parts.problem.layout.personal),
     }
 
 

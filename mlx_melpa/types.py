@@ -1,6 +1,6 @@
 """The shapes of the parts: what each kind of part offers. No behaviour."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -104,15 +104,21 @@ class Rule(Protocol):
 
 
 class Regularizer(Protocol):
-    """What keeps rows near what they were: penalty (T,), and what it carries from task to task."""
+    """What keeps a row's own numbers (T, P) near what they were, and what it carries from task to task.
+
+    A task begins with what was `carried` from the one before ({} at the first), and ends with what the next one gets.
+    `squares()` computes the mean over the task's examples of each one's squared gradient (T, P), if it is asked for.
+    """
 
     learnable: bool
 
     def init(self, layout: Layout) -> Tree: ...
 
-    def begin(self, rows: Array) -> Tree: ...
+    def begin(self, rows: Array, carried: Tree) -> Tree: ...
 
     def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array: ...
+
+    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree: ...
 
 
 class Learner(Protocol):

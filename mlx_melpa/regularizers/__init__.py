@@ -1,6 +1,7 @@
 """Regularizers: what keeps rows near what they were. `regularizer: l2` in a recipe."""
 
+from .ewc import ewc
 from .l2 import l2
 from .none import none
 
-KINDS = {"none": none, "l2": l2}
+KINDS = {"none": none, "l2": l2, "ewc": ewc}

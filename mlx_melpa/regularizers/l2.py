@@ -1,5 +1,6 @@
 """L2 to the start: exp(s) / 2 |rows - start|^2, its strength learned or fixed."""
 
+from collections.abc import Callable
 from math import log
 from typing import Any
 
@@ -18,8 +19,8 @@ class L2:
         """The logarithm of the strength, (1,), where it is learned."""
         return {"log_strength": self.ops.array([log(self.strength)])} if self.learnable else {}
 
-    def begin(self, rows: Array) -> Tree:
-        """Carries the start."""
+    def begin(self, rows: Array, carried: Tree) -> Tree:
+        """Holds the start."""
         return {"start": rows}
 
     def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
@@ -27,6 +28,10 @@ class L2:
         strength = self.ops.exp(meta["log_strength"]) if self.learnable else self.strength
         away = rows - carry["start"]
         return 0.5 * strength * (away * away).sum(-1)
+
+    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
+        """Nothing is carried: the next task starts from where this one ended."""
+        return {}
 
 
 def l2(ops: Any, *, strength: Positive = 1e-2, learn: bool = False) -> L2:

@@ -1,5 +1,6 @@
 """No regularizer."""
 
+from collections.abc import Callable
 from typing import Any
 
 from ..layout import Layout
@@ -18,13 +19,17 @@ class Nothing:
         """Nothing is learned."""
         return {}
 
-    def begin(self, rows: Array) -> Tree:
-        """Nothing is carried."""
+    def begin(self, rows: Array, carried: Tree) -> Tree:
+        """Nothing is needed."""
         return {}
 
     def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
         """Zeros (T,)."""
         return self.ops.zeros((rows.shape[0],))
+
+    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
+        """Nothing is carried."""
+        return {}
 
 
 def none(ops: Any) -> Nothing:

@@ -1,0 +1,65 @@
+"""Online EWC: a pull to the last task's end, weighed by the Fisher of the tasks so far.
+
+penalty = s/2 sum_i w_i (F_i + prior) (rows_i - start_i)^2
+After a task  F <- decay F + G / mean(G),  G_i = the mean over its examples of each one's squared gradient. Scaled to
+mean 1, each task counts alike whatever its losses are, and start, where the last task ended, is the one anchor for all
+(both as in Schwarz et al. 2018). The strength s, and the importance w, 1 unless it is learned, are meta-learned where
+`learn` says so; single tasks teach them through `prior` alone, since their F is 0.
+"""
+
+from collections.abc import Callable
+from math import log
+from typing import Annotated, Any
+
+from ..layout import Layout
+from ..settings import Bounds, Positive, Share
+from ..types import Array, Tree
+
+TINY = 1e-30
+
+
+class Ewc:
+    """A quadratic pull to the last task's end, stronger for numbers that the tasks so far depend on."""
+
+    def __init__(self, ops: Any, strength: float, decay: float, prior: float, learn: bool):
+        self.ops, self.strength, self.decay, self.prior, self.learnable = ops, strength, decay, prior, learn
+
+    def init(self, layout: Layout) -> Tree:
+        """The logarithms of the strength (1,) and of each number's importance (P,), where they are learned."""
+        if not self.learnable:
+            return {}
+        return {"log_strength": self.ops.array([log(self.strength)]), "log_importance": self.ops.zeros((layout.size,))}
+
+    def begin(self, rows: Array, carried: Tree) -> Tree:
+        """Holds the start, and the Fisher (T, P) of the tasks before: zeros at the first."""
+        fisher = carried["root"] * carried["root"] if carried else self.ops.zeros(rows.shape)
+        return {"start": rows, "fisher": fisher}
+
+    def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
+        """The penalty (T,)."""
+        away = rows - carry["start"]
+        pull = (carry["fisher"] + self.prior) * away * away
+        if not self.learnable:
+            return 0.5 * self.strength * pull.sum(-1)
+        return 0.5 * (self.ops.exp(meta["log_strength"] + meta["log_importance"]).reshape(1, -1) * pull).sum(-1)
+
+    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
+        """The Fisher's root (T, P): its own range is too wide for the half precision that it is stored in."""
+        found = squares()
+        mean = self.ops.maximum(found.mean(-1).reshape(-1, 1), TINY)
+        return {"root": self.ops.sqrt(self.decay * carry["fisher"] + found / mean)}
+
+
+def ewc(
+    ops: Any,
+    *,
+    strength: Positive = 1e-2,
+    decay: Share = 0.9,
+    prior: Annotated[float, Bounds(0)] = 1e-2,
+    learn: bool = False,
+) -> Ewc:
+    """Builds online EWC (Kirkpatrick et al. 2017; Schwarz et al. 2018).
+
+    `decay` is how much of the earlier Fisher each task leaves, `prior` what a number counts before there is any.
+    """
+    return Ewc(ops, strength, decay, prior, learn)
