@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.mlx import activations
+from ..backends.mlx import ops  # noqa: F401  (fast on a CPU)
 from ..errors import ModelError
 from .corpus import END, load_tokenizer, stream
 
 import mlx.core as mx  # isort: skip  (the lines above load the BLAS that mlx.core is to find)
 import mlx.nn as nn  # isort: skip
-
-activations.install()
 
 
 @dataclass(frozen=True)

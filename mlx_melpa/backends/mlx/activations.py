@@ -1,4 +1,4 @@
-"""Fast sigmoid, tanh and log sum exp on a CPU, where MLX computes exponentials one number at a time.
+"""Fast sigmoid, tanh, softmax and log sum exp on a CPU, where MLX computes exponentials one number at a time.
 
 tanh(x) is the quotient of an odd polynomial of degree 13 and an even one of degree 6 on |x| < 7.9, within 2e-7 of the
 true value (the one Eigen uses). On 1.2M numbers, two cores: 3.7 ms against 16 ms, and 4.7 against 17 with the gradient.
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 import mlx.core as mx
-import mlx.nn as nn
 
 _ODD = (
     -2.76076847742355e-16,
@@ -79,13 +78,20 @@ sigmoid = _with_gradient(lambda x: 0.5 + 0.5 * _tanh(0.5 * x), lambda x, cotange
 """1 / (1 + exp(-x)), float32, within 2e-7."""
 
 
-def _exp(x: mx.array) -> mx.array:
-    """exp of x <= 0, float32; e^-87 below that."""
-    y = 1.4426950408889634 * mx.maximum(x, -87.0)
+def _raised(x: mx.array) -> mx.array:
+    y = 1.4426950408889634 * mx.maximum(x, _LOWEST)
     rounded = y + _ROUND
     power = _polynomial(_POWER, y - (rounded - _ROUND))
-    raised = mx.left_shift(mx.view(rounded, mx.int32), 23) + mx.view(power, mx.int32)
-    return mx.view(raised, mx.float32)
+    return mx.view(mx.left_shift(mx.view(rounded, mx.int32), 23) + mx.view(power, mx.int32), mx.float32)
+
+
+_LOWEST = -60.0
+_LEAST: Any = _raised(mx.array([_LOWEST])).item()
+
+
+def _exp(x: mx.array) -> mx.array:
+    """exp(x) - exp(-60) of x <= 0, float32, and 0 below -60: what is next to nothing would be slow to compute with."""
+    return _raised(x) - _LEAST
 
 
 def _log_sum_exp(x: mx.array) -> tuple[mx.array, mx.array]:
@@ -104,6 +110,16 @@ log_sum_exp = _with_gradient(_log_sum_exp, _log_sum_exp_back)
 """log sum exp over the last axis, which is kept, and the softmax; float32."""
 
 
+def _softmax(x: mx.array) -> mx.array:
+    top = mx.max(x, axis=-1, keepdims=True)
+    raised = _exp(x - top)
+    return raised * (1 / (raised.sum(-1, keepdims=True) + 0 * top))  # what is no number stays none
+
+
+softmax = _with_gradient(_softmax, lambda x, c, out: out * (c - (c * out).sum(-1, keepdims=True)))
+"""Softmax over the last axis; float32."""
+
+
 def silu(x: mx.array) -> mx.array:
     """x sigmoid(x)."""
     return x * sigmoid(x) if x.dtype == mx.float32 else x * mx.sigmoid(x)
@@ -113,16 +129,3 @@ def gelu_approx(x: mx.array) -> mx.array:
     """0.5 x (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))."""
     inner = 0.7978845608028654 * (x + 0.044715 * x**3)
     return 0.5 * x * (1 + (tanh(inner) if x.dtype == mx.float32 else mx.tanh(inner)))
-
-
-def install() -> bool:
-    """Replaces `nn.silu` and `nn.gelu_approx` on a CPU; a GPU keeps MLX's own. Says whether it did.
-
-    `mx.compile` is switched off there: it can't see through these functions, gained nothing measurable on a CPU, and
-    would call the machine's C++ compiler, which a user may not have and which would enter the identity of a run.
-    """
-    if mx.default_device().type != mx.DeviceType.cpu:
-        return False
-    mx.disable_compile()
-    nn.silu, nn.gelu_approx = silu, gelu_approx
-    return True

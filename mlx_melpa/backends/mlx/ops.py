@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import mlx.core as mx
+import mlx.nn as nn
 import mlx.optimizers as optim
 import numpy as np
 
 from .. import memory
-from . import activations, blas, heap, lanes
+from . import activations, attention, blas, heap, lanes
 from .lanes import LANES, lane
 from .ranks import gather, ranks, total
 from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
@@ -20,8 +21,14 @@ __all__ = ["LANES", "add", "flatten", "gather", "lane", "map_tree", "ranks", "re
 name = "mlx"
 Array = mx.array
 
-activations.install()
-lanes.share_threads()
+CPU = mx.default_device().type == mx.DeviceType.cpu
+if CPU:
+    # `mx.compile` can't see through functions with a gradient of their own, gained nothing measurable on a CPU, and
+    # would call the machine's C++ compiler, which a user may not have and which would enter the identity of a run.
+    mx.disable_compile()
+    nn.silu, nn.gelu_approx = activations.silu, activations.gelu_approx
+    mx.fast.scaled_dot_product_attention = attention.attention
+    lanes.share_threads()
 
 
 def array(x: Any) -> mx.array:
@@ -111,14 +118,14 @@ def pick(x: mx.array, index: mx.array, axis: int) -> mx.array:
 
 def log_sum_exp(x: mx.array) -> mx.array:
     """log sum exp over the last axis, which is kept."""
-    if x.dtype == mx.float32 and mx.default_device().type == mx.DeviceType.cpu:
+    if CPU and x.dtype == mx.float32:
         return activations.log_sum_exp(x)[0]
     return mx.logsumexp(x, axis=-1, keepdims=True)
 
 
 def softmax(x: mx.array) -> mx.array:
     """Softmax over the last axis."""
-    return mx.softmax(x, axis=-1)
+    return activations.softmax(x) if CPU and x.dtype == mx.float32 else mx.softmax(x, axis=-1)
 
 
 def cast(x: mx.array, like: mx.array) -> mx.array:
@@ -230,7 +237,7 @@ def limit_cache(size: int) -> None:
 
 def silu(x: mx.array) -> mx.array:
     """x sigmoid(x)."""
-    return activations.silu(x) if mx.default_device().type == mx.DeviceType.cpu else x * mx.sigmoid(x)
+    return activations.silu(x) if CPU else x * mx.sigmoid(x)
 
 
 def metadata(path: Path) -> dict[str, str]:
