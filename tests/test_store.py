@@ -227,8 +227,8 @@ def test_a_newer_format_and_a_damaged_version_are_named(store: Store, tmp_path: 
     store._db.all("UPDATE versions SET state = x'0011'")
     with pytest.raises(StoreError, match="version 1 of user 'me' is damaged; run: melpa users rollback"):
         store.latest("me")
-    store._db.all("PRAGMA user_version = 2")
-    with pytest.raises(StoreError, match="has format 2, this melpa reads up to 1; update mlx-melpa"):
+    store._db.all("PRAGMA user_version = 3")
+    with pytest.raises(StoreError, match="has format 3, this melpa reads up to 2; update mlx-melpa"):
         Store(tmp_path)
 
 

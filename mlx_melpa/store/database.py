@@ -10,9 +10,14 @@ from typing import Any
 from ..errors import StoreError
 
 MARK = 0x6D6C7061  # "mlpa" in the file's header: another program's database is never touched
-SCHEMA = 1
+SCHEMA = 2
 WAIT = 30.0
 # The last page of a version is half empty on average, and a version may be a few kB: hence small pages.
+KEPT = """
+CREATE TABLE IF NOT EXISTS reservoirs (user INTEGER PRIMARY KEY, size INTEGER NOT NULL, seen INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS kept (user INTEGER NOT NULL, slot INTEGER NOT NULL, example TEXT NOT NULL,
+    PRIMARY KEY (user, slot));
+"""
 TABLES = f"""
 PRAGMA page_size = 1024;
 PRAGMA journal_mode = WAL;
@@ -26,7 +31,7 @@ CREATE TABLE versions (user INTEGER NOT NULL, number INTEGER NOT NULL, parent IN
     nbytes INTEGER NOT NULL, about TEXT NOT NULL, state BLOB, PRIMARY KEY (user, number));
 CREATE TABLE runs (id INTEGER PRIMARY KEY, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
     path TEXT NOT NULL UNIQUE, base_family TEXT NOT NULL, made REAL NOT NULL);
-"""
+{KEPT}"""
 REMEDIES = {
     "SQLITE_BUSY": "is in use by another process; try again when that has ended",
     "SQLITE_READONLY": "can't be written; make its folder writable, or set MELPA_HOME to one that is",
@@ -55,6 +60,8 @@ class Database:
             raise StoreError(f"{self.path} {REMEDIES['SQLITE_NOTADB']}")
         if schema > SCHEMA:
             raise StoreError(f"{self.path} has format {schema}, this melpa reads up to {SCHEMA}; update mlx-melpa")
+        if schema < SCHEMA:
+            self._bring_up_to_date()
 
     def close(self) -> None:
         """Closes the file; the last to close it folds the log into it."""
@@ -108,6 +115,13 @@ class Database:
         with suppress(FileExistsError):
             os.link(draft, self.path)
         draft.unlink()
+
+    def _bring_up_to_date(self) -> None:
+        """Adds the tables that format 1 did not have; what is there stays as it is."""
+        with self.writing():
+            for statement in KEPT.split(";")[:-1]:
+                self.all(statement)
+            self.all(f"PRAGMA user_version = {SCHEMA}")
 
     @contextmanager
     def _in_words(self) -> Iterator[None]:

@@ -5,7 +5,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -14,7 +14,10 @@ from safetensors import SafetensorError
 
 from ..errors import StoreError
 from ..layout import Layout
+from ..types import Example
+from . import kept
 from .database import Database
+from .kept import Kept
 from .version import Run, Summary, Version, check_id, pack, unpack
 
 SELECT = """
@@ -26,7 +29,9 @@ LEFT JOIN versions s ON s.user = v.user AND s.number = v.source WHERE u.name = ?
 STATE = ", coalesce(v.state, s.state) AS state"
 SUMMARY = """
 SELECT u.name AS user, u.created, max(v.made) AS updated, count(v.number) AS versions, u.active,
-    coalesce(sum(length(v.state)), 0) AS nbytes, i.base_name, i.run
+    (SELECT count(*) FROM kept k WHERE k.user = u.id) AS kept, coalesce(sum(length(v.state)), 0)
+    + (SELECT coalesce(sum(length(CAST(k.example AS BLOB))), 0) FROM kept k WHERE k.user = u.id) AS nbytes,
+    i.base_name, i.run
 FROM users u LEFT JOIN versions v ON v.user = u.id LEFT JOIN versions a ON a.user = u.id AND a.number = u.active
 LEFT JOIN identities i ON i.id = a.identity GROUP BY u.id ORDER BY u.name
 """
@@ -61,11 +66,12 @@ class Store:
         parent: int | Literal["active"] | None = "active",
         activate: bool = True,
         half: bool = True,
+        keep: tuple[int, Sequence[Example]] | None = None,
     ) -> int:
         """Appends a version, whole or not at all, and gives its number.
 
         `parent` is the version it was adapted from; without `activate` the user's answer stays the earlier one;
-        `half` keeps the row as fp16.
+        `half` keeps the row as fp16; `keep` offers examples to the user's reservoir of a size.
         """
         name, blob = check_id(user), pack(version.state, half)
         about = {"labels": version.labels, "metrics": dict(version.metrics)}
@@ -80,6 +86,8 @@ class Store:
             self._db.all("INSERT OR IGNORE INTO users (name, created) VALUES (?, ?)", name, time.time())
             owner, active = self._db.one("SELECT id, active FROM users WHERE name = ?", name)
             row |= {"parent": active if parent == "active" else parent, "identity": self._identity(version)}
+            if keep is not None:
+                kept.keep(self._db, owner, *keep)
             return self._append(owner, row, activate)
 
     def latest(self, user: str) -> Version | None:
@@ -113,6 +121,20 @@ class Store:
         )
         return {row["name"] for row in found}
 
+    def kept(self, user: str) -> Kept:
+        """The user's own examples that are kept; none for someone unknown."""
+        found = self._db.one("SELECT id FROM users WHERE name = ?", check_id(user))
+        return kept.read(self._db, found["id"]) if found else Kept()
+
+    def forget_examples(self, user: str) -> int:
+        """Deletes a user's kept examples so that none of their bytes stay in the store's files; gives their number."""
+        with self._db.writing():
+            owner = self._owner(user)
+            count = len(kept.read(self._db, owner).examples)
+            kept.forget(self._db, owner)
+        self._db.scrub()
+        return count
+
     def rollback(self, user: str, number: int) -> int:
         """Makes an earlier version the answer by appending one that points to it; gives the new number."""
         with self._db.writing():
@@ -145,6 +167,7 @@ class Store:
         with self._db.writing():
             owner = self._owner(user)
             self._db.all("DELETE FROM versions WHERE user = ?", owner)
+            kept.forget(self._db, owner)
             self._db.all("DELETE FROM users WHERE id = ?", owner)
             self._forget_identities()
         self._db.scrub()

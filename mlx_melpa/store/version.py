@@ -17,7 +17,8 @@ from ..layout import Layout
 class Version:
     """One version of one user's adapter.
 
-    `state` holds the named arrays of one adaptation, the row under "rows"; `labels` are the user's own, in the order
+    `state` holds the named arrays of one adaptation, the row under "rows", what the regularizer carries to the next
+    under "carry.NAME"; `labels` are the user's own, in the order
     of the state's class means; `metrics` numbers for people ("steps", "loss_before", "loss_after", "seconds"); `run`
     is the fingerprint of the run whose decoder and rule the state needs, None for an import. The fields from `user`
     on are the store's: `source` is the version whose state a rollback brought back, `nbytes` the bytes of the state.
@@ -44,13 +45,14 @@ class Version:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the store holds of one user: `nbytes` over all versions; base and run of the active one."""
+    """What the store holds of one user: `kept` examples, `nbytes` of these and all versions; the active one's base."""
 
     user: str
     created: float
     updated: float | None
     versions: int
     active: int | None
+    kept: int
     nbytes: int
     base_name: str | None
     run: str | None
@@ -79,20 +81,21 @@ def check_id(user: str) -> str:
 
 
 def pack(state: Mapping[str, np.ndarray], half: bool = True) -> bytes:
-    """Writes named arrays as safetensors; "rows" as fp16 when `half` and every number fits, as fp32 otherwise."""
+    """Writes named arrays as safetensors; the row and what is carried as fp16 when `half` and it fits, else as fp32."""
     arrays = {name: np.ascontiguousarray(array) for name, array in state.items()}
-    if "rows" in arrays:
-        rows = arrays["rows"].astype(np.float32)
-        if not np.isfinite(rows).all():
+    for name in filter(_rounded, state):
+        numbers = arrays[name].astype(np.float32)
+        if not np.isfinite(numbers).all():
             raise StoreError("the adapted row holds numbers that are not finite; adapt again with a lower lr")
-        fits = half and np.abs(rows).max(initial=0) <= np.finfo(np.float16).max
-        arrays["rows"] = rows.astype(np.float16) if fits else rows
+        fits = half and np.abs(numbers).max(initial=0) <= np.finfo(np.float16).max
+        arrays[name] = numbers.astype(np.float16) if fits else numbers
     return save(arrays)
 
 
 def unpack(blob: bytes) -> dict[str, np.ndarray]:
-    """Reads what `pack` wrote; "rows" come back as float32, holding the stored numbers."""
-    state = load(blob)
-    if "rows" in state:
-        state["rows"] = state["rows"].astype(np.float32)
-    return state
+    """Reads what `pack` wrote; what it rounded comes back as float32, holding the stored numbers."""
+    return {name: array.astype(np.float32) if _rounded(name) else array for name, array in load(blob).items()}
+
+
+def _rounded(name: str) -> bool:
+    return name == "rows" or name.startswith("carry.")
