@@ -10,6 +10,7 @@ from .console import command, json_out, note, out, size, table
 if TYPE_CHECKING:
     from mlx_melpa.look import Look
     from mlx_melpa.person import Outcome
+    from mlx_melpa.store import Kept
 
 
 @command
@@ -32,6 +33,13 @@ def adapt(
     backend: Annotated[
         Literal["mlx", "torch"] | None, typer.Option(help="The engine; the run's own unless given.")
     ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Store up to N of the examples themselves, to rehearse and to judge by."),
+    ] = None,
+    margin: Annotated[
+        float | None, typer.Option(min=0, help="How much worse (nats) earlier kept examples may get; else 0.1.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be learned from.")] = False,
     random_start: Annotated[bool, typer.Option("--random-start", help="Do without a meta-trained run.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -40,13 +48,14 @@ def adapt(
     if users is not None:
         from .adapt_users import adapt_users
 
-        alone = {"DATA": data, "--user": user, "--dry-run": dry_run, "--random-start": random_start}
+        alone = {"DATA": data, "--user": user, "--keep": keep, "--dry-run": dry_run, "--random-start": random_start}
         adapt_users(users, alone, _steps(steps), run, base, other_weights, backend, json)
         return
     if data is None or user is None:
         raise typer.BadParameter("give --user NAME and a file of their examples, or --users FILE for many people")
     from mlx_melpa.files import read_examples
     from mlx_melpa.find import to_adapt
+    from mlx_melpa.guard import MARGIN
     from mlx_melpa.look import look
     from mlx_melpa.person import adapt_person
     from mlx_melpa.store import Store, check_id
@@ -73,14 +82,21 @@ def adapt(
         if dry_run:
             _show_look(look(found, examples), found.name, notes, json)
             return
-        outcome = adapt_person(found, examples, previous=previous, steps=wanted)
-        number = store.put(user, outcome.version, parent=previous.number if previous else None, activate=outcome.better)
-        stored = store.get(user, number)
+        earlier, most = store.kept(user).examples, MARGIN if margin is None else margin
+        outcome = adapt_person(found, examples, previous=previous, steps=wanted, kept=earlier, margin=most)
+        number = store.put(
+            user,
+            outcome.version,
+            parent=previous.number if previous else None,
+            activate=outcome.better,
+            keep=(keep, outcome.new) if keep and outcome.better else None,
+        )
+        stored, kept = store.get(user, number), store.kept(user)
     answers = number if outcome.better else (previous.number if previous else None)
     if json:
-        json_out(_record(outcome, user, number, answers, stored.nbytes, found.name, notes))
+        json_out(_record(outcome, user, number, answers, stored.nbytes, found.name, notes, kept))
     else:
-        _show(outcome, user, number, answers, stored.nbytes, found.name, notes)
+        _show(outcome, user, number, answers, stored.nbytes, found.name, notes, kept)
 
 
 def _steps(text: str) -> Any:
@@ -92,8 +108,16 @@ def _steps(text: str) -> Any:
 
 
 def _record(
-    outcome: "Outcome", user: str, number: int, answers: int | None, nbytes: int, run: str, notes: tuple[str, ...]
+    outcome: "Outcome",
+    user: str,
+    number: int,
+    answers: int | None,
+    nbytes: int,
+    run: str,
+    notes: tuple[str, ...],
+    kept: "Kept",
 ) -> dict[str, Any]:
+    fits = dict(zip(("before", "after"), (fit._asdict() for fit in outcome.earlier or ()), strict=False))
     return {
         "user": user,
         "version": number,
@@ -106,6 +130,9 @@ def _record(
         "loss_before": outcome.before.loss,
         "loss_after": outcome.after.loss,
         "accuracy": outcome.after.accuracy,
+        "earlier": {"examples": outcome.judging, **fits} if fits else None,
+        "rehearsed": outcome.rehearsed,
+        "examples_kept": len(kept.examples),
         "folds": outcome.folds,
         "curve": outcome.curve,
         "labels": outcome.version.labels,
@@ -116,7 +143,14 @@ def _record(
 
 
 def _show(
-    outcome: "Outcome", user: str, number: int, answers: int | None, nbytes: int, run: str, notes: tuple[str, ...]
+    outcome: "Outcome",
+    user: str,
+    number: int,
+    answers: int | None,
+    nbytes: int,
+    run: str,
+    notes: tuple[str, ...],
+    kept: "Kept",
 ) -> None:
     import shlex
 
@@ -127,6 +161,7 @@ def _show(
     rows: list[tuple[str, Any]] = [("run", run), (f"loss on {on}", losses)]
     if outcome.after.accuracy is not None:
         rows.append((f"accuracy on {on}", f"{outcome.after.accuracy:.0%}"))
+    rows += _earlier(outcome, kept)
     rows += [("steps", outcome.steps), ("seconds", f"{outcome.seconds:.2f}"), ("size", size(nbytes))]
     table(("", f"version {number} of '{user}'"), rows)
     name = shlex.quote(user)
@@ -138,6 +173,21 @@ def _show(
         return
     what = f'melpa label --user {name} "TEXT"' if outcome.version.labels else f'melpa generate --user {name} "PROMPT"'
     out(f"\nNext: {what}, or melpa export --user {name} --out DIR")
+
+
+def _earlier(outcome: "Outcome", kept: "Kept") -> list[tuple[str, Any]]:
+    rows: list[tuple[str, Any]] = []
+    if outcome.earlier is not None:
+        before, after = outcome.earlier
+        on = f"on {outcome.judging} earlier examples"
+        rows.append((f"loss {on}", f"{before.loss:.3f} before, {after.loss:.3f} after"))
+        if before.accuracy is not None:
+            rows.append((f"accuracy {on}", f"{before.accuracy:.0%} before, {after.accuracy:.0%} after"))
+    if outcome.rehearsed:
+        rows.append(("earlier examples rehearsed", outcome.rehearsed))
+    if kept.size:
+        rows.append(("examples kept", f"{len(kept.examples)} of at most {kept.size}"))
+    return rows
 
 
 def _show_look(seen: "Look", run: str, notes: tuple[str, ...], json: bool) -> None:

@@ -19,7 +19,7 @@ users = typer.Typer(no_args_is_help=True, context_settings={"help_option_names":
 
 @users.callback()
 def main() -> None:
-    """List, show, roll back, prune or remove stored adapters."""
+    """List, show, roll back, prune or remove stored adapters, and kept examples."""
 
 
 def _store() -> "Store":
@@ -76,10 +76,10 @@ def show(
         number = version or next((v.number for v in store.history(user) if v.active), None)
         if number is None:
             raise StoreError(f"'{user}' has no active version; run: melpa users history {shlex.quote(user)}")
-        found = store.get(user, number)
+        found, kept = store.get(user, number), store.kept(user)
     arrays = {name: f"{array.dtype} {list(array.shape)}" for name, array in found.state.items()}
     if json:
-        json_out(_record(found) | {"arrays": arrays})
+        json_out(_record(found) | {"arrays": arrays, "examples_kept": len(kept.examples)})
         return
     rows = {
         "user": found.user,
@@ -90,6 +90,7 @@ def show(
         "weights": found.base_weights,
         "run": found.run or "none",
         "labels": ", ".join(found.labels) or "none",
+        "examples kept": f"{len(kept.examples)} of at most {kept.size}" if kept.size else "none",
         "parameters": f"{found.layout.size:,}",
         "bytes": size(found.nbytes),
         "arrays": "; ".join(f"{name} {text}" for name, text in arrays.items()),
@@ -164,3 +165,44 @@ def remove(
         json_out({"user": user, "deleted": count})
     else:
         out(f"Deleted '{user}' and {count} versions.")
+
+
+@users.command()
+@command
+def examples(user: User, json: Json = False) -> None:
+    """List a user's own examples that are kept (melpa adapt --keep N)."""
+    import shlex
+
+    with _store() as store:
+        store.history(user)  # raises where there is no such person
+        kept = store.kept(user)
+    if json:
+        names = ("text", "target", "label", "messages")
+        json_out([{n: getattr(e, n) for n in names if getattr(e, n)} for e in kept.examples])
+    elif not kept.examples:
+        out(f"None are kept; to keep up to 50: melpa adapt --user {shlex.quote(user)} DATA --keep 50")
+    else:
+        told = [
+            (e.label, " / ".join(filter(None, (e.text, e.target, *(said for _, said in e.messages)))))
+            for e in kept.examples
+        ]
+        table(("label", "text"), told, title=f"{len(told)} of at most {kept.size}, out of {kept.seen}")
+
+
+@users.command("forget-examples")
+@command
+def forget_examples(
+    user: User, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False, json: Json = False
+) -> None:
+    """Delete every byte of a user's kept examples; the versions stay."""
+    with _store() as store:
+        store.history(user)  # raises where there is no such person
+        count = len(store.kept(user).examples)
+        if not yes and not confirm(f"Delete the {count} kept examples of '{user}' for good?"):
+            note("nothing deleted")
+            raise typer.Exit(1)
+        store.forget_examples(user)
+    if json:
+        json_out({"user": user, "deleted": count})
+    else:
+        out(f"Deleted {count} kept examples of '{user}'; the versions stay.")

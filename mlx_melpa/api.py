@@ -46,14 +46,17 @@ def adapt(
     previous: Version | None = None,
     steps: int | Literal["auto"] = "auto",
     seed: int = 0,
+    kept: Sequence[Example] = (),
 ) -> Outcome:
     """Adapts to one person's examples, a file or a list, from their previous version if there is one.
+
+    `kept` are earlier examples (`Store.kept`): one half is rehearsed, on the other nothing may get much worse.
 
     The outcome's `version` is what a Store takes; nothing is stored here. Raises DataError.
     """
     if isinstance(examples, (str, Path)):
         examples = [record.example for record in read_examples(str(examples))]
-    return adapt_person(run, examples, previous=previous, steps=steps, seed=seed)
+    return adapt_person(run, examples, previous=previous, steps=steps, seed=seed, kept=kept)
 
 
 def evaluate(

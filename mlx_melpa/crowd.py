@@ -4,16 +4,16 @@ import base64
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from . import adapt
-from .earlier import learned, merged
+from .earlier import learned, merged, recall
 from .errors import DataError
 from .evaluate import chunks
 from .look import check, distinct
-from .person import MOST, adapt_person, described, version_of
+from .person import MOST, adapt_person, closed, described, version_of
 from .run import Run
 from .store import Store, Version
 from .store.version import pack, unpack
@@ -110,7 +110,8 @@ def _adapted(
     problem: Any = parts.problem
     support, _ = problem.prepare([Episode("", p.examples, p.examples[:1], p.labels) for p in people])
     start = adapt.begin(parts, run.theta, support)
-    rows = parts.ops.numpy(adapt.adapt(parts, run.theta, support, chosen, state=start)["rows"])
+    end = adapt.adapt(parts, run.theta, support, chosen, state=start)
+    rows = parts.ops.numpy(end["rows"])
     # What is measured and what the means are made from are the person's own numbers as they will be stored, in fp16.
     own = [run.composed.layout.stored(row)[None] for row in rows]
     own = [unpack(pack({"rows": o}))["rows"] if np.isfinite(o).all() else o for o in own]
@@ -124,6 +125,8 @@ def _adapted(
             sums, counts = (memory[name][i][: len(person.labels)] for name in ("prior", "known"))
             state["means"] = (sums / np.maximum(counts, 1)[:, None]).astype(np.float16)
             state["counts"] = counts.astype(np.int32)
+        one = parts.ops.map_tree(lambda array, i=i: array[i : i + 1], {"rows": whole, "carry": end["carry"]})
+        state |= closed(run, one, person.examples, person.labels, recall(state, person.labels))
         numbers: dict[str, Any] = {
             "steps": chosen,
             "loss_before": float(before[i]),
@@ -158,7 +161,8 @@ def _by_itself(run: Run, store: Store, user: str, examples: Sequence[Example], s
     if previous and (previous.run or "", previous.layout) != (run.fingerprint, run.composed.layout):
         previous = None
     try:
-        outcome = adapt_person(run, examples, previous=previous, steps="auto" if steps is None else steps)
+        chosen: int | Literal["auto"] = "auto" if steps is None else steps
+        outcome = adapt_person(run, examples, previous=previous, steps=chosen, kept=store.kept(user).examples)
     except DataError as error:
         return Told(user, None, str(error))
     version = replace(outcome.version, metrics={**outcome.version.metrics, "order": order})

@@ -1,7 +1,8 @@
-"""What a person's last version knows of earlier examples: their labels, class means, and marks of what was learned."""
+"""What a person's last version knows of earlier examples, and which kept ones are rehearsed or judge."""
 
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from .errors import DataError
 from .store import Version
 from .types import Example
+
+MARKS = 16_384
+"""The newest marks that a version holds, 8 bytes each: an example learned before all of these counts as new again."""
 
 
 def merged(previous: Version | None, examples: Sequence[Example]) -> tuple[str, ...]:
@@ -20,13 +24,37 @@ def merged(previous: Version | None, examples: Sequence[Example]) -> tuple[str, 
     return labels
 
 
-def recall(previous: Version | None, labels: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """What a version kept of its examples, as the readout's memory (1, N, d), (1, N) with places for new labels."""
-    if previous is None or "means" not in previous.state:
+def recall(
+    state: Mapping[str, np.ndarray], labels: tuple[str, ...], rehearsed: Sequence[Example] = ()
+) -> dict[str, np.ndarray]:
+    """What a state kept of its examples, as the readout's memory (1, N, d), (1, N) with places for new labels.
+
+    `rehearsed` are those of them that stand for themselves: the class means count for the others only.
+    """
+    if "means" not in state:
         return {}
-    means, counts = previous.state["means"].astype(np.float32), previous.state["counts"].astype(np.float32)
-    new = len(labels) - len(counts)
+    means, counts = state["means"].astype(np.float32), state["counts"].astype(np.float32)
+    new, at_hand = len(labels) - len(counts), Counter(e.label for e in rehearsed)
+    counts = np.maximum(counts - [at_hand[label] for label in labels[: len(counts)]], 0).astype(np.float32)
     return {"prior": np.pad(means * counts[:, None], ((0, new), (0, 0)))[None], "known": np.pad(counts, (0, new))[None]}
+
+
+def carried(previous: Version | None) -> dict[str, np.ndarray]:
+    """What the version's regularizer carries to the next task, by name; {} where there is none."""
+    state = {} if previous is None else previous.state
+    return {name.removeprefix("carry."): array for name, array in state.items() if name.startswith("carry.")}
+
+
+def halves(
+    kept: Sequence[Example], given: Sequence[Example], labels: tuple[str, ...]
+) -> tuple[list[Example], list[Example]]:
+    """Kept examples to rehearse, and kept ones that are held out to judge by, left out what is `given` once more.
+
+    An example is of one half for good, by its hash: what judges is never rehearsed.
+    """
+    again = {_mark(e) for e in given}
+    fitting = [e for e in kept if (e.label in labels if labels else e.label is None) and _mark(e) not in again]
+    return [e for e in fitting if _mark(e) % 2], [e for e in fitting if not _mark(e) % 2]
 
 
 def unlearned(previous: Version | None, examples: Sequence[Example]) -> list[Example]:
@@ -43,9 +71,9 @@ def unlearned(previous: Version | None, examples: Sequence[Example]) -> list[Exa
 
 
 def learned(previous: Version | None, new: Sequence[Example]) -> np.ndarray:
-    """Marks (n,) uint64 of all examples learned so far: hashes, no texts."""
+    """Marks (n,) uint64 of the examples learned so far, the newest last: hashes, no texts."""
     known = np.zeros(0, np.uint64) if previous is None else previous.state.get("learned", np.zeros(0, np.uint64))
-    return np.concatenate([known, np.array([_mark(e) for e in new], np.uint64)])
+    return np.concatenate([known, np.array([_mark(e) for e in new], np.uint64)])[-MARKS:]
 
 
 def _mark(example: Example) -> int:

@@ -51,18 +51,23 @@ def curve(
     steps: int,
     *,
     rows: Array | None = None,
+    carried: Mapping[str, np.ndarray] | None = None,
     memory: Mapping[str, np.ndarray] | None = None,
     patient: bool = True,
 ) -> list[Fit]:
     """The held-out fit after 0, 1, ... steps, from rows (1, P) or else from the initializer.
 
-    `memory` is what the readout kept of earlier examples. With `patient` the curve ends early where it falls no more.
+    `memory` is what the readout kept of earlier examples, `carried` what the regularizer took from the task before.
+    With `patient` the curve ends early where it falls no more.
     """
     problem: Any = parts.problem
     found: list[list[Mapping[str, np.ndarray]]] = []
     for part in _passes(problem, folds):
         support, query = (remembering(parts, batch, memory) for batch in problem.prepare(part))
-        state = None if rows is None else adapt.resume(parts, parts.ops.broadcast(rows, (len(part), rows.shape[1])))
+        state = None
+        if rows is not None:
+            before = {name: parts.ops.array(np.repeat(value, len(part), 0)) for name, value in (carried or {}).items()}
+            state = adapt.resume(parts, parts.ops.broadcast(rows, (len(part), rows.shape[1])), before)
         seen: list[Mapping[str, np.ndarray]] = []
         watch = _watch(problem, query, seen, patient and len(part) == len(folds))
         adapt.adapt(parts, theta, support, steps, state=state, watch=watch)

@@ -1,7 +1,7 @@
 """One person's adaptation: from their examples, and the version they had, to the next one."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal
@@ -9,21 +9,21 @@ from typing import Any, Literal
 import numpy as np
 
 from . import adapt
-from .earlier import learned, merged, recall, unlearned
+from .earlier import carried, halves, learned, merged, recall, unlearned
 from .errors import DataError
 from .evaluate import chunks
 from .folds import Fit, curve, deal, remembering
+from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, judged, probabilities
 from .look import check, distinct
-from .problems.language import classified
 from .run import Run
 from .store import Version
 from .store.version import pack, unpack
-from .types import Array, Episode, Example
+from .types import Array, Batch, Episode, Example, State
 
-ENOUGH = 8
-"""With fewer examples nothing is cross-validated: the run's own number of steps is taken."""
 MOST = 64
-"""Examples that the steps see; the class means see all."""
+"""Examples that the steps see, and kept ones beside them; the class means see all."""
+ALONE = 16
+"""Rows that hold one example each, when a task is closed."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,9 @@ class Outcome:
 
     version: what to store. before, after: the fit to examples held out, where `folds` says in how many parts; with
     folds 0 the fit to the examples themselves. curve: held-out losses (nats) after 0, 1, ... steps. better: says
-    whether the new version shall answer; `reason` says why. notes: what a person should know.
+    whether the new version shall answer; `reason` says why. notes: what a person should know. earlier: the fit to
+    `judging` kept examples before and after, which the steps did not see; `rehearsed` are those that they saw. new:
+    the examples that no version had learned.
     """
 
     version: Version
@@ -45,6 +47,10 @@ class Outcome:
     reason: str
     seconds: float
     notes: tuple[str, ...]
+    earlier: tuple[Fit, Fit] | None = None
+    judging: int = 0
+    rehearsed: int = 0
+    new: tuple[Example, ...] = ()
 
 
 def adapt_person(
@@ -54,6 +60,8 @@ def adapt_person(
     previous: Version | None = None,
     steps: int | Literal["auto"] = "auto",
     seed: int = 0,
+    kept: Sequence[Example] = (),
+    margin: float = MARGIN,
 ) -> Outcome:
     """Adapts to one person from their previous version, or else from the run's start.
 
@@ -62,32 +70,51 @@ def adapt_person(
     least); "auto" takes the best. Then all examples train for that many steps. The outcome is not better, and the
     earlier version stays the answer, unless the held-out loss is below what there was: the previous version on the same
     examples, or the base model. For labelled examples of a new person it is a guess, log N or the share of the largest
-    class, of which one has to be beaten: 0 steps count too, since their class means are an adaptation. Raises DataError
-    for examples that don't fit the run, and where none is new.
+    class, of which one has to be beaten: 0 steps count too, since their class means are an adaptation.
+
+    Of the person's `kept` earlier examples one half is rehearsed, as part of the support. On the other half the loss
+    may rise by `margin` nats at most, or the outcome is not better either. Where there is no previous version they are
+    examples like the others. Raises DataError for examples that don't fit the run, and where none is new.
     """
     began = perf_counter()
+    given = len(examples)
+    if previous is None:
+        examples, kept = [*examples, *(e for e in kept if (e.label is None) == (examples[0].label is None))], ()
     ops, form, labels = run.composed.parts.ops, check(run, examples), merged(previous, examples)
     once = distinct(examples)
     new = unlearned(previous, once)
     rng = np.random.default_rng([seed, 2])
-    used = _drawn(once, rng)
-    folds = deal(used, set(new), labels, rng) if len(new) >= ENOUGH else []
-    memory = recall(previous, labels)
+    used, rehearsed, judging = (_drawn(part, rng) for part in (once, *halves(kept, once, labels)))
+    folds = deal([*used, *rehearsed], set(new), labels, rng) if len(new) >= ENOUGH else []
+    memory = recall({} if previous is None else previous.state, labels, rehearsed)
     chosen, fits = _searched(run, folds, steps, previous, memory)
-    before, after, rows = _trained(run, used, chosen, labels, previous, memory)
+    before, after, rows, end = _trained(run, [*used, *rehearsed], chosen, labels, previous, memory)
     state = {"rows": rows, "learned": learned(previous, new)}
-    state |= _means(run, ops.array(run.rows(rows)), new, labels, memory)
+    state |= _means(run, end["rows"], [*new, *rehearsed], labels, memory)
+    state |= closed(run, end, used, labels, recall(state, labels))
     if folds:
-        before, after = _before(run, folds, labels, previous, fits), fits[chosen]
-    better, reason = _judged(before, after, len(folds), previous)
+        before, after = before_folds(run, folds, labels, previous, fits), fits[chosen]
+    about: dict[str, Any] = {
+        "steps": chosen,
+        "loss_before": before.loss,
+        "loss_after": after.loss,
+        "accuracy": after.accuracy,
+    }
+    about |= {"folds": len(folds), "form": form, "backend": ops.name, **described(run)}
+    earlier = None
+    if previous is not None and judging:
+        made = version_of(run, state, labels, len(new), about)
+        earlier = fit(run, previous, judging, labels), fit(run, made, judging, labels)
+        about |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss}
+    better, reason = judged(before, after, len(folds), previous, earlier, margin)
     seconds = perf_counter() - began
-    numbers = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss, "accuracy": after.accuracy}
-    about = {**numbers, "seconds": seconds, "folds": len(folds), "form": form}
-    about |= {"backend": ops.name, **described(run)}
-    version = version_of(run, state, labels, len(new), about)
+    version = version_of(run, state, labels, len(new), {**about, "seconds": seconds})
     losses = tuple(fit.loss for fit in fits)
     notes = _notes(len(examples), len(once), len(new), len(used), previous)
-    return Outcome(version, chosen, before, after, losses, len(folds), better, reason, seconds, notes)
+    if len(examples) > given:
+        notes += (f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew",)
+    told = (earlier, len(judging), len(rehearsed), tuple(new))
+    return Outcome(version, chosen, before, after, losses, len(folds), better, reason, seconds, notes, *told)
 
 
 def _searched(
@@ -103,7 +130,8 @@ def _searched(
     parts = run.composed.parts
     rows = None if previous is None else parts.ops.array(run.rows(previous.state["rows"]))
     most = max(2 * run.steps, 5) if steps == "auto" else steps
-    fits = curve(parts, run.theta, folds, most, rows=rows, memory=memory, patient=steps == "auto")
+    start = {"rows": rows, "carried": carried(previous), "memory": memory}
+    fits = curve(parts, run.theta, folds, most, **start, patient=steps == "auto")
     return (min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps), fits
 
 
@@ -114,21 +142,43 @@ def _trained(
     labels: tuple[str, ...],
     previous: Version | None,
     memory: Mapping[str, np.ndarray],
-) -> tuple[Fit, Fit, np.ndarray]:
-    """The fit to the examples themselves before and after the steps, and the person's own numbers as stored."""
+) -> tuple[Fit, Fit, np.ndarray, State]:
+    """The fit to the examples themselves before and after the steps, the person's own numbers, and the last state.
+
+    That state's rows are made of the numbers as stored.
+    """
     parts = run.composed.parts
     support, _ = parts.problem.prepare([Episode("", tuple(used), tuple(used[:1]), labels)])
     support = remembering(parts, support, memory)
     if previous is None:
         start = adapt.begin(parts, run.theta, support)
     else:
-        start = adapt.resume(parts, parts.ops.array(run.rows(previous.state["rows"])))
-    adapted = adapt.adapt(parts, run.theta, support, steps, state=start)["rows"]
-    own = run.composed.layout.stored(parts.ops.numpy(adapted)[0])[None]
+        before = parts.ops.map_tree(parts.ops.array, carried(previous))
+        start = adapt.resume(parts, parts.ops.array(run.rows(previous.state["rows"])), before)
+    end = adapt.adapt(parts, run.theta, support, steps, state=start)
+    own = run.composed.layout.stored(parts.ops.numpy(end["rows"])[0])[None]
     stored = unpack(pack({"rows": own}))["rows"]
-    rows = parts.ops.array(run.rows(stored))
-    before, after = (_fit(parts.problem.measure(r, support)) for r in (start["rows"], rows))
-    return before, after, stored
+    end = {**end, "rows": parts.ops.array(run.rows(stored))}
+    fits = (fit_of(parts.problem.measure(state["rows"], support)) for state in (start, end))
+    return next(fits), next(fits), stored, end
+
+
+def closed(
+    run: Run, end: State, examples: Sequence[Example], labels: tuple[str, ...], memory: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """What the regularizer carries to a person's next task, as a version's state holds it; `end` is of one row.
+
+    Class means are held constant in the gradients of single examples.
+    """
+    parts = run.composed.parts
+
+    def alone() -> Iterator[Batch]:
+        for part in chunks(examples, ALONE):
+            support, _ = parts.problem.prepare([Episode("", (e,), (e,), labels) for e in part])
+            yield remembering(parts, support, memory)
+
+    left = adapt.end(parts, run.theta, end, alone)
+    return {f"carry.{name}": parts.ops.numpy(value) for name, value in left.items()}
 
 
 def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarray:
@@ -137,7 +187,7 @@ def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarra
         raise DataError(
             f"version {version.number} of '{version.user}' writes text and has no labels; use melpa generate"
         )
-    return _answer(run, version, examples, version.labels)
+    return probabilities(run, version, examples, version.labels)
 
 
 def described(run: Run) -> dict[str, Any]:
@@ -146,14 +196,6 @@ def described(run: Run) -> dict[str, Any]:
         return {}
     resolved = run.composed.recipe.resolved
     return {"random_start": True, "adapter": resolved["adapter"], "readout": resolved["readout"]}
-
-
-def _answer(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> np.ndarray:
-    problem: Any = run.composed.parts.problem
-    ops, memory = run.composed.parts.ops, recall(version, labels)
-    rows = ops.array(run.rows(version.state["rows"]))
-    given = {name: ops.array(value) for name, value in memory.items()}
-    return np.concatenate([problem.answer(rows, part, labels, given) for part in chunks(examples, MOST)])
 
 
 def _drawn(examples: list[Example], rng: np.random.Generator) -> list[Example]:
@@ -196,41 +238,6 @@ def _means(
         return {}
     sums, counts = (np.sum([k[name][0] for k in kept], axis=0) for name in ("prior", "known"))
     return {"means": (sums / np.maximum(counts, 1)[:, None]).astype(np.float16), "counts": counts.astype(np.int32)}
-
-
-def _before(
-    run: Run, folds: Sequence[Episode], labels: tuple[str, ...], previous: Version | None, fits: Sequence[Fit]
-) -> Fit:
-    """How well what there was fits the examples that the folds ask about."""
-    if previous is None and labels:
-        counts = Counter(e.label for fold in folds for e in fold.query)
-        return Fit(float(np.log(len(labels))), max(counts.values()) / counts.total())
-    if previous is None:
-        base = run.composed.parts.ops.array(run.composed.layout.draw(np.random.default_rng(0))[None])
-        return curve(run.composed.parts, run.theta, folds, 0, rows=base)[0]
-    if "means" not in previous.state:
-        return fits[0]
-    asked = [e for fold in folds for e in fold.query]
-    onehot = np.array([[label == e.label for label in labels] for e in asked], np.float32)
-    found = _answer(run, previous, asked, labels)
-    return _fit(classified(found[None], onehot[None], np.ones((1, len(asked)))))
-
-
-def _fit(measures: Mapping[str, np.ndarray]) -> Fit:
-    accuracy = measures.get("accuracy")
-    return Fit(float(measures["loss"][0]), None if accuracy is None else float(accuracy[0]))
-
-
-def _judged(before: Fit, after: Fit, folds: int, previous: Version | None) -> tuple[bool, str]:
-    """Says whether the new version shall answer, and why."""
-    if not folds:
-        return True, f"with fewer than {ENOUGH} new examples none are held out"
-    if previous is None and before.accuracy is not None and (after.accuracy or 0) > before.accuracy:
-        return True, f"on examples held out {after.accuracy:.0%} are right, and {before.accuracy:.0%} by a guess"
-    there = f"version {previous.number}" if previous else "the base model" if after.accuracy is None else "a guess"
-    better = after.loss < before.loss
-    is_ = "is" if better else "would be"
-    return better, f"on examples held out the loss {is_} {after.loss:.3f}, and that of {there} is {before.loss:.3f}"
 
 
 def version_of(

@@ -100,12 +100,14 @@ def test_a_learned_strength_and_importance_have_the_slopes_of_their_formula() ->
     np.testing.assert_allclose(ops.numpy(slope["log_strength"]), [each.sum()], rtol=1e-4)
 
 
-def test_what_is_shared_has_no_fisher() -> None:
-    built, theta = parts(KINDS["ewc"](ops), shared=True)
+def test_what_is_shared_has_no_fisher_and_the_cap_holds() -> None:
+    built, theta = parts(KINDS["ewc"](ops, cap=1.5), shared=True)
     at, examples = drawn(SIZE), drawn(4, SIZE)
     carried = adapt.end(built, theta, adapt.resume(built, row(at)), lambda: [apart(*examples)])
     squares = ((CURVED * (at - examples)) ** 2).mean(0)[2:]
-    np.testing.assert_allclose(ops.numpy(carried["root"])[0] ** 2, squares / squares.mean(), rtol=1e-4)
+    fisher = np.minimum(squares / squares.mean(), 1.5)
+    assert fisher.max() == 1.5 > fisher.min()
+    np.testing.assert_allclose(ops.numpy(carried["root"])[0] ** 2, fisher, rtol=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

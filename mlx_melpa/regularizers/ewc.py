@@ -1,10 +1,12 @@
 """Online EWC: a pull to the last task's end, weighed by the Fisher of the tasks so far.
 
 penalty = s/2 sum_i w_i (F_i + prior) (rows_i - start_i)^2
-After a task  F <- decay F + G / mean(G),  G_i = the mean over its examples of each one's squared gradient. Scaled to
-mean 1, each task counts alike whatever its losses are, and start, where the last task ended, is the one anchor for all
-(both as in Schwarz et al. 2018). The strength s, and the importance w, 1 unless it is learned, are meta-learned where
-`learn` says so; single tasks teach them through `prior` alone, since their F is 0.
+After a task  F <- decay F + min(G / mean(G), cap),  G_i = the mean over its examples of each one's squared gradient.
+Scaled to mean 1, each task counts alike whatever its losses are, and start, where the last task ended, is the one
+anchor for all (both as in Schwarz et al. 2018). The cap is ours: a few numbers have thousands of times the mean (on
+pocket the readout's temperature 43,000 times), and a step overshoots where rate s F > 2. The strength s, and the
+importance w, 1 unless it is learned, are meta-learned where `learn` says so; single tasks teach them through `prior`
+alone, since their F is 0.
 """
 
 from collections.abc import Callable
@@ -21,8 +23,9 @@ TINY = 1e-30
 class Ewc:
     """A quadratic pull to the last task's end, stronger for numbers that the tasks so far depend on."""
 
-    def __init__(self, ops: Any, strength: float, decay: float, prior: float, learn: bool):
-        self.ops, self.strength, self.decay, self.prior, self.learnable = ops, strength, decay, prior, learn
+    def __init__(self, ops: Any, strength: float, decay: float, prior: float, cap: float, learn: bool):
+        self.ops, self.strength, self.decay = ops, strength, decay
+        self.prior, self.cap, self.learnable = prior, cap, learn
 
     def init(self, layout: Layout) -> Tree:
         """The logarithms of the strength (1,) and of each number's importance (P,), where they are learned."""
@@ -46,8 +49,8 @@ class Ewc:
     def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
         """The Fisher's root (T, P): its own range is too wide for the half precision that it is stored in."""
         found = squares()
-        mean = self.ops.maximum(found.mean(-1).reshape(-1, 1), TINY)
-        return {"root": self.ops.sqrt(self.decay * carry["fisher"] + found / mean)}
+        scaled = found / self.ops.maximum(found.mean(-1).reshape(-1, 1), TINY)
+        return {"root": self.ops.sqrt(self.decay * carry["fisher"] + self.ops.minimum(scaled, self.cap))}
 
 
 def ewc(
@@ -56,10 +59,12 @@ def ewc(
     strength: Positive = 1e-2,
     decay: Share = 0.9,
     prior: Annotated[float, Bounds(0)] = 1e-2,
+    cap: Positive = 10.0,
     learn: bool = False,
 ) -> Ewc:
     """Builds online EWC (Kirkpatrick et al. 2017; Schwarz et al. 2018).
 
-    `decay` is how much of the earlier Fisher each task leaves, `prior` what a number counts before there is any.
+    `decay` is how much of the earlier Fisher each task leaves, `prior` what a number counts before there is any, `cap`
+    the most that one task gives to a number, in means.
     """
-    return Ewc(ops, strength, decay, prior, learn)
+    return Ewc(ops, strength, decay, prior, cap, learn)

@@ -12,7 +12,9 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
+from mlx_melpa.earlier import halves
 from mlx_melpa.store import Store
+from mlx_melpa.types import Example
 
 invoke = CliRunner().invoke
 START = [sys.executable, "-c", "from melpa_cli.main import app; app(prog_name='melpa')", "adapt", "--user", "me"]
@@ -57,6 +59,44 @@ def test_a_version_that_is_no_better_is_kept_aside(lines: Path, tmp_path: Path) 
     assert "melpa users rollback me 3" in shown
     with Store() as store:
         assert store.latest("me").number == 1 and len(store.history("me")) == 3
+
+
+@pytest.mark.usefixtures("home")
+def test_examples_are_kept_only_where_that_is_asked_for(notes: Notes) -> None:
+    said = adapt(notes(), "--steps", "1")
+    assert (said["examples_kept"], said["rehearsed"], said["earlier"]) == (0, 0, None)
+    with Store() as store:
+        assert not any(text in store.path.read_bytes() for text in (b"gas bill", b"curtains"))
+    few = notes(" soon")
+    few.write_text("".join(few.read_text().splitlines(keepends=True)[2:8]))
+    said = adapt(few, "--steps", "1", "--keep", "5")
+    assert (said["examples_kept"], said["earlier"]) == (5, None)
+    shown = invoke(app, ["adapt", "--user", "me", str(notes(" later")), "--steps", "1"])
+    assert "examples kept 5 of at most 5" in " ".join(shown.stdout.split())
+    assert "loss on" in shown.stdout and "earlier examples" in shown.stdout and "before," in shown.stdout
+    with Store() as store:
+        kept = store.kept("me")
+    assert kept.seen == 6 and all(e.text.endswith(" soon") for e in kept.examples)
+
+
+@pytest.mark.usefixtures("home")
+def test_earlier_examples_may_not_get_worse(tmp_path: Path) -> None:
+    said = [Example("", target=f"{word} is my name, says the {word} every day.") for word in "abcdefghijkl"]
+    _, judge = halves(said, [], ())
+    judge, first, other = judge[:5], tmp_path / "first.txt", tmp_path / "other.txt"
+    first.write_text("".join(f"{e.target}\n" for e in judge))
+    adapt(first, "--steps", "10", "--keep", "9")
+    other.write_text("".join(f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}\n" for n in range(6)))
+    worse = adapt(other, "--steps", "20", "--margin", "0.01")
+    assert (worse["version"], worse["answers"], worse["kept"], worse["rehearsed"]) == (2, 1, False, 0)
+    assert worse["earlier"]["after"]["loss"] > worse["earlier"]["before"]["loss"] + 0.01
+    assert worse["earlier"]["examples"] == worse["examples_kept"] == len(judge)
+    assert worse["reason"].startswith("on earlier examples the loss would be")
+    taken = adapt(other, "--steps", "20", "--margin", "9", "--keep", "9")
+    assert (taken["answers"], taken["examples_kept"]) == (3, min(9, len(judge) + 6))
+    assert "--margin" in invoke(app, ["adapt", "--user", "me", str(other), "--margin", "-1"]).output
+    both = invoke(app, ["adapt", "--users", str(other), "--keep", "9"])
+    assert both.exit_code == 2 and "leave out --keep" in both.output
 
 
 @pytest.mark.usefixtures("home")

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from mlx_melpa.layout import Layout, Segment
 from mlx_melpa.store import Store, Version
+from mlx_melpa.types import Example
 
 run = CliRunner().invoke
 
@@ -104,7 +105,36 @@ def test_remove_asks_unless_told() -> None:
     assert json.loads(run(app, ["users", "list", "--json"]).stdout) == []
 
 
-@pytest.mark.parametrize("name", ["show", "history", "prune", "remove"])
+@pytest.mark.usefixtures("filled")
+def test_kept_examples_are_listed_and_erased(home: Path) -> None:
+    none = run(app, ["users", "examples", "Ольга"])
+    assert none.stdout == "None are kept; to keep up to 50: melpa adapt --user 'Ольга' DATA --keep 50\n"
+    forms = [Example("[b]note[/b]", label="a"), Example("a prompt", target="its answer"), Example("", target="third")]
+    with Store() as store:
+        rows, layout = np.zeros((1, 600), np.float32), Layout([Segment("w", (600,))])
+        store.put("Ольга", Version({"rows": rows}, layout, "llama", "pocket", "w0"), keep=(3, forms))
+    listed = json.loads(run(app, ["users", "examples", "Ольга", "--json"]).stdout)
+    assert listed == [
+        {"text": "[b]note[/b]", "label": "a"},
+        {"text": "a prompt", "target": "its answer"},
+        {"target": "third"},
+    ]
+    shown = run(app, ["users", "examples", "Ольга"]).stdout
+    assert "3 of at most 3, out of 3" in shown and "[b]note[/b]" in shown and "a prompt / its answer" in shown
+    assert "3 of at most 3" in run(app, ["users", "show", "Ольга"]).stdout
+    assert json.loads(run(app, ["users", "show", "Ольга", "--json"]).stdout)["examples_kept"] == 3
+    assert [p["kept"] for p in json.loads(run(app, ["users", "list", "--json"]).stdout)] == [0, 3]
+
+    asked = run(app, ["users", "forget-examples", "Ольга"], input="n\n")
+    assert asked.exit_code == 1 and "Delete the 3 kept examples of 'Ольга' for good?" in asked.stderr
+    done = run(app, ["users", "forget-examples", "Ольга", "--yes", "--json"])
+    assert json.loads(done.stdout) == {"user": "Ольга", "deleted": 3}
+    assert not any(b"its answer" in file.read_bytes() for file in home.iterdir())
+    with Store() as store:
+        assert len(store.history("Ольга")) == 3
+
+
+@pytest.mark.parametrize("name", ["show", "history", "prune", "remove", "examples", "forget-examples"])
 def test_an_unknown_user_is_one_line_on_stderr(name: str) -> None:
     failed = run(app, ["users", name, "me"])
     assert (failed.exit_code, failed.stdout) == (1, "")

@@ -1,0 +1,94 @@
+"""Whether a new version may answer: held-out examples of today, and earlier ones, before it and after."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .earlier import recall
+from .evaluate import chunks
+from .folds import Fit, curve
+from .problems.language import classified
+from .run import Run
+from .store import Version
+from .types import Episode, Example
+
+ENOUGH = 8
+"""With fewer new examples none are held out."""
+AT_ONCE = 64
+MARGIN = 0.1
+"""How much worse, in nats, earlier examples may get."""
+
+
+def probabilities(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> np.ndarray:
+    """Probabilities (n, N) of labels, the version's own first, by what the version kept."""
+    problem: Any = run.composed.parts.problem
+    ops, memory = run.composed.parts.ops, recall(version.state, labels)
+    rows = ops.array(run.rows(version.state["rows"]))
+    given = {name: ops.array(value) for name, value in memory.items()}
+    return np.concatenate([problem.answer(rows, part, labels, given) for part in chunks(examples, AT_ONCE)])
+
+
+def answers(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
+    """The fit of a version's own answers to labelled examples."""
+    onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
+    found = probabilities(run, version, examples, labels)
+    return fit_of(classified(found[None], onehot[None], np.ones((1, len(examples)))))
+
+
+def fit(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
+    """The fit of a version to at most 64 examples, labelled ones or text."""
+    if labels:
+        return answers(run, version, examples, labels)
+    parts = run.composed.parts
+    batch, _ = parts.problem.prepare([Episode("", tuple(examples), tuple(examples[:1]))])
+    return fit_of(parts.problem.measure(parts.ops.array(run.rows(version.state["rows"])), batch))
+
+
+def fit_of(measures: Mapping[str, np.ndarray]) -> Fit:
+    """The fit of one task's measures."""
+    accuracy = measures.get("accuracy")
+    return Fit(float(measures["loss"][0]), None if accuracy is None else float(accuracy[0]))
+
+
+def before_folds(
+    run: Run, folds: Sequence[Episode], labels: tuple[str, ...], previous: Version | None, fits: Sequence[Fit]
+) -> Fit:
+    """How well what there was fits the examples that the folds ask about; `fits` are those after 0, 1, ... steps."""
+    if previous is None and labels:
+        counts = Counter(e.label for fold in folds for e in fold.query)
+        return Fit(float(np.log(len(labels))), max(counts.values()) / counts.total())
+    if previous is None:
+        base = run.composed.parts.ops.array(run.composed.layout.draw(np.random.default_rng(0))[None])
+        return curve(run.composed.parts, run.theta, folds, 0, rows=base)[0]
+    if "means" not in previous.state:
+        return fits[0]
+    return answers(run, previous, [e for fold in folds for e in fold.query], labels)
+
+
+def judged(
+    before: Fit,
+    after: Fit,
+    folds: int,
+    previous: Version | None,
+    earlier: tuple[Fit, Fit] | None = None,
+    margin: float = MARGIN,
+) -> tuple[bool, str]:
+    """Says whether the new version shall answer, and why; `earlier` is the fit to earlier examples before and after."""
+    better, reason = _on_new(before, after, folds, previous)
+    if not better or earlier is None or previous is None or earlier[1].loss <= earlier[0].loss + margin:
+        return better, reason
+    told = f"on earlier examples the loss would be {earlier[1].loss:.3f}, and that of version {previous.number} is "
+    return False, f"{told}{earlier[0].loss:.3f}: worse by more than {margin:g} (--margin)"
+
+
+def _on_new(before: Fit, after: Fit, folds: int, previous: Version | None) -> tuple[bool, str]:
+    if not folds:
+        return True, f"with fewer than {ENOUGH} new examples none are held out"
+    if previous is None and before.accuracy is not None and (after.accuracy or 0) > before.accuracy:
+        return True, f"on examples held out {after.accuracy:.0%} are right, and {before.accuracy:.0%} by a guess"
+    there = f"version {previous.number}" if previous else "the base model" if after.accuracy is None else "a guess"
+    better = after.loss < before.loss
+    is_ = "is" if better else "would be"
+    return better, f"on examples held out the loss {is_} {after.loss:.3f}, and that of {there} is {before.loss:.3f}"

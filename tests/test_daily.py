@@ -1,0 +1,221 @@
+"""Day after day: kept examples rehearse and judge, a regularizer goes on, and time and bytes stay constant."""
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_melpa import adapt
+from mlx_melpa.compose import compose
+from mlx_melpa.crowd import adapt_people
+from mlx_melpa.earlier import halves, learned, recall
+from mlx_melpa.find import random_run, recipe_of
+from mlx_melpa.folds import Fit, remembering
+from mlx_melpa.guard import judged
+from mlx_melpa.person import Outcome, adapt_person, answer
+from mlx_melpa.run import Run
+from mlx_melpa.store import Store, Version
+from mlx_melpa.types import Episode, Example
+
+HOME = ["pay the gas bill", "call the plumber about the sink", "buy curtains", "water the plants", "clean the kitchen"]
+WORK = ["send the report", "prepare slides for the meeting", "review the contract", "book a room", "answer the email"]
+NOTES = [Example(text, label=label) for label, texts in (("home", HOME), ("work", WORK)) for text in texts]
+LINES = [Example("", target=f"{word} is my name, says the {word} every day.") for word in (*"abcdefgh", "the cat")]
+LABELS = ("home", "work")
+
+
+def stored(outcome: Outcome, number: int = 1) -> Version:
+    return replace(outcome.version, user="me", number=number)
+
+
+def held(base: Path, readout: Any, **regularizer: Any) -> Run:
+    """A run from a random start with a regularizer."""
+    tree = {"model": str(base), "adapter": {"kind": "lora", "rank": 2}, "tasks": {"kind": "synthetic"}}
+    tree |= {"readout": readout, "rule": {"kind": "sgd", "lr": 0.05}, "learner": {"kind": "maml", "steps": 3}}
+    composed = compose(recipe_of({**tree, "regularizer": regularizer}, "held"))
+    return Run(Path("held"), composed, composed.begin(0), {}, "")
+
+
+@pytest.fixture(scope="module")
+def base(shared: Path) -> Path:
+    return shared / "models/stories260k"
+
+
+@pytest.fixture(scope="module")
+def sorting(base: Path) -> Run:
+    return random_run(str(base), labelled=True)
+
+
+@pytest.fixture(scope="module")
+def writing(base: Path) -> Run:
+    return random_run(str(base), labelled=False)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
+    examples, readout = (NOTES, "prototypes") if labelled else (LINES, "completion")
+    run = held(base, readout, kind="ewc", strength=1.0, decay=0.5, learn=True)
+    parts, layout = run.composed.parts, run.composed.layout
+    first = stored(adapt_person(run, examples[:6], steps=2))
+    assert first.state["carry.root"].shape == (1, int(layout.own.sum()))
+
+    # The Fisher anew, one example and one row at a time.
+    rows, labels, squares = parts.ops.array(run.rows(first.state["rows"])), first.labels, []
+    for example in examples[:6]:
+        batch, _ = parts.problem.prepare([Episode("", (example,), (example,), labels)])
+        batch = remembering(parts, batch, recall(first.state, labels))
+        slope = parts.ops.grad(lambda r, batch=batch: parts.problem.losses(r, batch).sum(), rows)
+        squares.append(layout.stored(parts.ops.numpy(slope)[0]) ** 2)
+    fisher = np.mean(squares, 0)
+    fisher = np.minimum(fisher / fisher.mean(), 10)
+    np.testing.assert_allclose(first.state["carry.root"][0] ** 2, fisher, rtol=1e-3, atol=1e-5)
+
+    second = stored(adapt_person(run, examples[6:], previous=first, steps=3), 2)
+    support, _ = parts.problem.prepare([Episode("", tuple(examples[6:]), tuple(examples[6:7]), second.labels)])
+    support = remembering(parts, support, recall(first.state, second.labels))
+
+    def moved(carried: Any) -> np.ndarray:
+        end = adapt.adapt(parts, run.theta, support, 3, adapt.resume(parts, rows, carried))
+        return layout.stored(parts.ops.numpy(end["rows"])[0])
+
+    before, after = first.state["rows"][0], second.state["rows"][0]
+    np.testing.assert_allclose(moved({"root": parts.ops.array(np.sqrt(fisher)[None])}), after, rtol=1e-3, atol=1e-4)
+    assert np.abs(moved({}) - before).sum() > 1.05 * np.abs(after - before).sum()
+    added = second.state["carry.root"][0] ** 2 - 0.5 * fisher
+    assert added.min() > -1e-3 and added.max() < 10.01 and 0.3 < added.mean() <= 1
+
+
+def test_what_is_carried_counts_in_bytes_and_comes_back_from_the_store(base: Path, tmp_path: Path) -> None:
+    sizes = []
+    for kind in ("none", "ewc"):
+        run = held(base, "prototypes", kind=kind)
+        with Store(tmp_path) as store:
+            number = store.put(kind, adapt_person(run, NOTES, steps=1).version)
+            sizes.append(store.get(kind, number).nbytes)
+            back = store.latest(kind)
+        assert back is not None and adapt_person(run, [Example("sweep", label="home")], previous=back, steps=1)
+    own = int(run.composed.layout.own.sum())
+    assert 2 * own <= sizes[1] - sizes[0] <= 2 * own + 128
+
+
+def test_many_people_carry_what_each_would_alone(base: Path, tmp_path: Path) -> None:
+    run = held(base, "prototypes", kind="ewc")
+    people = {"a": NOTES[:7], "b": [*NOTES[:2], *NOTES[5:9]]}
+    with Store(tmp_path) as store:
+        assert {told.user for told in adapt_people(run, people, store, "order", steps=2)} == set(people)
+        for user, examples in people.items():
+            latest, alone = store.latest(user), adapt_person(run, examples, steps=2).version.state
+            assert latest is not None
+            np.testing.assert_allclose(latest.state["carry.root"], alone["carry.root"], rtol=5e-2, atol=2e-2)
+
+
+def test_kept_examples_are_halved_for_good_and_those_given_again_are_left_out() -> None:
+    kept = [Example(f"note {i}", label=LABELS[i % 2]) for i in range(200)]
+    odd, even = halves(kept, [], LABELS)
+    assert 70 < len(odd) < 130 and {*odd, *even} == {*kept} and len(odd) + len(even) == 200
+    assert halves(kept[::-1], [], LABELS) == (odd[::-1], even[::-1])
+    assert halves(kept, kept[:10], LABELS) == tuple([e for e in half if e not in kept[:10]] for half in (odd, even))
+    assert halves(kept, [], ("home",)) == tuple([e for e in half if e.label == "home"] for half in (odd, even))
+    assert halves(kept, [], ()) == ([], [])
+
+
+def test_class_means_leave_a_place_to_examples_that_stand_for_themselves() -> None:
+    state = {"means": np.array([[1.0, 2], [3, 4]], np.float16), "counts": np.array([5, 2], np.int32)}
+    found = recall(state, ("home", "work", "new"), [*NOTES[:2], *NOTES[5:8]])
+    np.testing.assert_array_equal(found["known"], [[3, 0, 0]])
+    np.testing.assert_array_equal(found["prior"], [[[3, 6], [0, 0], [0, 0]]])
+
+
+def test_counts_stay_those_of_all_examples_when_some_are_rehearsed(sorting: Run) -> None:
+    first = stored(adapt_person(sorting, NOTES, steps=1))
+    more = [Example("sweep the floor", label="home"), Example("sign the offer", label="work")]
+    found = adapt_person(sorting, more, previous=first, steps=1, kept=NOTES)
+    assert found.rehearsed + found.judging == 10 and found.rehearsed and found.judging
+    np.testing.assert_array_equal(found.version.state["counts"], [6, 6])
+    assert found.new == tuple(more) and len(found.version.state["learned"]) == 12
+
+
+def test_the_fit_to_earlier_examples_is_that_of_the_answers(sorting: Run) -> None:
+    first = stored(adapt_person(sorting, NOTES, steps=1))
+    found = adapt_person(sorting, [Example("sweep the floor", label="home")], previous=first, steps=2, kept=NOTES)
+    _, judging = halves(NOTES, [], LABELS)
+    assert found.earlier is not None and found.judging == len(judging)
+    for fit, version in zip(found.earlier, (first, found.version), strict=True):
+        likely = answer(sorting, version, judging)
+        onehot = np.array([[label == e.label for label in LABELS] for e in judging])
+        assert fit.loss == pytest.approx(-np.log(likely[onehot]).mean(), rel=1e-4)
+        assert fit.accuracy == pytest.approx((likely.argmax(-1) == onehot.argmax(-1)).mean())
+    metrics = found.version.metrics
+    assert (metrics["earlier_before"], metrics["earlier_after"]) == tuple(fit.loss for fit in found.earlier)
+
+
+def test_the_guard_refuses_what_forgets_and_a_margin_lets_it_pass(writing: Run) -> None:
+    first = stored(adapt_person(writing, LINES, steps=10))
+    other = [Example("", target=f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}") for n in range(7)]
+    asked: dict[str, Any] = {
+        "previous": first,
+        "steps": 20,
+        "kept": [e for e in LINES if e in halves(LINES, [], ())[1]],
+    }
+    worse = adapt_person(writing, other, **asked, margin=0.02)
+    assert worse.earlier is not None and worse.earlier[1].loss > worse.earlier[0].loss + 0.02
+    assert (worse.better, worse.folds, worse.rehearsed) == (False, 0, 0)
+    assert worse.reason.startswith("on earlier examples the loss would be") and "0.02 (--margin)" in worse.reason
+    assert adapt_person(writing, other, **asked, margin=100).better
+    assert adapt_person(writing, other, previous=first, steps=20).better  # with nothing kept nobody knows
+
+
+def test_rehearsal_keeps_earlier_examples_from_getting_worse(writing: Run) -> None:
+    first = stored(adapt_person(writing, LINES, steps=10))
+    other = [Example("", target=f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}") for n in range(7)]
+    odd, even = halves(LINES, [], ())
+    alone, both = (adapt_person(writing, other, previous=first, steps=20, kept=k) for k in (even, [*odd, *even]))
+    assert alone.earlier is not None and both.earlier is not None and both.rehearsed == len(odd) > 0
+    assert alone.judging == both.judging and both.earlier[1].loss < alone.earlier[1].loss - 0.05
+
+
+def test_judged_weighs_new_examples_first() -> None:
+    before, after = Fit(1.0, None), Fit(0.5, None)
+    previous: Any = Version({}, None, "f", "b", "w", number=3)  # type: ignore[arg-type]
+    assert judged(before, after, 5, previous, (Fit(1.0, None), Fit(1.05, None)))[0]
+    assert not judged(before, after, 5, previous, (Fit(1.0, None), Fit(1.15, None)))[0]
+    better, reason = judged(after, before, 5, previous, (Fit(1.0, None), Fit(0.1, None)))
+    assert not better and "held out" in reason
+    assert judged(before, after, 0, None, None) == (True, "with fewer than 8 new examples none are held out")
+
+
+def test_a_person_who_begins_anew_learns_the_kept_examples_too(sorting: Run) -> None:
+    found = adapt_person(sorting, NOTES[:6], steps=1, kept=[*NOTES[4:], *LINES[:1]])
+    assert found.version.examples == 10 and found.earlier is None
+    assert "6 examples kept from earlier count as today's: this version begins anew" in found.notes
+
+
+def test_marks_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlx_melpa.earlier as module
+
+    monkeypatch.setattr(module, "MARKS", 12)
+    first: Any = Version({"learned": learned(None, NOTES)}, None, "f", "b", "w")  # type: ignore[arg-type]
+    both = learned(first, LINES[:4])
+    assert len(both) == 12 and both[-4:].tolist() == learned(None, LINES[:4]).tolist()
+
+
+def test_thirty_days_take_the_same_time_and_bytes_each(sorting: Run, tmp_path: Path) -> None:
+    seconds, sizes = [], []
+    with Store(tmp_path) as store:
+        for day in range(30):
+            today = [Example(f"{label} thing {day}", label=label) for label in LABELS]
+            began = time.process_time()
+            previous = store.latest("me")
+            outcome = adapt_person(
+                sorting, today, previous=previous, steps=1, kept=store.kept("me").examples, margin=10.0
+            )
+            number = store.put("me", outcome.version, activate=outcome.better, keep=(8, outcome.new))
+            seconds.append(time.process_time() - began)
+            sizes.append(store.get("me", number).nbytes - 8 * len(outcome.version.state["learned"]))
+        assert len(store.kept("me").examples) == 8 and store.kept("me").seen == 60
+        assert store.latest("me").state["counts"].tolist() == [30, 30]  # type: ignore[union-attr]
+    assert max(sizes[2:]) - min(sizes[2:]) <= 8  # safetensors pads its header to 8 bytes
+    assert np.median(seconds[-10:]) < 1.5 * np.median(seconds[5:15])
