@@ -5,11 +5,7 @@ a batch go to two streams in turn, each with half of the threads for its product
 """
 
 import ctypes
-import os
 from contextlib import AbstractContextManager, nullcontext
-
-# MLX orders a graph by breadth up to this width, and by depth beyond: then one lane would wait for the other.
-os.environ.setdefault("MLX_BFS_MAX_WIDTH", "1000000")
 
 import mlx.core as mx
 
