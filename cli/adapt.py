@@ -89,7 +89,8 @@ def adapt(
             outcome.version,
             parent=previous.number if previous else None,
             activate=outcome.better,
-            keep=(keep, outcome.new) if keep and outcome.better else None,
+            # What was refused has not been learned; where nothing was before, the next try begins with it.
+            keep=(keep, outcome.new) if keep and (outcome.better or previous is None) else None,
         )
         stored, kept = store.get(user, number), store.kept(user)
     answers = number if outcome.better else (previous.number if previous else None)

@@ -21,29 +21,26 @@ MARGIN = 0.1
 """How much worse, in nats, earlier examples may get."""
 
 
-def probabilities(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> np.ndarray:
-    """Probabilities (n, N) of labels, the version's own first, by what the version kept."""
+def probabilities(
+    run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], labels: tuple[str, ...]
+) -> np.ndarray:
+    """Probabilities (n, N) of labels, those of a version's state first, by what that kept."""
     problem: Any = run.composed.parts.problem
-    ops, memory = run.composed.parts.ops, recall(version.state, labels)
-    rows = ops.array(run.rows(version.state["rows"]))
+    ops, memory = run.composed.parts.ops, recall(state, labels)
+    rows = ops.array(run.rows(state["rows"]))
     given = {name: ops.array(value) for name, value in memory.items()}
     return np.concatenate([problem.answer(rows, part, labels, given) for part in chunks(examples, AT_ONCE)])
 
 
-def answers(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
-    """The fit of a version's own answers to labelled examples."""
-    onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
-    found = probabilities(run, version, examples, labels)
-    return fit_of(classified(found[None], onehot[None], np.ones((1, len(examples)))))
-
-
-def fit(run: Run, version: Version, examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
-    """The fit of a version to at most 64 examples, labelled ones or text."""
+def fit(run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
+    """The fit of a version's state: of its own answers to labelled examples, or to at most 64 of text."""
     if labels:
-        return answers(run, version, examples, labels)
+        onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
+        found = probabilities(run, state, examples, labels)
+        return fit_of(classified(found[None], onehot[None], np.ones((1, len(examples)))))
     parts = run.composed.parts
     batch, _ = parts.problem.prepare([Episode("", tuple(examples), tuple(examples[:1]))])
-    return fit_of(parts.problem.measure(parts.ops.array(run.rows(version.state["rows"])), batch))
+    return fit_of(parts.problem.measure(parts.ops.array(run.rows(state["rows"])), batch))
 
 
 def fit_of(measures: Mapping[str, np.ndarray]) -> Fit:
@@ -64,7 +61,12 @@ def before_folds(
         return curve(run.composed.parts, run.theta, folds, 0, rows=base)[0]
     if "means" not in previous.state:
         return fits[0]
-    return answers(run, previous, [e for fold in folds for e in fold.query], labels)
+    return fit(run, previous.state, [e for fold in folds for e in fold.query], labels)
+
+
+def forgets(earlier: tuple[Fit, Fit] | None, margin: float) -> bool:
+    """Says whether the fit to earlier examples, before and after, is worse by more than a margin; nats."""
+    return earlier is not None and not earlier[1].loss <= earlier[0].loss + margin
 
 
 def judged(
@@ -77,7 +79,7 @@ def judged(
 ) -> tuple[bool, str]:
     """Says whether the new version shall answer, and why; `earlier` is the fit to earlier examples before and after."""
     better, reason = _on_new(before, after, folds, previous)
-    if not better or earlier is None or previous is None or earlier[1].loss <= earlier[0].loss + margin:
+    if not better or earlier is None or previous is None or not forgets(earlier, margin):
         return better, reason
     told = f"on earlier examples the loss would be {earlier[1].loss:.3f}, and that of version {previous.number} is "
     return False, f"{told}{earlier[0].loss:.3f}: worse by more than {margin:g} (--margin)"

@@ -13,7 +13,7 @@ from .earlier import carried, halves, learned, merged, recall, unlearned
 from .errors import DataError
 from .evaluate import chunks
 from .folds import Fit, curve, deal, remembering
-from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, judged, probabilities
+from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, probabilities
 from .look import check, distinct
 from .run import Run
 from .store import Version
@@ -73,48 +73,68 @@ def adapt_person(
     class, of which one has to be beaten: 0 steps count too, since their class means are an adaptation.
 
     Of the person's `kept` earlier examples one half is rehearsed, as part of the support. On the other half the loss
-    may rise by `margin` nats at most, or the outcome is not better either. Where there is no previous version they are
-    examples like the others. Raises DataError for examples that don't fit the run, and where none is new.
+    may rise by `margin` nats at most: "auto" halves the number of steps until that holds, and where it never does the
+    outcome is not better either. Where there is no previous version they are examples like the others. Raises DataError
+    for examples that don't fit the run, and where none is new.
     """
-    began = perf_counter()
-    given = len(examples)
+    began, given = perf_counter(), len(examples)
     if previous is None:
         examples, kept = [*examples, *(e for e in kept if (e.label is None) == (examples[0].label is None))], ()
-    ops, form, labels = run.composed.parts.ops, check(run, examples), merged(previous, examples)
+    form, labels = check(run, examples), merged(previous, examples)
     once = distinct(examples)
     new = unlearned(previous, once)
     rng = np.random.default_rng([seed, 2])
     used, rehearsed, judging = (_drawn(part, rng) for part in (once, *halves(kept, once, labels)))
     folds = deal([*used, *rehearsed], set(new), labels, rng) if len(new) >= ENOUGH else []
     memory = recall({} if previous is None else previous.state, labels, rehearsed)
-    chosen, fits = _searched(run, folds, steps, previous, memory)
-    before, after, rows, end = _trained(run, [*used, *rehearsed], chosen, labels, previous, memory)
-    state = {"rows": rows, "learned": learned(previous, new)}
-    state |= _means(run, end["rows"], [*new, *rehearsed], labels, memory)
-    state |= closed(run, end, used, labels, recall(state, labels))
+    best, fits = _searched(run, folds, steps, previous, memory)
+    support, _ = run.composed.parts.problem.prepare([Episode("", (*used, *rehearsed), tuple(used[:1]), labels)])
+    support = remembering(run.composed.parts, support, memory)
+    was = fit(run, previous.state, judging, labels) if previous is not None and judging else None
+    for chosen in _fewer(best, 0 if labels else 1) if was and steps == "auto" else [best]:
+        before, after, rows, end = _trained(run, support, chosen, previous)
+        state = {"rows": rows, **_means(run, end["rows"], [*new, *rehearsed], labels, memory)}
+        earlier = (was, fit(run, state, judging, labels)) if was else None
+        if not forgets(earlier, margin):
+            break
+    state |= {"learned": learned(previous, new), **closed(run, end, used, labels, recall(state, labels))}
     if folds:
         before, after = before_folds(run, folds, labels, previous, fits), fits[chosen]
-    about: dict[str, Any] = {
-        "steps": chosen,
-        "loss_before": before.loss,
-        "loss_after": after.loss,
-        "accuracy": after.accuracy,
-    }
-    about |= {"folds": len(folds), "form": form, "backend": ops.name, **described(run)}
-    earlier = None
-    if previous is not None and judging:
-        made = version_of(run, state, labels, len(new), about)
-        earlier = fit(run, previous, judging, labels), fit(run, made, judging, labels)
-        about |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss}
     better, reason = judged(before, after, len(folds), previous, earlier, margin)
-    seconds = perf_counter() - began
-    version = version_of(run, state, labels, len(new), {**about, "seconds": seconds})
-    losses = tuple(fit.loss for fit in fits)
+    about: dict[str, Any] = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss}
+    about |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss} if earlier else {}
+    about |= {"accuracy": after.accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
+    about |= {"backend": run.composed.parts.ops.name, **described(run)}
+    version = version_of(run, state, labels, len(new), about)
     notes = _notes(len(examples), len(once), len(new), len(used), previous)
     if len(examples) > given:
         notes += (f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew",)
-    told = (earlier, len(judging), len(rehearsed), tuple(new))
-    return Outcome(version, chosen, before, after, losses, len(folds), better, reason, seconds, notes, *told)
+    if chosen < best:
+        notes += (f"{best} steps are best for today's examples; {chosen} are taken, for the sake of earlier ones",)
+    return Outcome(
+        version=version,
+        steps=chosen,
+        before=before,
+        after=after,
+        curve=tuple(fit.loss for fit in fits),
+        folds=len(folds),
+        better=better,
+        reason=reason,
+        seconds=about["seconds"],
+        notes=notes,
+        earlier=earlier,
+        judging=len(judging),
+        rehearsed=len(rehearsed),
+        new=tuple(new),
+    )
+
+
+def _fewer(steps: int, least: int) -> Iterator[int]:
+    """A number of steps, then half of it and so on."""
+    yield steps
+    while steps > least:
+        steps //= 2
+        yield steps
 
 
 def _searched(
@@ -135,21 +155,12 @@ def _searched(
     return (min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps), fits
 
 
-def _trained(
-    run: Run,
-    used: Sequence[Example],
-    steps: int,
-    labels: tuple[str, ...],
-    previous: Version | None,
-    memory: Mapping[str, np.ndarray],
-) -> tuple[Fit, Fit, np.ndarray, State]:
+def _trained(run: Run, support: Batch, steps: int, previous: Version | None) -> tuple[Fit, Fit, np.ndarray, State]:
     """The fit to the examples themselves before and after the steps, the person's own numbers, and the last state.
 
     That state's rows are made of the numbers as stored.
     """
     parts = run.composed.parts
-    support, _ = parts.problem.prepare([Episode("", tuple(used), tuple(used[:1]), labels)])
-    support = remembering(parts, support, memory)
     if previous is None:
         start = adapt.begin(parts, run.theta, support)
     else:
@@ -187,7 +198,7 @@ def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarra
         raise DataError(
             f"version {version.number} of '{version.user}' writes text and has no labels; use melpa generate"
         )
-    return probabilities(run, version, examples, version.labels)
+    return probabilities(run, version.state, examples, version.labels)
 
 
 def described(run: Run) -> dict[str, Any]:

@@ -177,6 +177,20 @@ def test_rehearsal_keeps_earlier_examples_from_getting_worse(writing: Run) -> No
     assert alone.judging == both.judging and both.earlier[1].loss < alone.earlier[1].loss - 0.05
 
 
+def test_auto_takes_as_many_steps_as_earlier_examples_allow(writing: Run) -> None:
+    first = stored(adapt_person(writing, LINES, steps=10))
+    other = [Example("", target=f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}") for n in range(10)]
+    asked: dict[str, Any] = {"previous": first, "kept": halves(LINES, [], ())[1]}
+    free = adapt_person(writing, other, **asked, margin=100)
+    after = {k: adapt_person(writing, other, **asked, steps=k, margin=100).earlier[1].loss for k in (2, 5)}  # type: ignore[index]
+    assert (free.steps, free.better) == (10, True) and after[2] < after[5] < free.earlier[1].loss  # type: ignore[index]
+    held = adapt_person(writing, other, **asked, margin=(after[2] + after[5]) / 2 - free.earlier[0].loss)  # type: ignore[index]
+    assert (held.steps, held.better, held.after.loss) == (2, True, held.curve[2])
+    assert "10 steps are best for today's examples; 2 are taken, for the sake of earlier ones" in held.notes
+    never = adapt_person(writing, other, **asked, margin=-1)
+    assert (never.steps, never.better) == (1, False)
+
+
 def test_judged_weighs_new_examples_first() -> None:
     before, after = Fit(1.0, None), Fit(0.5, None)
     previous: Any = Version({}, None, "f", "b", "w", number=3)  # type: ignore[arg-type]
