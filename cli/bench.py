@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .bench_continual import continual
 from .console import command, json_out, note, out, progress, table
 
 bench = typer.Typer(
@@ -52,6 +53,9 @@ def speed(
     _show(found)
     if folder is not None:
         note(f"numbers and plots: {folder}")
+
+
+bench.command("continual")(continual)
 
 
 def _names(text: str | None) -> tuple[str, ...]:

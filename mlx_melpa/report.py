@@ -64,6 +64,34 @@ def plot_race(path: str | Path, curves: Mapping[str, Any], points: Mapping[str, 
     return _written(figure, axes, path)
 
 
+def plot_matrix(path: str | Path, r: Any, *, title: str = "") -> Path:
+    """Plots accuracies R (T, T) as a heat map: a row after each task, a column for each.
+
+    Raises MelpaError without matplotlib.
+    """
+    figure, axes = _axes()
+    shown = axes.imshow(r, vmin=0, vmax=1, cmap="viridis")
+    places = range(len(r))
+    axes.set_xticks(places, [str(i + 1) for i in places])
+    axes.set_yticks(places, [str(i + 1) for i in places])
+    axes.set_xlabel("accuracy on task")
+    axes.set_ylabel("after task")
+    axes.set_title(title, fontsize=9)
+    figure.colorbar(shown)
+    return _written(figure, axes, path)
+
+
+def plot_over(path: str | Path, curves: Curves, *, x: str, y: str) -> Path:
+    """Plots {name: (places, values)} with names for both axes; raises MelpaError without matplotlib."""
+    figure, axes = _axes()
+    for name, (places, values) in curves.items():
+        axes.plot(list(places), list(values), marker="o", markersize=3, label=name)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.legend(frameon=False, fontsize=7, ncols=2)
+    return _written(figure, axes, path)
+
+
 def _axes() -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure

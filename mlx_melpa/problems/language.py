@@ -64,8 +64,17 @@ class Language:
     def remember(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...]) -> dict[str, np.ndarray]:
         """What a readout has to keep of one person's examples to answer without them, under rows (1, P)."""
         support, _ = self.readout.encode([Episode("", tuple(examples), (), labels)])
-        kept = self.readout.memory(self.model, rows, self._ready(support))
+        kept = self.memory(rows, self._ready(support))
         return {name: self.ops.numpy(value) for name, value in kept.items()}
+
+    def memory(self, rows: Array, support: Batch) -> Batch:
+        """The same of a support batch that is ready, as the engine's arrays; nothing for a readout that needs none."""
+        kept: Batch = self.readout.memory(self.model, rows, support)
+        return kept
+
+    def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
+        """One person's examples with no support, to be predicted with what `memory` gave beside them."""
+        return self._ready(self.readout.ask(examples, labels))
 
     def losses(self, rows: Array, batch: Batch) -> Array:
         """Per-task losses (T,), nats."""

@@ -1,0 +1,123 @@
+"""`melpa bench continual`: learns streams of tasks by several methods, and says what is kept."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from .console import command, json_out, note, out, progress, size, table
+
+MEASURES = {
+    "acc": "ACC",
+    "bwt": "BWT",
+    "forgetting": "forgetting",
+    "learning_accuracy": "learning acc.",
+    "fwt_gem": "FWT (GEM)",
+    "fwt_single": "FWT (single)",
+}
+
+
+@command
+def continual(
+    recipe: Annotated[str, typer.Argument(help="A recipe whose tasks are a file: its groups become the stream.")],
+    methods: Annotated[str, typer.Option(help="Names with commas, such as sequential,replay.")] = "all",
+    run: Annotated[Path | None, typer.Option(help="A meta-trained run: methods begin from it too.")] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="Names of tasks with commas, in this order; all unless given.")
+    ] = None,
+    chunk: Annotated[int | None, typer.Option(help="Cut the labels into tasks of so many.", min=2)] = None,
+    shots: Annotated[int | None, typer.Option(help="Examples to learn, per label; the recipe's.", min=1)] = None,
+    queries: Annotated[
+        int | None, typer.Option(help="Examples to be judged on, per label; the recipe's.", min=1)
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Gradient steps of each task, for every method.", min=1)] = 20,
+    orders: Annotated[int, typer.Option(help="Orders of the tasks.", min=1)] = 5,
+    seeds: Annotated[int, typer.Option(help="Draws of examples and random starts.", min=1)] = 3,
+    rates: Annotated[
+        str, typer.Option(help="Adam's rates for a random start; of several each method takes its best.")
+    ] = "3e-4,1e-3,3e-3",
+    buffer: Annotated[int, typer.Option(help="Examples that replay stores of a task.", min=1)] = 50,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key of the recipe: tasks.train=FILE.")
+    ] = None,
+    backend: Annotated[Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it takes, and stop.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Keep results there as they come; go on from them.")
+    ] = None,
+) -> None:
+    """Learn streams of tasks by several methods at equal steps; at test the task is known: its labels are given."""
+    import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
+    from mlx_melpa.bench import continual as bench
+    from mlx_melpa.bench.continual_settings import Settings
+    from mlx_melpa.compose import on_backend
+    from mlx_melpa.continual import KINDS
+    from mlx_melpa.continual.streams import stream
+    from mlx_melpa.errors import MelpaError
+    from mlx_melpa.recipe import load_recipe
+    from mlx_melpa.run import load_run
+
+    read = on_backend(load_recipe(recipe, sets or ()), backend)
+    loaded = load_run(run, backend=backend) if run else None
+    seen = loaded.info["seen"] if loaded else ()
+    try:
+        chosen = tuple(float(rate) for rate in names(rates))
+    except ValueError:
+        raise MelpaError(f"--rates: '{rates}' is no list of numbers; write such as 1e-3,3e-3") from None
+    settings = Settings(
+        recipe=read,
+        stream=stream(read, shots=shots, queries=queries, chunk=chunk, names=names(tasks), seen=seen),
+        run=loaded,
+        methods=tuple(KINDS) if methods == "all" else names(methods),
+        orders=orders,
+        seeds=seeds,
+        steps=steps,
+        rates=chosen,
+        buffer=buffer,
+        out=folder,
+    )
+    if estimate:
+        told = bench.estimate(settings)
+        if json:
+            json_out(told)
+        else:
+            out(f"{told['streams']:.0f} streams are left, about {told['seconds'] / 60:.3g} minutes")
+        return
+    with progress("learning", total=settings.pieces(), quiet=json) as advance:
+        found = bench.continual(settings, advance)
+    if json:
+        json_out(found)
+        return
+    show(found)
+    for text in settings.stream.notes:
+        note(text)
+    if folder is not None:
+        note(f"numbers and pictures: {folder}")
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """The parts of a list with commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def show(found: dict[str, Any]) -> None:
+    """Prints one line a method."""
+    shape = f"{len(found['tasks'])} tasks, {found['shots']} shots a label, {found['steps']} steps a task"
+    out(f"{shape}; guessing: {found['chance']:.1%}; * stores examples")
+    columns = ("", *MEASURES.values(), "runs", "lr", "numbers trained", "a person", "s/task", "stored")
+    table(columns, [(name, *row(entry)) for name, entry in found["methods"].items()])
+
+
+def row(entry: dict[str, Any]) -> tuple[Any, ...]:
+    """The cells of a method."""
+    stored = f"{entry['stored']} *" if entry["stored"] else None
+    costs = (entry["parameters"], size(entry["nbytes"]), entry["seconds"], stored)
+    return (*(shown(entry[name]) for name in MEASURES), entry["runs"], entry["lr"], *costs)
+
+
+def shown(value: dict[str, float | None]) -> str | None:
+    """A mean in percent with its interval; nothing where there is none."""
+    if value["mean"] is None:
+        return None
+    return f"{100 * value['mean']:.1f} ±{100 * (value['ci95'] or 0):.1f}"

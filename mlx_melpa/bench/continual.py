@@ -1,0 +1,169 @@
+"""Continual methods on streams of tasks, side by side: `melpa bench continual`."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from time import perf_counter
+from typing import Any
+
+from .. import disk
+from ..compose import Composition, compose
+from ..continual import KINDS
+from ..continual.method import Lesson, Method, Start, lesson
+from ..errors import MelpaError
+from . import continual_report
+from .continual_settings import Job, Settings, kind
+from .continual_stream import Found, learn
+
+Advance = Callable[..., None]
+
+
+def continual(settings: Settings, advance: Advance = lambda *_: None) -> dict[str, Any]:
+    """Learns every stream that is not done yet and sums up all; results go to `out` as they come, then the pictures."""
+    bench = Bench(settings, advance)
+    for part in bench.parts():
+        for job in part:
+            bench.run(job)
+    found = continual_report.summed({**settings.identity(), "chance": settings.chance}, bench.done)
+    if settings.out is not None:
+        disk.replace_text(settings.out / "continual.json", json.dumps(found, indent=1) + "\n")
+        continual_report.draw(settings.out, bench.done)
+    return found
+
+
+def estimate(settings: Settings) -> dict[str, float]:
+    """Seconds of what is not done yet, from two tasks of each method with two steps each."""
+    bench = Bench(replace(settings, rates=settings.rates[:1]), lambda *_: None)
+    trials = len(settings.rates) if len(settings.rates) > 1 else 0
+    tasks, found = len(settings.stream.groups), {"seconds": 0.0, "streams": 0.0}
+    for part in bench.parts():
+        for name, start in dict.fromkeys((job.method, job.start) for job in part):
+            left = sum((job.method, job.start) == (name, start) for job in part)
+            streams = left + (trials if start == "random" and name != "frozen" else 0)
+            found["seconds"] += streams * bench.stream_seconds(name, start, tasks)
+            found["streams"] += streams
+    return found
+
+
+@dataclass
+class Bench:
+    """A benchmark under way: what is composed, tasks made ready, and what is done."""
+
+    settings: Settings
+    advance: Advance
+    done: dict[Job, Found] = field(default_factory=dict)
+    composed: Composition | None = None
+    lessons: dict[tuple[str, int, bool], Lesson] = field(default_factory=dict)
+    best: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        out = self.settings.out
+        if out is None:
+            return
+        known, here = out / "settings.json", self.settings.identity()
+        if known.is_file() and (there := json.loads(known.read_text(encoding="utf-8"))) != here:
+            other = next(key for key in here if there.get(key) != here[key])
+            raise MelpaError(
+                f"{out} holds results with {other} {there.get(other)}, not {here[other]}; give another --out"
+            )
+        disk.replace_text(known, json.dumps(here, indent=1) + "\n")
+        for job in self.settings.jobs():
+            path = out / "streams" / job.file
+            if path.is_file():
+                self.done[job] = Found(**json.loads(path.read_text(encoding="utf-8")))
+                self.advance(1 if kind(job.method).at_once else len(self.done[job].tasks), "done before")
+
+    def parts(self) -> Iterator[list[Job]]:
+        """What is left to do, first with the adapter as it is, then with one block of it a task; each is composed."""
+        left = [job for job in self.settings.jobs() if job not in self.done]
+        for blocks in (False, True):
+            part = [job for job in left if kind(job.method).blocks == blocks]
+            if part:
+                with self.composing(blocks):
+                    yield part
+
+    @contextmanager
+    def composing(self, blocks: bool) -> Iterator[None]:
+        """Holds the base with its adapter; one for each task side by side where `blocks` says so."""
+        s, run = self.settings, self.settings.run
+        recipe = run.composed.recipe if run else s.recipe
+        if run:
+            run.composed.model.detach()
+        if blocks:
+            adapter = dict(recipe.resolved["adapter"])
+            adapter["rank"] = adapter.get("rank", 1) * len(s.stream.groups)
+            recipe = replace(recipe, resolved={**recipe.resolved, "adapter": adapter})
+        base = run.composed.base if run else None
+        self.composed = compose(recipe, base, run.info["readout"] if run else "prototypes")
+        self.lessons = {}
+        try:
+            yield
+        finally:
+            self.composed.model.detach()
+
+    def method(self, name: str, start: str, lr: float, seed: int, steps: int | None = None) -> Method:
+        """Builds a method; a random start is drawn with the seed."""
+        assert self.composed is not None
+        s, run = self.settings, self.settings.run
+        baseline = self.composed.baseline(lr)
+        begun = Start(self.composed, run.theta) if run and start != "random" else Start(baseline, baseline.begin(seed))
+        own = {"buffer": s.buffer} if kind(name).rehearses else {}
+        tasks = len(s.stream.groups)
+        return KINDS[name](begun, steps=steps or s.steps, seed=seed, tasks=tasks, **own)  # type: ignore[operator]
+
+    def ready(self, name: str, seed: int, tuning: bool = False) -> Lesson:
+        """A task of the stream, made ready once."""
+        assert self.composed is not None
+        key = (name, seed, tuning)
+        if key not in self.lessons:
+            # The tasks of one seed at a time are held.
+            self.lessons = {k: v for k, v in self.lessons.items() if k[1:] == key[1:]}
+            self.lessons[key] = lesson(self.composed.parts, self.settings.stream.task(name, seed, tuning))
+        return self.lessons[key]
+
+    def run(self, job: Job) -> None:
+        """Learns one stream and writes what it came to."""
+        lr = self.rate(job.method) if job.start == "random" else None
+        lessons = [self.ready(name, job.seed) for name in self.settings.stream.order(job.order)]
+        method = self.method(job.method, job.start, lr or self.settings.rates[0], job.seed)
+        self.done[job] = found = learn(method, lessons, lr, self.advance)
+        if self.settings.out is not None:
+            text = json.dumps(found.to_json()) + "\n"
+            disk.replace_text(self.settings.out / "streams" / job.file, text)
+
+    def rate(self, name: str) -> float:
+        """The rate of a random start with the best accuracy at the end of a stream of examples kept apart."""
+        rates = self.settings.rates
+        if name not in self.best:
+            one = len(rates) == 1 or name == "frozen"
+            self.best[name] = rates[0] if one else max(rates, key=lambda lr: self.tried(name, lr))
+        return self.best[name]
+
+    def tried(self, name: str, lr: float) -> float:
+        """That accuracy, kept in the folder."""
+        out = self.settings.out
+        path = out / "tuning" / f"{name}.{lr:g}.json" if out else None
+        if path and path.is_file():
+            return float(Found(**json.loads(path.read_text(encoding="utf-8"))).matrix[-1].mean())
+        lessons = [self.ready(one, 0, tuning=True) for one in self.settings.stream.order(0)]
+        found = learn(self.method(name, "random", lr, 0), lessons, lr)
+        if path:
+            disk.replace_text(path, json.dumps(found.to_json()) + "\n")
+        return float(found.matrix[-1].mean())
+
+    def stream_seconds(self, name: str, start: str, tasks: int) -> float:
+        """What a stream takes: its steps, by those on a second task, and asking about every task after each."""
+        began = perf_counter()
+        few = [self.ready(one, 0) for one in list(self.settings.stream.groups)[:2]]
+        made = (perf_counter() - began) / self.settings.orders
+        quick = self.method(name, start, self.settings.rates[0], 0, steps=2)
+        state = quick.learn(quick.begin(), few[:1])
+        began = perf_counter()
+        state = quick.learn(state, few[1:])
+        step = (perf_counter() - began) / 2
+        began = perf_counter()
+        for one in few:
+            quick.ops.evaluate(quick.predict(state, one))
+        asks = 2 if quick.at_once else tasks + 1
+        return tasks * (made + self.settings.steps * step + asks * (perf_counter() - began) / 2)

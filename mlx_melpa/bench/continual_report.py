@@ -1,0 +1,67 @@
+"""What streams came to, summed up over orders and seeds, and its pictures."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..continual import KINDS, metrics
+from ..report import plot_matrix, plot_over
+from .continual_settings import Job
+from .continual_stream import Found
+
+COSTS = ("seconds", "nbytes", "parameters", "stored", "steps")
+
+
+def summed(identity: dict[str, Any], done: Mapping[Job, Found]) -> dict[str, Any]:
+    """Per method and start the numbers of `metrics`, each a mean with the half width of its 95% interval, and costs."""
+    methods: dict[str, Any] = {}
+    for name, jobs in grouped(done).items():
+        runs = [numbers(done, job) for job in jobs]
+        costs = {cost: float(np.mean([getattr(done[job], cost) for job in jobs])) for cost in COSTS}
+        costs |= {cost: int(costs[cost]) for cost in COSTS[1:]}
+        entry = {"method": jobs[0].method, "start": jobs[0].start, "runs": len(jobs), **metrics.summary(runs), **costs}
+        methods[name] = {**entry, "lr": done[jobs[0]].lr, "r": matrix(done, name)}
+    return {**identity, "methods": methods}
+
+
+def grouped(done: Mapping[Job, Found]) -> dict[str, list[Job]]:
+    """The jobs of each method and start: "replay", or "replay from NAME" from a run."""
+    found: dict[str, list[Job]] = {}
+    for job in sorted(done, key=lambda j: (list(KINDS).index(j.method), j.start != "random", j.seed, j.order)):
+        found.setdefault(job.method + ("" if job.start == "random" else f" from {job.start}"), []).append(job)
+    return found
+
+
+def numbers(done: Mapping[Job, Found], job: Job) -> dict[str, float]:
+    """The numbers of one stream, beside single tasks learned from the same start with the same seed."""
+    found = done[job]
+    alone = done.get(job._replace(method="separate", order=0))
+    single = None
+    if alone is not None:
+        by_name = dict(zip(alone.tasks, np.diag(alone.matrix), strict=True))
+        single = np.array([by_name[name] for name in found.tasks])
+    return metrics.measures(found.matrix, np.array(found.untrained), single)
+
+
+def matrix(done: Mapping[Job, Found], name: str) -> list[list[float | None]]:
+    """R by a task's place in the order, the mean over streams."""
+    mean = np.mean([done[job].matrix for job in grouped(done)[name]], axis=0)
+    return [[None if np.isnan(value) else float(value) for value in row] for row in mean]
+
+
+def draw(folder: Path, done: Mapping[Job, Found]) -> None:
+    """Writes a heat map of R and the curve of each task over time per method, and all methods' accuracy so far."""
+    so_far = {}
+    for name in grouped(done):
+        r = np.array(matrix(done, name), np.float64)
+        if np.isnan(r[0]).any():
+            continue
+        label = name.replace(" ", "-")
+        plot_matrix(folder / f"r-{label}.png", r, title=name)
+        tasks = {f"task {j + 1}": (range(j + 1, len(r) + 1), r[j:, j].tolist()) for j in range(len(r))}
+        plot_over(folder / f"tasks-{label}.png", tasks, x="tasks learned", y="accuracy")
+        so_far[name] = (range(1, len(r) + 1), [float(r[i, : i + 1].mean()) for i in range(len(r))])
+    if so_far:
+        plot_over(folder / "so-far.png", so_far, x="tasks learned", y="accuracy on the tasks so far")

@@ -1,0 +1,21 @@
+"""Methods that learn task after task, streams of tasks, and what is kept. `melpa bench continual --methods replay`."""
+
+from .ewc import ewc
+from .frozen import frozen
+from .joint import joint
+from .lwf import lwf
+from .o_lora import o_lora
+from .replay import replay
+from .separate import separate
+from .sequential import sequential
+
+KINDS = {
+    "frozen": frozen,
+    "sequential": sequential,
+    "ewc": ewc,
+    "lwf": lwf,
+    "o_lora": o_lora,
+    "replay": replay,
+    "separate": separate,
+    "joint": joint,
+}

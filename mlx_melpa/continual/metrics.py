@@ -1,0 +1,67 @@
+"""What a stream of tasks did to accuracy: numbers of the matrix R, and their intervals over orders and seeds.
+
+R[i, j] is the accuracy on task j after learning tasks 0..i, (T, T). A method that learns all tasks at once has the last
+row only, the others NaN; what needs them is NaN too, and so is what needs two tasks where there is one.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from ..evaluate import interval
+
+NAMES = ("acc", "bwt", "forgetting", "learning_accuracy", "fwt_gem", "fwt_single")
+
+
+def acc(r: np.ndarray) -> float:
+    """mean_j R[T-1, j]: the accuracy on all tasks at the end."""
+    return float(r[-1].mean())
+
+
+def bwt(r: np.ndarray) -> float:
+    """mean_{j<T-1} R[T-1, j] - R[j, j]: backward transfer, below 0 where tasks were forgotten (GEM)."""
+    return _mean((r[-1] - np.diag(r))[:-1])
+
+
+def forgetting(r: np.ndarray) -> float:
+    """mean_{j<T-1} max_{l<T-1} R[l, j] - R[T-1, j]: from a task's best to its end (Chaudhry et al. 2018)."""
+    return _mean(r[:-1, :-1].max(0) - r[-1, :-1]) if len(r) > 1 else float("nan")
+
+
+def learning_accuracy(r: np.ndarray) -> float:
+    """mean_j R[j, j]: the accuracy on each task right after it was learned (Riemer et al. 2019)."""
+    return float(np.diag(r).mean())
+
+
+def fwt_gem(r: np.ndarray, untrained: np.ndarray) -> float:
+    """mean_{j>0} R[j-1, j] - b[j], b (T,) of the untrained model: forward transfer of Lopez-Paz and Ranzato 2017."""
+    return _mean(np.diag(r, 1) - untrained[1:])
+
+
+def fwt_single(r: np.ndarray, single: np.ndarray) -> float:
+    """mean_{j>0} R[j, j] - s[j], s (T,) of models trained on task j alone: forward transfer as MeLPA writes it."""
+    return _mean((np.diag(r) - single)[1:])
+
+
+def measures(r: np.ndarray, untrained: np.ndarray, single: np.ndarray | None = None) -> dict[str, float]:
+    """All numbers of one stream by NAMES; fwt_single is NaN without `single`."""
+    alone = np.full(len(r), np.nan) if single is None else single
+    found = (acc(r), bwt(r), forgetting(r), learning_accuracy(r), fwt_gem(r, untrained), fwt_single(r, alone))
+    return dict(zip(NAMES, found, strict=True))
+
+
+def summary(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
+    """Per name the mean over runs (orders x seeds) and half the width of its 95% interval, None for NaN.
+
+    The interval takes runs for independent, although those of one seed share their examples.
+    """
+    found: dict[str, dict[str, float | None]] = {}
+    for name in runs[0]:
+        values = np.array([run[name] for run in runs], np.float64)
+        known = bool(np.isfinite(values).all())
+        found[name] = {"mean": float(values.mean()) if known else None, "ci95": interval(values) if known else None}
+    return found
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")

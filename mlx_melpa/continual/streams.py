@@ -1,0 +1,140 @@
+"""Streams: the groups of an example file as tasks that come one after another."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import numpy as np
+
+from ..errors import DataError, RecipeError
+from ..files import Record, read_examples
+from ..recipe import Recipe
+from ..tasks.episode import draw
+from ..tasks.split import unseen
+from ..types import Example
+
+TUNING = 0.25
+"""The share of a label's examples that only a tuning stream sees."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of a stream. `labels` are its candidates, in one order for good; train and test are disjoint."""
+
+    name: str
+    labels: tuple[str, ...]
+    train: tuple[Example, ...]
+    test: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The tasks there are, {name: {label: examples}} in the file's order, and how many examples a label gives."""
+
+    groups: dict[str, dict[str, tuple[Example, ...]]]
+    shots: int
+    queries: int
+    notes: tuple[str, ...] = ()
+
+    def order(self, number: int) -> list[str]:
+        """The names in the number-th order: 0 is the file's, the others are permutations drawn with that seed."""
+        names = list(self.groups)
+        return [names[i] for i in np.random.default_rng(number).permutation(len(names))] if number else names
+
+    def task(self, name: str, seed: int, tuning: bool = False) -> Task:
+        """Draws `shots` and `queries` examples a label; they depend on seed and name, not on the order.
+
+        A tuning task draws from examples that no other task gets to see.
+        """
+        held = self.groups[name]
+        train: list[Example] = []
+        test: list[Example] = []
+        rng = np.random.default_rng([seed, int(sha256(name.encode()).hexdigest()[:8], 16)])
+        for examples in held.values():
+            apart = reserved(len(examples))
+            drawn = draw(examples[:apart] if tuning else examples[apart:], self.shots + self.queries, rng)
+            # A small tuning part is halved, so that something is left to be judged on.
+            taught = min(self.shots, len(drawn) // 2) if tuning else self.shots
+            train += drawn[:taught]
+            test += drawn[taught:]
+        return Task(name, tuple(held), tuple(draw(train, len(train), rng)), tuple(test))
+
+
+def reserved(count: int) -> int:
+    """How many of a label's examples are for tuning: a share of them, 4 at least (two a class teach prototypes)."""
+    return max(4, int(TUNING * count))
+
+
+def stream(
+    recipe: Recipe,
+    *,
+    shots: int | None = None,
+    queries: int | None = None,
+    chunk: int | None = None,
+    names: Sequence[str] = (),
+    seen: Collection[str] = (),
+) -> Stream:
+    """The stream of a recipe's task file, split by `tasks.group`, or by labels in chunks of `chunk`.
+
+    `names` picks tasks and puts them in this order; shots and queries are the recipe's own unless given; what a run has
+    `seen` is left out. Raises RecipeError for tasks that are no file, DataError for fewer than two tasks.
+    """
+    kind, settings = recipe.part("tasks") or ("", {})
+    if kind != "jsonl":
+        raise RecipeError(f"recipe {recipe.name}: a stream needs tasks of kind jsonl, found '{kind}'; name a file")
+    found = read_examples(settings["train"], group=settings["group"], label=settings["label"])
+    kept, gone = unseen(found, seen)
+    whole = of_records(
+        kept,
+        shots=shots or settings["shots"],
+        queries=queries or settings["queries"] or 10,
+        chunk=chunk,
+        names=names,
+        source=str(settings["train"]),
+    )
+    return replace(whole, notes=(*gone, *whole.notes))
+
+
+def of_records(
+    records: Sequence[Record],
+    *,
+    shots: int,
+    queries: int,
+    chunk: int | None = None,
+    names: Sequence[str] = (),
+    source: str = "the examples",
+) -> Stream:
+    """The stream of records; labels with too few examples and groups with one label are left out with a note."""
+    if any(record.example.label is None for record in records):
+        raise DataError(f"{source}: a stream needs labelled examples; name the field with --set tasks.label=FIELD")
+    groups: dict[str, dict[str, list[Example]]] = {}
+    for record, group in zip(records, _groups(records, chunk), strict=True):
+        groups.setdefault(group, {}).setdefault(record.example.label or "", []).append(record.example)
+    chosen = {name: groups[name] for name in names if name in groups} if names else groups
+    unknown = [name for name in names if name not in groups]
+    if unknown:
+        raise DataError(f"{source}: has no task '{unknown[0]}'; there are: {', '.join(groups)}")
+    kept: dict[str, dict[str, tuple[Example, ...]]] = {}
+    for name, labels in chosen.items():
+        # A fixed mix, so that what is reserved for tuning is the same for everyone.
+        large = {k: tuple(draw(v, len(v), np.random.default_rng(0))) for k, v in labels.items()}
+        large = {k: v for k, v in large.items() if len(v) - reserved(len(v)) > shots}
+        if len(large) > 1:
+            kept[name] = large
+    if len(kept) < 2:
+        raise DataError(
+            f"{source}: gives {len(kept)} tasks, and a stream needs two or more, each of two labels with {shots + 5} "
+            "examples; name the field that tells tasks apart with --set tasks.group=FIELD, or cut labels with --chunk"
+        )
+    before, after = (sum(map(len, part.values())) for part in (chosen, kept))
+    lost = f"left out {before - after} of {before} labels: too few examples, or alone in their task"
+    return Stream(kept, shots, queries, (lost,) if after < before else ())
+
+
+def _groups(records: Sequence[Record], chunk: int | None) -> list[str]:
+    """Each record's task: its group, or the chunk of its label, where labels stand in the order of their hashes."""
+    if chunk is None:
+        return [record.group or "" for record in records]
+    labels = sorted({record.example.label or "" for record in records}, key=lambda k: sha256(k.encode()).digest())
+    place = {label: i // chunk for i, label in enumerate(labels)}
+    return [f"chunk {place[record.example.label or '']}" for record in records]

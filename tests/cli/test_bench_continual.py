@@ -1,0 +1,120 @@
+"""`melpa bench continual`, reduced: all methods on three small tasks; a second start goes on."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from melpa_cli.main import app
+from typer.testing import CliRunner
+
+from mlx_melpa.continual import KINDS
+from mlx_melpa.continual.metrics import NAMES
+
+FEW = [
+    "--steps",
+    "2",
+    "--orders",
+    "2",
+    "--seeds",
+    "1",
+    "--shots",
+    "2",
+    "--queries",
+    "2",
+    "--buffer",
+    "3",
+    "--rates",
+    "3e-3",
+]
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Three tasks of two labels each, on the embedded model."""
+    rows = [
+        {"text": f"{word} number {i}", "label": f"{topic} {word}", "topic": topic}
+        for topic, words in {"a": ("cats", "dogs"), "b": ("red", "blue"), "c": ("north", "south")}.items()
+        for word in words
+        for i in range(10)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        "model: pocket\nadapter: {kind: lora, rank: 2, layers: 1, sites: [q_proj, v_proj]}\n"
+        "tasks: {kind: jsonl, train: rows.jsonl, group: topic, ways: 2, shots: 2, queries: 2}\n"
+        "readout: {kind: prototypes, metric: plain}\nlearner: {kind: fomaml, steps: 1}\n"
+    )
+    return path
+
+
+def said(*words: str) -> str:
+    done = CliRunner().invoke(app, ["bench", "continual", *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_every_method_is_measured_kept_and_drawn(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    found = json.loads(said(str(recipe), *FEW, "--out", str(folder), "--json"))
+    assert list(found["methods"]) == list(KINDS)
+    assert found["chance"] == 0.5 and found["tasks"] == ["a", "b", "c"]
+    for name, entry in found["methods"].items():
+        assert 0 <= entry["acc"]["mean"] <= 1 and set(NAMES) <= set(entry)
+        assert entry["runs"] == (1 if name in ("frozen", "separate", "joint") else 2)
+        assert entry["steps"] == (0 if name == "frozen" else 6), "equal gradient steps"
+        assert entry["stored"] == (9 if name == "replay" else 0)
+    methods = found["methods"]
+    assert methods["separate"]["bwt"]["mean"] == methods["separate"]["forgetting"]["mean"] == 0
+    assert methods["separate"]["fwt_single"]["mean"] == 0 and methods["sequential"]["fwt_single"]["mean"] is not None
+    assert methods["joint"]["bwt"]["mean"] is None
+    more = methods["separate"]["nbytes"] - methods["sequential"]["nbytes"]
+    assert more == 2 * 2 * methods["sequential"]["parameters"], "two rows more, as fp16"
+    assert len(list((folder / "streams").iterdir())) == 2 * 5 + 3
+    assert json.loads((folder / "continual.json").read_text()) == found
+    assert (folder / "r-replay.png").is_file() and (folder / "so-far.png").is_file()
+
+
+def test_a_second_start_goes_on(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    order = [str(recipe), "--methods", "sequential", *FEW, "--out", str(folder), "--json"]
+    first = json.loads(said(*order))
+    streams = sorted((folder / "streams").iterdir())
+    times = [path.stat().st_mtime_ns for path in streams]
+    streams[1].unlink()
+    again = json.loads(said(*order))
+    assert streams[0].stat().st_mtime_ns == times[0] and streams[1].is_file()
+    assert again["methods"]["sequential"]["acc"] == first["methods"]["sequential"]["acc"]
+    done = CliRunner().invoke(app, ["bench", "continual", *order, "--rates", "1e-2"])
+    assert done.exit_code == 1 and "give another --out" in done.stderr
+
+
+def test_rates_are_tuned_and_the_time_is_told(recipe: Path, tmp_path: Path) -> None:
+    order = [str(recipe), "--methods", "sequential", *FEW, "--rates", "1e-3,3e-2", "--json"]
+    folder = tmp_path / "out"
+    entry = json.loads(said(*order, "--out", str(folder)))["methods"]["sequential"]
+    tried = {path.stem: json.loads(path.read_text())["r"][-1] for path in (folder / "tuning").iterdir()}
+    best = max(("1e-3", "3e-2"), key=lambda lr: sum(tried[f"sequential.{float(lr):g}"]))
+    assert entry["lr"] == float(best)
+    told = json.loads(said(*order, "--estimate"))
+    assert told["streams"] == 2 + 2 and 0 < told["seconds"] < 600
+
+
+def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recipe: Path) -> None:
+    run = str(trained / "sorting")
+    found = json.loads(said(str(recipe), "--methods", "sequential,o_lora", *FEW, "--run", run, "--json"))
+    assert list(found["methods"]) == ["sequential", "sequential from sorting", "o_lora"]
+    assert found["methods"]["sequential from sorting"]["lr"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["--methods", "magic"], "'magic' is no method; choose from frozen, sequential"),
+        (["--rates", "fast"], "'fast' is no list of numbers"),
+        (["--tasks", "a,zoo"], "has no task 'zoo'"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(recipe: Path, words: list[str], problem: str) -> None:
+    done = CliRunner().invoke(app, ["bench", "continual", str(recipe), *words])
+    assert done.exit_code == 1 and problem in done.stderr

@@ -1,0 +1,221 @@
+"""What each method promises: which rows move, what is stored, and what it counts."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from mlx_melpa.compose import Composition, compose
+from mlx_melpa.continual import KINDS
+from mlx_melpa.continual.method import Lesson, Method, Start, Together, lesson
+from mlx_melpa.continual.o_lora import OLora, Orthogonal
+from mlx_melpa.continual.replay import reservoir
+from mlx_melpa.continual.streams import Stream, of_records
+from mlx_melpa.files import Record
+from mlx_melpa.recipe import check
+from mlx_melpa.types import Example
+from mlx_melpa.yaml_lines import Document
+
+WORDS = {
+    "pets": {"cat": "the cat sleeps", "dog": "a dog barks"},
+    "food": {"sweet": "cake and honey", "salty": "chips and olives"},
+    "sky": {"day": "the sun shines", "night": "the moon is up"},
+}
+RECIPE = """
+model: {model}
+adapter: {{kind: lora, rank: 3, layers: 1, sites: [q_proj, v_proj]}}
+tasks: {{kind: jsonl, train: none.jsonl}}
+readout: {readout}
+rule: {{kind: adam, lr: 0.01}}
+learner: {{kind: fomaml, steps: 1}}
+"""
+
+
+def test_kind_is_file_is_function() -> None:
+    for kind, builder in KINDS.items():
+        assert (builder.__name__, builder.__module__) == (kind, f"mlx_melpa.continual.{kind}")
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    records = [
+        Record(Example(f"{text} {number}", label=label), group)
+        for group, labels in WORDS.items()
+        for label, text in labels.items()
+        for number in range(12)
+    ]
+    return of_records(records, shots=4, queries=4)
+
+
+def composition(model: str, readout: str) -> Composition:
+    return compose(check(Document("test", RECIPE.format(model=model, readout=readout)), "test"))
+
+
+@pytest.fixture(scope="module", params=["prototypes", "labels"])
+def composed(request: pytest.FixtureRequest, shared: object) -> Iterator[Composition]:
+    found = composition(f"{shared}/models/stories260k", request.param)
+    yield found
+    found.model.detach()
+
+
+@pytest.fixture(scope="module")
+def lessons(composed: Composition, stream: Stream) -> list[Lesson]:
+    return [lesson(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
+
+
+def built(composed: Composition, name: str, **settings: int) -> Method:
+    baseline = composed.baseline(0.01)
+    settings = {"buffer": 3} | settings if name == "replay" else settings
+    return KINDS[name](Start(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3, **settings)  # type: ignore[operator]
+
+
+def numbers(method: Method, rows: object) -> np.ndarray:
+    return method.ops.numpy(rows)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_learning_is_repeatable_and_answers_are_probabilities(
+    composed: Composition, lessons: list[Lesson], name: str
+) -> None:
+    found = []
+    for _ in range(2):
+        method = built(composed, name)
+        state = method.begin()
+        for piece in [lessons] if method.at_once else [[one] for one in lessons]:
+            state = method.learn(state, piece)
+        found.append(numbers(method, state.rows))
+        probabilities = numbers(method, method.predict(state, lessons[0]))
+        assert probabilities.shape == (1, 8, 2)
+        assert probabilities.sum(-1) == pytest.approx(1, abs=1e-5)
+    assert np.array_equal(*found)
+    assert np.array_equal(found[0][:1], numbers(method, Method.begin(method).rows)) == (name == "frozen")
+
+
+def test_sequential_moves_one_row_and_separate_leaves_earlier_rows(
+    composed: Composition, lessons: list[Lesson]
+) -> None:
+    one, many = built(composed, "sequential"), built(composed, "separate")
+    state, apart = one.learn(one.begin(), lessons[:1]), many.learn(many.begin(), lessons[:1])
+    assert np.array_equal(numbers(one, state.rows), numbers(many, apart.rows))
+    after, more = one.learn(state, lessons[1:2]), many.learn(apart, lessons[1:2])
+    assert numbers(one, after.rows).shape[0] == 1 and numbers(many, more.rows).shape[0] == 2
+    assert not np.array_equal(numbers(one, after.rows), numbers(one, state.rows))
+    assert np.array_equal(numbers(many, more.rows)[0], numbers(many, apart.rows)[0])
+    before, now = (numbers(many, many.predict(s, lessons[0])) for s in (apart, more))
+    assert np.array_equal(before, now)
+
+
+def test_joint_takes_the_steps_of_all_tasks(composed: Composition, lessons: list[Lesson]) -> None:
+    joint, one = built(composed, "joint"), built(composed, "sequential")
+    once = joint.learn(joint.begin(), lessons[:1])
+    assert np.array_equal(numbers(joint, once.rows), numbers(one, one.learn(one.begin(), lessons[:1]).rows))
+    taken = []
+    moved = joint.let_through
+    joint.let_through = lambda state, grads: taken.append(1) or moved(state, grads)  # type: ignore[method-assign, func-returns-value]
+    joint.learn(joint.begin(), lessons)
+    assert len(taken) == 2 * 3
+
+
+def test_replay_stores_as_many_as_it_may_and_its_loss_counts_them(composed: Composition, lessons: list[Lesson]) -> None:
+    method = built(composed, "replay")
+    state = method.learn(method.begin(), lessons[:1])
+    held = state.examples[lessons[0].task.name]
+    assert len(held) == 3 and set(held) <= set(lessons[0].task.train)
+    now, earlier = method.batches(state, lessons[1], np.random.default_rng(0))
+    problem = composed.parts.problem
+    both = [float(problem.losses(state.rows, batch)[0]) for _, batch in (now, earlier)]
+    loss = Together(problem).losses(state.rows, (now, earlier))
+    assert float(loss[0]) == pytest.approx(sum(both) / 2, rel=1e-5)
+    assert int(numbers(method, earlier[1]["weights"]).sum()) == 3
+
+
+def test_a_reservoir_is_a_uniform_sample() -> None:
+    examples = [Example(str(i)) for i in range(10)]
+    rng = np.random.default_rng(0)
+    counts = np.zeros(10)
+    for _ in range(4000):
+        for one in reservoir(examples, 3, rng):
+            counts[int(one.text)] += 1
+    assert counts.sum() == 4000 * 3
+    assert np.abs(counts / 4000 - 0.3).max() < 0.03
+    assert reservoir(examples, 20, rng) == tuple(examples)
+
+
+def test_o_lora_moves_the_block_of_its_task_alone(composed: Composition, lessons: list[Lesson]) -> None:
+    method = built(composed, "o_lora")
+    assert isinstance(method, OLora) and method.rank == 1
+    views = composed.layout.views
+    states = [method.begin()]
+    for one in lessons:
+        states.append(method.learn(states[-1], [one]))
+    rows = [views(numbers(method, state.rows)[0]) for state in states]
+    for block, (before, after) in enumerate(pairwise(rows)):
+        for name in (n for n in before if n.endswith((".lora_a", ".lora_b"))):
+            a, b = (w[name] if name.endswith("b") else w[name].T for w in (before, after))
+            moved = [not np.array_equal(a[i], b[i]) for i in range(3)]
+            # With B at zero an A has no gradient at its first step, and one at its second.
+            assert moved == [i == block for i in range(3)], name
+
+
+def test_the_penalty_of_o_lora_is_its_formula(composed: Composition) -> None:
+    layout, rng = composed.layout.personal, np.random.default_rng(0)
+    row = rng.standard_normal(layout.size).astype(np.float32)
+    wanted = 0.0
+    for name, a in layout.views(row).items():
+        if name.endswith(".lora_a"):
+            wanted += sum(((a[:, [i]].T @ a[:, [2]]) ** 2).sum() for i in range(2))
+    ops = composed.parts.ops
+    for block, value in ((0, 0.0), (2, 0.5 * wanted)):
+        held = Orthogonal(ops, layout, 1, block, 0.5)
+        assert float(held.penalty({}, {}, ops.array(row[None]))[0]) == pytest.approx(value, rel=1e-5)
+
+
+def test_bytes_are_counted(composed: Composition, lessons: list[Lesson]) -> None:
+    own = int(composed.layout.own.sum())
+    width = {"prototypes": composed.layout.segments[-2].size ** 0.5}.get(composed.recipe.resolved["readout"]["kind"], 0)
+    means = 2 * (2 * int(width) + 4) if width else 0
+    for name, rows in (("sequential", 1), ("replay", 1), ("separate", 2)):
+        method = built(composed, name)
+        state = method.begin()
+        for one in lessons[:2]:
+            state = method.learn(state, [one])
+        texts = sum(len(e.text) + len(e.label or "") for kept in state.examples.values() for e in kept)
+        assert (texts > 0) == method.rehearses
+        assert method.nbytes(state) == 2 * own * rows + 2 * means * (1 if means else 0) + texts, name
+
+
+def test_ewc_holds_the_row_more_than_nothing_does(composed: Composition, lessons: list[Lesson]) -> None:
+    moves = []
+    for name, settings in (("sequential", {}), ("ewc", {"strength": 1e-2}), ("ewc", {"strength": 1e4})):
+        method = built(composed, name, **settings)  # type: ignore[arg-type]
+        first = method.learn(method.begin(), lessons[:1])
+        after = method.learn(first, lessons[1:2])
+        moves.append(np.abs(numbers(method, after.rows) - numbers(method, first.rows)).sum())
+        assert set(after.carry) == ({"root"} if name == "ewc" else set())
+    # Adam's first step is the sign of the gradient whatever holds the row: the second turns back.
+    assert moves[2] < 0.75 * moves[0] and moves[1] <= moves[0] * 1.01
+
+
+def test_lwf_distils_from_the_row_before(composed: Composition, lessons: list[Lesson]) -> None:
+    method = built(composed, "lwf")
+    state = method.learn(method.begin(), lessons[:1])
+    (_, now), (strength, old) = method.batches(state, lessons[1], np.random.default_rng(0))
+    assert now is lessons[1].support and strength == 1
+    ops, problem = method.ops, composed.parts.problem
+    soft, weights = numbers(method, old["onehot"])[0], numbers(method, old["weights"])[0]
+    entropy = -(soft * np.log(soft)).sum(-1)
+    assert float(problem.losses(state.rows, old)[0]) == pytest.approx(
+        (entropy * weights).sum() / weights.sum(), rel=1e-4
+    )
+    here, there = (
+        float(ops.norm(ops.grad(lambda rows: problem.losses(rows, old).sum(), rows)))
+        for rows in (state.rows, method.begin().rows)
+    )
+    assert here < 1e-3 * there
+
+
+def test_what_a_regularizer_carries_counts(composed: Composition, lessons: list[Lesson]) -> None:
+    plain, held = built(composed, "sequential"), built(composed, "ewc")
+    sizes = [m.nbytes(m.learn(m.begin(), lessons[:1])) for m in (plain, held)]
+    assert sizes[1] - sizes[0] == 2 * int(composed.layout.own.sum())
