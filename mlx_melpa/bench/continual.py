@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..continual.method import Lesson, Method, Start, lesson
 from ..errors import MelpaError
 from . import continual_report
 from .continual_settings import Job, Settings, kind
-from .continual_stream import Found, learn
+from .continual_stream import Found, accuracy, learn
 
 Advance = Callable[..., None]
 
@@ -22,19 +23,22 @@ Advance = Callable[..., None]
 def continual(settings: Settings, advance: Advance = lambda *_: None) -> dict[str, Any]:
     """Learns every stream that is not done yet and sums up all; results go to `out` as they come, then the pictures."""
     bench = Bench(settings, advance)
+    if settings.out is not None:
+        disk.replace_text(settings.out / "settings.json", json.dumps(settings.identity(), indent=1) + "\n")
     for part in bench.parts():
         for job in part:
             bench.run(job)
     found = continual_report.summed({**settings.identity(), "chance": settings.chance}, bench.done)
     if settings.out is not None:
         disk.replace_text(settings.out / "continual.json", json.dumps(found, indent=1) + "\n")
-        continual_report.draw(settings.out, bench.done)
+        if find_spec("matplotlib"):
+            continual_report.draw(settings.out, bench.done)
     return found
 
 
 def estimate(settings: Settings) -> dict[str, float]:
-    """Seconds of what is not done yet, from two tasks of each method with two steps each."""
-    bench = Bench(replace(settings, rates=settings.rates[:1]), lambda *_: None)
+    """Seconds of what is not done yet, from a few steps of each method on two tasks. Writes nothing."""
+    bench = Bench(settings, lambda *_: None)
     trials = len(settings.rates) if len(settings.rates) > 1 else 0
     tasks, found = len(settings.stream.groups), {"seconds": 0.0, "streams": 0.0}
     for part in bench.parts():
@@ -67,7 +71,6 @@ class Bench:
             raise MelpaError(
                 f"{out} holds results with {other} {there.get(other)}, not {here[other]}; give another --out"
             )
-        disk.replace_text(known, json.dumps(here, indent=1) + "\n")
         for job in self.settings.jobs():
             path = out / "streams" / job.file
             if path.is_file():
@@ -153,17 +156,23 @@ class Bench:
         return float(found.matrix[-1].mean())
 
     def stream_seconds(self, name: str, start: str, tasks: int) -> float:
-        """What a stream takes: its steps, by those on a second task, and asking about every task after each."""
-        began = perf_counter()
-        few = [self.ready(one, 0) for one in list(self.settings.stream.groups)[:2]]
-        made = (perf_counter() - began) / self.settings.orders
-        quick = self.method(name, start, self.settings.rates[0], 0, steps=2)
-        state = quick.learn(quick.begin(), few[:1])
-        began = perf_counter()
-        state = quick.learn(state, few[1:])
-        step = (perf_counter() - began) / 2
-        began = perf_counter()
-        for one in few:
-            quick.ops.evaluate(quick.predict(state, one))
+        """What a stream takes: its steps, closing each task, and asking about every task after each."""
+        few, made = _timed(lambda: [self.ready(one, 0) for one in list(self.settings.stream.groups)[:2]])
+        first = self.method(name, start, self.settings.rates[0], 0, steps=1)
+        state = first.learn(first.begin(), few[:1])
+        times = []
+        for steps in (1, 3):
+            quick = self.method(name, start, self.settings.rates[0], 0, steps=steps)
+            after, seconds = _timed(lambda quick=quick: quick.learn(state, few[1:]))  # type: ignore[misc]
+            times.append(seconds)
+        step = max(0.0, times[1] - times[0]) / 2
+        _, asked = _timed(lambda: [accuracy(quick, after, one) for one in few])
+        of_task = self.settings.steps * step + max(0.0, times[0] - step)
         asks = 2 if quick.at_once else tasks + 1
-        return tasks * (made + self.settings.steps * step + asks * (perf_counter() - began) / 2)
+        return tasks * (made / 2 / self.settings.orders + of_task + asks * asked / 2)
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    began = perf_counter()
+    found = work()
+    return found, perf_counter() - began
