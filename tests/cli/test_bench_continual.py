@@ -119,3 +119,12 @@ def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recip
 def test_mistakes_are_told_in_a_sentence(recipe: Path, words: list[str], problem: str) -> None:
     done = CliRunner().invoke(app, ["bench", "continual", str(recipe), *words])
     assert done.exit_code == 1 and problem in done.stderr
+
+
+def test_both_engines_find_the_same(recipe: Path) -> None:
+    pytest.importorskip("torch")
+    found = [json.loads(said(str(recipe), *FEW, "--orders", "1", "--json", "--backend", b)) for b in ("mlx", "torch")]
+    for name, entry in found[0]["methods"].items():
+        for mine, others in zip(entry["r"], found[1]["methods"][name]["r"], strict=True):
+            assert mine == pytest.approx(others, abs=0.26), f"{name}: one of four examples at most"
+        assert entry["nbytes"] == found[1]["methods"][name]["nbytes"]
