@@ -56,7 +56,7 @@ class Ewc:
 def ewc(
     ops: Any,
     *,
-    strength: Positive = 1e-2,
+    strength: Positive = 0.1,
     decay: Share = 0.9,
     prior: Annotated[float, Bounds(0)] = 1e-2,
     cap: Positive = 10.0,
