@@ -50,11 +50,11 @@ def test_a_worker_that_dies_says_what_it_said_last(tmp_path: Path) -> None:
         Worker("adapting_mlx_lm", {"folder": str(tmp_path)})
 
 
-def test_a_peer_has_our_blas_and_nothing_else_of_our_engine() -> None:
+def test_a_peer_has_our_blas_and_heap_and_nothing_else_of_our_engine() -> None:
     code = "import sys, mlx_melpa.bench.training_mlx_lm, mlx_melpa.backends.fetch; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     ours = [name for name in loaded if name.startswith("mlx_melpa.backends.mlx.")]
-    assert ours == ["mlx_melpa.backends.mlx.blas"]
+    assert sorted(ours) == ["mlx_melpa.backends.mlx.blas", "mlx_melpa.backends.mlx.heap"]
 
 
 def test_what_is_not_there_is_refused_before_anything_is_measured() -> None:
