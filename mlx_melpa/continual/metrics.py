@@ -24,8 +24,12 @@ def bwt(r: np.ndarray) -> float:
 
 
 def forgetting(r: np.ndarray) -> float:
-    """mean_{j<T-1} max_{l<T-1} R[l, j] - R[T-1, j]: from a task's best to its end (Chaudhry et al. 2018)."""
-    return _mean(r[:-1, :-1].max(0) - r[-1, :-1]) if len(r) > 1 else float("nan")
+    """mean_{j<T-1} max_{j<=l<T-1} R[l, j] - R[T-1, j]: from a task's best to its end (Chaudhry et al. 2018).
+
+    The best is taken since the task was learned: what was right before that was not forgotten by learning others.
+    """
+    best = np.where(np.tri(len(r), dtype=bool), r, -np.inf)[:-1, :-1]
+    return _mean((best.max(0) if len(best) else np.zeros(0)) - r[-1, :-1])
 
 
 def learning_accuracy(r: np.ndarray) -> float:

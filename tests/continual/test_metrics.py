@@ -15,6 +15,9 @@ def test_the_numbers_of_a_matrix_made_by_hand() -> None:
     assert found["acc"] == pytest.approx((0.5 + 0.9 + 0.7) / 3)
     assert found["bwt"] == pytest.approx(((0.5 - 0.9) + (0.9 - 0.8)) / 2)
     assert found["forgetting"] == pytest.approx(((0.9 - 0.5) + (0.8 - 0.9)) / 2)
+    knew = R.copy()
+    knew[0, 1] = 1.0
+    assert metrics.forgetting(knew) == found["forgetting"], "what was right before it was learned is not forgotten"
     assert found["learning_accuracy"] == pytest.approx((0.9 + 0.8 + 0.7) / 3)
     assert found["fwt_gem"] == pytest.approx(((0.2 - 0.1) + (0.3 - 0.25)) / 2)
     assert found["fwt_single"] == pytest.approx(((0.8 - 0.7) + (0.7 - 0.75)) / 2)
