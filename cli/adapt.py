@@ -9,7 +9,7 @@ from .console import command, json_out, note, out, size, table
 
 if TYPE_CHECKING:
     from mlx_melpa.look import Look
-    from mlx_melpa.person import Outcome
+    from mlx_melpa.outcome import Outcome
     from mlx_melpa.store import Kept
 
 

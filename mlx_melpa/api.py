@@ -21,7 +21,8 @@ import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
 
 from .baselines import METHODS, compare, tasks_of
 from .files import read_examples
-from .person import Outcome, adapt_person
+from .outcome import Outcome
+from .person import adapt_person
 from .recipe import Recipe, load_recipe
 from .run import Run, load_run
 from .store import Store, Version

@@ -13,7 +13,8 @@ from .earlier import learned, merged, recall
 from .errors import DataError
 from .evaluate import chunks
 from .look import check, distinct
-from .person import MOST, adapt_person, closed, described, version_of
+from .outcome import described, version_of
+from .person import MOST, adapt_person, closed
 from .run import Run
 from .store import Store, Version
 from .store.version import pack, unpack

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from .evaluate import chunks
 from .folds import Fit, curve, deal, remembering
 from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, probabilities
 from .look import check, distinct
+from .outcome import Outcome, described, remarks, version_of
 from .run import Run
 from .store import Version
 from .store.version import pack, unpack
@@ -24,33 +24,6 @@ MOST = 64
 """Examples that the steps see, and kept ones beside them; the class means see all."""
 ALONE = 16
 """Rows that hold one example each, when a task is closed."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What an adaptation came to.
-
-    version: what to store. before, after: the fit to examples held out, where `folds` says in how many parts; with
-    folds 0 the fit to the examples themselves. curve: held-out losses (nats) after 0, 1, ... steps. better: says
-    whether the new version shall answer; `reason` says why. notes: what a person should know. earlier: the fit to
-    `judging` kept examples before and after, which the steps did not see; `rehearsed` are those that they saw. new:
-    the examples that no version had learned.
-    """
-
-    version: Version
-    steps: int
-    before: Fit
-    after: Fit
-    curve: tuple[float, ...]
-    folds: int
-    better: bool
-    reason: str
-    seconds: float
-    notes: tuple[str, ...]
-    earlier: tuple[Fit, Fit] | None = None
-    judging: int = 0
-    rehearsed: int = 0
-    new: tuple[Example, ...] = ()
 
 
 def adapt_person(
@@ -106,11 +79,11 @@ def adapt_person(
     about |= {"accuracy": after.accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
     about |= {"backend": run.composed.parts.ops.name, **described(run)}
     version = version_of(run, state, labels, len(new), about)
-    notes = _notes(len(examples), len(once), len(new), len(used), previous)
+    notes = remarks(len(examples), len(once), len(new), len(used), previous)
     if len(examples) > given:
-        notes += (f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew",)
+        notes.append(f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew")
     if chosen < best:
-        notes += (f"{best} steps are best for today's examples; {chosen} are taken, for the sake of earlier ones",)
+        notes.append(f"{best} steps are best for today's examples; {chosen} are taken, for the sake of earlier ones")
     return Outcome(
         version=version,
         steps=chosen,
@@ -121,7 +94,7 @@ def adapt_person(
         better=better,
         reason=reason,
         seconds=about["seconds"],
-        notes=notes,
+        notes=tuple(notes),
         earlier=earlier,
         judging=len(judging),
         rehearsed=len(rehearsed),
@@ -201,14 +174,6 @@ def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarra
     return probabilities(run, version.state, examples, version.labels)
 
 
-def described(run: Run) -> dict[str, Any]:
-    """What opens a version again that no run made: its adapter and readout; nothing for one with a run."""
-    if run.fingerprint:
-        return {}
-    resolved = run.composed.recipe.resolved
-    return {"random_start": True, "adapter": resolved["adapter"], "readout": resolved["readout"]}
-
-
 def _drawn(examples: list[Example], rng: np.random.Generator) -> list[Example]:
     """At most MOST examples, taking turns between labels."""
     if len(examples) <= MOST:
@@ -219,21 +184,6 @@ def _drawn(examples: list[Example], rng: np.random.Generator) -> list[Example]:
         turn[examples[i].label] += 1
         ranked.append((turn[examples[i].label], int(i)))
     return [examples[i] for _, i in sorted(ranked)[:MOST]]
-
-
-def _notes(given: int, distinct: int, new: int, used: int, previous: Version | None) -> tuple[str, ...]:
-    notes = []
-    if distinct < given:
-        notes.append(f"{given - distinct} of {given} examples are there twice and count once")
-    if previous is not None and new < distinct:
-        notes.append(
-            f"version {previous.number} has learned {distinct - new} of {distinct} examples already: they count no more"
-        )
-    if used < distinct:
-        notes.append(
-            f"the steps see {used} of {distinct} examples (class means see all); melpa meta-train makes use of many"
-        )
-    return tuple(notes)
 
 
 def _means(
@@ -249,22 +199,3 @@ def _means(
         return {}
     sums, counts = (np.sum([k[name][0] for k in kept], axis=0) for name in ("prior", "known"))
     return {"means": (sums / np.maximum(counts, 1)[:, None]).astype(np.float16), "counts": counts.astype(np.int32)}
-
-
-def version_of(
-    run: Run, state: Mapping[str, np.ndarray], labels: tuple[str, ...], count: int, metrics: Mapping[str, Any]
-) -> Version:
-    """A version of a state that was adapted with a run; `count` is the number of examples."""
-    base = run.composed.base
-    return Version(
-        state,
-        run.composed.layout,
-        base.family,
-        base.name,
-        base.weights,
-        run.fingerprint or None,
-        "adapt",
-        count,
-        labels,
-        metrics,
-    )

@@ -15,7 +15,8 @@ from mlx_melpa.earlier import halves, learned, recall
 from mlx_melpa.find import random_run, recipe_of
 from mlx_melpa.folds import Fit, remembering
 from mlx_melpa.guard import judged
-from mlx_melpa.person import Outcome, adapt_person, answer
+from mlx_melpa.outcome import Outcome
+from mlx_melpa.person import adapt_person, answer
 from mlx_melpa.run import Run
 from mlx_melpa.store import Store, Version
 from mlx_melpa.types import Episode, Example

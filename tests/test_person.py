@@ -12,7 +12,8 @@ from mlx_melpa.errors import DataError, ModelError, StoreError
 from mlx_melpa.find import opened, random_run, to_adapt
 from mlx_melpa.folds import Fit, _watch, deal
 from mlx_melpa.look import look
-from mlx_melpa.person import Outcome, adapt_person, answer
+from mlx_melpa.outcome import Outcome
+from mlx_melpa.person import adapt_person, answer
 from mlx_melpa.problems.language import classified
 from mlx_melpa.run import Run
 from mlx_melpa.score import score

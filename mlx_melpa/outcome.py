@@ -1,0 +1,82 @@
+"""What an adaptation came to: the version to store, what it did to new and earlier examples, and remarks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .folds import Fit
+from .run import Run
+from .store import Version
+from .types import Example
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an adaptation came to.
+
+    version: what to store. before, after: the fit to examples held out, where `folds` says in how many parts; with
+    folds 0 the fit to the examples themselves. curve: held-out losses (nats) after 0, 1, ... steps. better: says
+    whether the new version shall answer; `reason` says why. notes: what a person should know. earlier: the fit to
+    `judging` kept examples before and after, which the steps did not see; `rehearsed` are those that they saw. new:
+    the examples that no version had learned.
+    """
+
+    version: Version
+    steps: int
+    before: Fit
+    after: Fit
+    curve: tuple[float, ...]
+    folds: int
+    better: bool
+    reason: str
+    seconds: float
+    notes: tuple[str, ...]
+    earlier: tuple[Fit, Fit] | None = None
+    judging: int = 0
+    rehearsed: int = 0
+    new: tuple[Example, ...] = ()
+
+
+def described(run: Run) -> dict[str, Any]:
+    """What opens a version again that no run made: its adapter and readout; nothing for one with a run."""
+    if run.fingerprint:
+        return {}
+    resolved = run.composed.recipe.resolved
+    return {"random_start": True, "adapter": resolved["adapter"], "readout": resolved["readout"]}
+
+
+def version_of(
+    run: Run, state: Mapping[str, np.ndarray], labels: tuple[str, ...], count: int, metrics: Mapping[str, Any]
+) -> Version:
+    """A version of a state that was adapted with a run; `count` is the number of examples."""
+    base = run.composed.base
+    return Version(
+        state,
+        run.composed.layout,
+        base.family,
+        base.name,
+        base.weights,
+        run.fingerprint or None,
+        "adapt",
+        count,
+        labels,
+        metrics,
+    )
+
+
+def remarks(given: int, distinct: int, new: int, used: int, previous: Version | None) -> list[str]:
+    """What a person should know of how many of their examples count, and are seen by the steps."""
+    notes = []
+    if distinct < given:
+        notes.append(f"{given - distinct} of {given} examples are there twice and count once")
+    if previous is not None and new < distinct:
+        notes.append(
+            f"version {previous.number} has learned {distinct - new} of {distinct} examples already: they count no more"
+        )
+    if used < distinct:
+        notes.append(
+            f"the steps see {used} of {distinct} examples (class means see all); melpa meta-train makes use of many"
+        )
+    return notes
