@@ -82,7 +82,7 @@ def adapt_person(
     notes = remarks(len(examples), len(once), len(new), len(used), previous)
     if len(examples) > given:
         notes.append(f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew")
-    if chosen < best:
+    if chosen < best and not forgets(earlier, margin):
         notes.append(f"{best} steps are best for today's examples; {chosen} are taken, for the sake of earlier ones")
     return Outcome(
         version=version,

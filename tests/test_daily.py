@@ -189,7 +189,7 @@ def test_auto_takes_as_many_steps_as_earlier_examples_allow(writing: Run) -> Non
     assert (held.steps, held.better, held.after.loss) == (2, True, held.curve[2])
     assert "10 steps are best for today's examples; 2 are taken, for the sake of earlier ones" in held.notes
     never = adapt_person(writing, other, **asked, margin=-1)
-    assert (never.steps, never.better) == (1, False)
+    assert (never.steps, never.better, never.notes) == (1, False, ())
 
 
 def test_judged_weighs_new_examples_first() -> None:
