@@ -34,8 +34,8 @@ def continual(
     orders: Annotated[int, typer.Option(help="Orders of the tasks.", min=1)] = 5,
     seeds: Annotated[int, typer.Option(help="Draws of examples and random starts.", min=1)] = 3,
     rates: Annotated[
-        str, typer.Option(help="Adam's rates for a random start; of several each method takes its best.")
-    ] = "3e-4,1e-3,3e-3",
+        str, typer.Option(help="Adam's rates for a random start, as many trials for each method, on examples apart.")
+    ] = "3e-4,1e-3,3e-3,1e-2",
     buffer: Annotated[int, typer.Option(help="Examples that replay stores of a task.", min=1)] = 50,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key of the recipe: tasks.train=FILE.")
@@ -105,7 +105,7 @@ def show(found: dict[str, Any]) -> None:
     """Prints one line a method."""
     shape = f"{len(found['tasks'])} tasks, {found['shots']} shots a label, {found['steps']} steps a task"
     out(f"{shape}; guessing: {found['chance']:.1%}; * stores examples")
-    columns = ("", *MEASURES.values(), "runs", "lr", "numbers trained", "a person", "s/task", "stored")
+    columns = ("", *MEASURES.values(), "runs", "lr", "strength", "numbers trained", "a person", "s/task", "stored")
     table(columns, [(name, *row(entry)) for name, entry in found["methods"].items()])
 
 
@@ -113,7 +113,7 @@ def row(entry: dict[str, Any]) -> tuple[Any, ...]:
     """The cells of a method."""
     stored = f"{entry['stored']} *" if entry["stored"] else None
     costs = (entry["parameters"], size(entry["nbytes"]), entry["seconds"], stored)
-    return (*(shown(entry[name]) for name in MEASURES), entry["runs"], entry["lr"], *costs)
+    return (*(shown(entry[name]) for name in MEASURES), entry["runs"], entry["lr"], entry["strength"], *costs)
 
 
 def shown(value: dict[str, float | None]) -> str | None:

@@ -14,7 +14,8 @@ from ..continual import KINDS
 from ..continual.method import Lesson, Method, Start, lesson
 from ..errors import MelpaError
 from . import continual_report
-from .continual_settings import Job, Settings, kind
+from . import continual_tuning as tuning
+from .continual_settings import Job, Settings, Trial, kind
 from .continual_stream import Found, accuracy, learn
 
 Advance = Callable[..., None]
@@ -39,12 +40,11 @@ def continual(settings: Settings, advance: Advance = lambda *_: None) -> dict[st
 def estimate(settings: Settings) -> dict[str, float]:
     """Seconds of what is not done yet, from a few steps of each method on two tasks. Writes nothing."""
     bench = Bench(settings, lambda *_: None)
-    trials = len(settings.rates) if len(settings.rates) > 1 else 0
     tasks, found = len(settings.stream.groups), {"seconds": 0.0, "streams": 0.0}
     for part in bench.parts():
         for name, start in dict.fromkeys((job.method, job.start) for job in part):
             left = sum((job.method, job.start) == (name, start) for job in part)
-            streams = left + (trials if start == "random" and name != "frozen" else 0)
+            streams = left + (tuning.count(settings, name) if start == "random" else 0)
             found["seconds"] += streams * bench.stream_seconds(name, start, tasks)
             found["streams"] += streams
     return found
@@ -59,7 +59,7 @@ class Bench:
     done: dict[Job, Found] = field(default_factory=dict)
     composed: Composition | None = None
     lessons: dict[tuple[str, int, bool], Lesson] = field(default_factory=dict)
-    best: dict[str, float] = field(default_factory=dict)
+    trials: dict[tuple[str, Trial], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         out = self.settings.out
@@ -105,13 +105,14 @@ class Bench:
         finally:
             self.composed.model.detach()
 
-    def method(self, name: str, start: str, lr: float, seed: int, steps: int | None = None) -> Method:
+    def method(self, name: str, start: str, trial: Trial, seed: int, steps: int | None = None) -> Method:
         """Builds a method; a random start is drawn with the seed."""
         assert self.composed is not None
         s, run = self.settings, self.settings.run
-        baseline = self.composed.baseline(lr)
+        baseline = self.composed.baseline(trial.lr)
         begun = Start(self.composed, run.theta) if run and start != "random" else Start(baseline, baseline.begin(seed))
-        own = {"buffer": s.buffer} if kind(name).rehearses else {}
+        own: dict[str, Any] = {} if trial.strength is None else {"strength": trial.strength}
+        own |= {"buffer": s.buffer} if kind(name).rehearses else {}
         tasks = len(s.stream.groups)
         return KINDS[name](begun, steps=steps or s.steps, seed=seed, tasks=tasks, **own)  # type: ignore[operator]
 
@@ -127,42 +128,42 @@ class Bench:
 
     def run(self, job: Job) -> None:
         """Learns one stream and writes what it came to."""
-        lr = self.rate(job.method) if job.start == "random" else None
+        random = job.start == "random"
+        trial = (
+            tuning.best(self.settings, job.method, self.tried) if random else tuning.first(self.settings, job.method)
+        )
         lessons = [self.ready(name, job.seed) for name in self.settings.stream.order(job.order)]
-        method = self.method(job.method, job.start, lr or self.settings.rates[0], job.seed)
-        self.done[job] = found = learn(method, lessons, lr, self.advance)
+        method = self.method(job.method, job.start, trial, job.seed)
+        self.done[job] = found = learn(method, lessons, trial.lr if random else None, self.advance)
+        self.write("streams", job.file, found)
+
+    def tried(self, name: str, trial: Trial) -> float:
+        """The accuracy at the end of the tuning stream, kept in the folder."""
+        if (name, trial) not in self.trials:
+            out, file = self.settings.out, f"{name}.{trial.lr:g}.{trial.strength}.json"
+            path = out / "tuning" / file if out else None
+            if path and path.is_file():
+                found = Found(**json.loads(path.read_text(encoding="utf-8")))
+            else:
+                lessons = [self.ready(one, 0, tuning=True) for one in self.settings.stream.order(0)]
+                found = learn(self.method(name, "random", trial, 0), lessons, trial.lr)
+                self.write("tuning", file, found)
+            self.trials[name, trial] = float(found.matrix[-1].mean())
+        return self.trials[name, trial]
+
+    def write(self, folder: str, file: str, found: Found) -> None:
+        """Writes a result, where there is a folder for it."""
         if self.settings.out is not None:
-            text = json.dumps(found.to_json()) + "\n"
-            disk.replace_text(self.settings.out / "streams" / job.file, text)
-
-    def rate(self, name: str) -> float:
-        """The rate of a random start with the best accuracy at the end of a stream of examples kept apart."""
-        rates = self.settings.rates
-        if name not in self.best:
-            one = len(rates) == 1 or name == "frozen"
-            self.best[name] = rates[0] if one else max(rates, key=lambda lr: self.tried(name, lr))
-        return self.best[name]
-
-    def tried(self, name: str, lr: float) -> float:
-        """That accuracy, kept in the folder."""
-        out = self.settings.out
-        path = out / "tuning" / f"{name}.{lr:g}.json" if out else None
-        if path and path.is_file():
-            return float(Found(**json.loads(path.read_text(encoding="utf-8"))).matrix[-1].mean())
-        lessons = [self.ready(one, 0, tuning=True) for one in self.settings.stream.order(0)]
-        found = learn(self.method(name, "random", lr, 0), lessons, lr)
-        if path:
-            disk.replace_text(path, json.dumps(found.to_json()) + "\n")
-        return float(found.matrix[-1].mean())
+            disk.replace_text(self.settings.out / folder / file, json.dumps(found.to_json()) + "\n")
 
     def stream_seconds(self, name: str, start: str, tasks: int) -> float:
         """What a stream takes: its steps, closing each task, and asking about every task after each."""
         few, made = _timed(lambda: [self.ready(one, 0) for one in list(self.settings.stream.groups)[:2]])
-        first = self.method(name, start, self.settings.rates[0], 0, steps=1)
+        first = self.method(name, start, tuning.first(self.settings, name), 0, steps=1)
         state = first.learn(first.begin(), few[:1])
         times = []
         for steps in (1, 3):
-            quick = self.method(name, start, self.settings.rates[0], 0, steps=steps)
+            quick = self.method(name, start, tuning.first(self.settings, name), 0, steps=steps)
             after, seconds = _timed(lambda quick=quick: quick.learn(state, few[1:]))  # type: ignore[misc]
             times.append(seconds)
         step = max(0.0, times[1] - times[0]) / 2

@@ -22,7 +22,7 @@ def summed(identity: dict[str, Any], done: Mapping[Job, Found]) -> dict[str, Any
         costs = {cost: float(np.mean([getattr(done[job], cost) for job in jobs])) for cost in COSTS}
         costs |= {cost: int(costs[cost]) for cost in COSTS[1:]}
         entry = {"method": jobs[0].method, "start": jobs[0].start, "runs": len(jobs), **metrics.summary(runs), **costs}
-        methods[name] = {**entry, "lr": done[jobs[0]].lr, "r": matrix(done, name)}
+        methods[name] = {**entry, "lr": done[jobs[0]].lr, "strength": done[jobs[0]].strength, "r": matrix(done, name)}
     return {**identity, "methods": methods}
 
 

@@ -13,7 +13,14 @@ from ..errors import MelpaError
 from ..recipe import Recipe
 from ..run import Run
 
-RATES = (3e-4, 1e-3, 3e-3)
+RATES = (3e-4, 1e-3, 3e-3, 1e-2)
+
+
+class Trial(NamedTuple):
+    """Adam's rate for a random start, and the strength of what holds the row, None where a method has none."""
+
+    lr: float
+    strength: float | None = None
 
 
 class Job(NamedTuple):
@@ -35,7 +42,7 @@ class Settings:
     """What is measured.
 
     run: methods begin from it too, with its adapter and readout for all. steps: of each task. rates: of a random start;
-    of several each method takes the best on a stream of examples kept apart. buffer: what replay stores of a task.
+    several are tuned (see `continual_tuning`). buffer: what replay stores of a task.
     """
 
     recipe: Recipe

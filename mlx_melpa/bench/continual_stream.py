@@ -17,7 +17,7 @@ class Found:
 
     tasks: names in their order. r: R (T, T), NaN as None. untrained: accuracies (T,) of the start. seconds: of
     learning, per task. nbytes: of one person at the end. parameters: numbers that steps move. stored: examples kept.
-    steps: of all tasks. lr: the rate of a random start, None where a run has its own.
+    steps: of all tasks. lr: the rate of a random start, None where a run has its own; strength: see `Method`.
     """
 
     tasks: list[str]
@@ -29,6 +29,7 @@ class Found:
     stored: int
     steps: int
     lr: float | None = None
+    strength: float | None = None
 
     @property
     def matrix(self) -> np.ndarray:
@@ -48,7 +49,7 @@ def accuracy(method: Method, state: State, asked: Lesson) -> float:
 
 
 def learn(
-    method: Method, lessons: Sequence[Lesson], lr: float | None, advance: Callable[..., None] = lambda *_: None
+    method: Method, lessons: Sequence[Lesson], lr: float | None = None, advance: Callable[..., None] = lambda *_: None
 ) -> Found:
     """Learns the lessons in their order and asks about all of them after each."""
     state = method.begin()
@@ -77,4 +78,5 @@ def learn(
         stored=sum(map(len, state.examples.values())),
         steps=method.steps * len(lessons),
         lr=lr,
+        strength=method.strength,
     )

@@ -15,6 +15,8 @@ class Ewc(Method):
     over the row's own numbers, from one gradient for each training example under the class means.
     """
 
+    strength = 0.1
+
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks)
         self.regularizer = penalty(self.ops, strength=strength)
@@ -24,6 +26,6 @@ class Ewc(Method):
         return replace(self.start.parts, regularizer=self.regularizer)
 
 
-def ewc(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = 1e-2) -> Ewc:
+def ewc(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = Ewc.strength) -> Ewc:
     """Builds online EWC with the `strength` of its penalty, for Fishers scaled to a mean of 1."""
     return Ewc(start, steps=steps, seed=seed, tasks=tasks, strength=strength)

@@ -16,6 +16,8 @@ class Lwf(Method):
     words, or the class means of task j. No example is stored.
     """
 
+    strength = 1.0
+
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks)
         self.strength = strength
@@ -43,6 +45,6 @@ class Lwf(Method):
         return self.asked[now.task.name, name]
 
 
-def lwf(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = 1.0) -> Lwf:
+def lwf(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = Lwf.strength) -> Lwf:
     """Builds LwF with the `strength` of its distillation."""
     return Lwf(start, steps=steps, seed=seed, tasks=tasks, strength=strength)

@@ -90,10 +90,12 @@ class Method:
     """One row over all tasks, with nothing against forgetting; the others change parts of it.
 
     ordered: results depend on the order of tasks. at_once: gets all tasks in one call of `learn`. rehearses: stores
-    examples. blocks: wants an adapter of its rank for each task, side by side.
+    examples. blocks: wants an adapter of its rank for each task, side by side. strength: of what holds the row, where
+    there is such a thing; its default.
     """
 
     ordered, at_once, rehearses, blocks = True, False, False, False
+    strength: float | None = None
 
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int):
         self.start, self.steps, self.seed, self.tasks = start, steps, seed, tasks

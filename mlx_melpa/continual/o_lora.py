@@ -55,6 +55,7 @@ class OLora(Method):
     """
 
     blocks = True
+    strength = 0.5
 
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks)
@@ -87,6 +88,6 @@ class OLora(Method):
         return self.ops.array(np.concatenate(held))
 
 
-def o_lora(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = 0.5) -> OLora:
+def o_lora(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = OLora.strength) -> OLora:
     """Builds O-LoRA with the `strength` of its penalty; the start's adapter has a rank for each task."""
     return OLora(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
