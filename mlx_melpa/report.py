@@ -65,12 +65,16 @@ def plot_race(path: str | Path, curves: Mapping[str, Any], points: Mapping[str, 
 
 
 def plot_matrix(path: str | Path, r: Any, *, title: str = "") -> Path:
-    """Plots accuracies R (T, T) as a heat map: a row after each task, a column for each.
+    """Plots accuracies R (T, T) as a heat map, in percent: a row after each task, a column for each.
 
     Raises MelpaError without matplotlib.
     """
     figure, axes = _axes()
     shown = axes.imshow(r, vmin=0, vmax=1, cmap="viridis")
+    for i, row in enumerate(r):
+        for j, value in enumerate(row):
+            dark = "white" if value < 0.6 else "black"
+            axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", color=dark, fontsize=7)
     places = range(len(r))
     axes.set_xticks(places, [str(i + 1) for i in places])
     axes.set_yticks(places, [str(i + 1) for i in places])
@@ -86,6 +90,7 @@ def plot_over(path: str | Path, curves: Curves, *, x: str, y: str) -> Path:
     figure, axes = _axes()
     for name, (places, values) in curves.items():
         axes.plot(list(places), list(values), marker="o", markersize=3, label=name)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.legend(frameon=False, fontsize=7, ncols=2)
