@@ -47,7 +47,8 @@ def _one(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> d
     state = adapt.begin(made, begun, support)
     made.ops.evaluate(state)
     model: Any = made.problem.model  # type: ignore[attr-defined]
-    work = Work(examples, LENGTH, support["parts"][0]["index"].shape[0], RANK, names(model.sites))
+    read = sum(part["index"].shape[0] for part in support["parts"])
+    work = Work(examples, LENGTH, read, RANK, names(model.sites))
     counted = products(base.config, work)
     rates, seconds = [], []
     for _ in range(times):  # the rate is measured beside each step: a machine's changes
@@ -56,7 +57,11 @@ def _one(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> d
     step, rate = median(seconds), median(rates)
     reached = flops(counted) / step / 1e9
     model.detach()
-    spent = {"products": sum(_product(p) * n for p, n in Counter(counted).items()), **_beside(base.config, work)}
+    alone = {
+        "products": sum(_product(p) * n for p, n in Counter(counted).items()),
+        **_beside(base.config, work, made.ops),
+    }
+    spent = {name: value / made.ops.LANES for name, value in alone.items()}
     spent["step of the rule"] = timed(lambda: state["rows"] - 0.1 * state["rows"], 5)
     return {
         "share": number(100 * reached / rate, "% of the matrix product rate"),
@@ -80,15 +85,15 @@ def timed(work: Callable[[], Any], times: int) -> float:
 
 
 def _product(product: Product) -> float:
-    """Seconds of one product at its own shape."""
+    """Seconds of one product at its own shape, in one lane."""
     a = mx.ones((product.batch, product.m, product.k))
     b = mx.ones((product.batch, product.k, product.n))
     mx.eval(a, b)
     return timed(lambda: a @ b, 3)
 
 
-def _beside(config: dict[str, Any], work: Work) -> dict[str, float]:
-    """Seconds, each with its way back, of what is no product, at its own shape and as often as it occurs."""
+def _beside(config: dict[str, Any], work: Work, ops: Any) -> dict[str, float]:
+    """Seconds in one lane, with the way back, of what is no product, at its own shape and as often as it occurs."""
     import mlx.nn as nn
 
     n, d, layers = work.tokens, int(config["hidden_size"]), int(config["num_hidden_layers"])
@@ -98,10 +103,10 @@ def _beside(config: dict[str, Any], work: Work) -> dict[str, float]:
     turn = nn.RoPE(wide)
     each: dict[str, tuple[int, Callable[[Any], Any], tuple[int, ...]]] = {
         "activations": (layers, lambda x: nn.silu(x) * x, (n, ff)),
-        "softmax of attention": (layers, lambda x: mx.softmax(x, -1), (*turned[:3], work.length)),
+        "softmax of attention": (layers, ops.softmax, (*turned[:3], work.length)),
         "norms": (2 * layers + 1, lambda x: mx.fast.rms_norm(x, mx.ones(d), 1e-5), (n, d)),
         "rotary positions": (2 * layers, turn, turned),
-        "sums over the vocabulary": (1, lambda x: mx.logsumexp(x, -1), (work.read, int(config["vocab_size"]))),
+        "sums over the vocabulary": (1, ops.log_sum_exp, (work.read, int(config["vocab_size"]))),
     }
     return {name: often * _both_ways(fn, shape) for name, (often, fn, shape) in each.items()}
 

@@ -84,7 +84,7 @@ def batch(parts: Parts, tasks: int, examples: int, length: int, *, one_in: int =
     ]
     counted = np.full((tasks, examples), len(read), np.float32)
     arrays = {"weights": np.ones_like(counted), "count": counted, "bytes": counted}
-    return problem._ready({**collect(readings, examples, 0), **arrays})
+    return problem._ready({**collect(readings, examples, 0, parts.ops.LANES), **arrays})
 
 
 def vocabulary(base: Any) -> int:
