@@ -14,15 +14,16 @@ from .work import recipe
 def work(settings: dict[str, Any], reply: Reply) -> None:
     """Settings: those of `work.recipe`, and `folder` (or none) for the start and the first meta-gradient, by name.
 
-    The first answer holds the first iteration's query loss; memory is MLX's at its peak and the process's, in bytes.
+    The first answer holds the first iteration's query loss; memory is the engine's at its peak and the process's, in
+    bytes.
     """
-    from ..backends.mlx import ops
     from ..compose import compose
     from ..train import Trainer
 
     folder = settings.pop("folder", None)
     wanted = recipe(**settings)
     composed = compose(wanted)
+    ops = composed.parts.ops
     trainer = Trainer(wanted, composed, wanted.make("tasks"), Path("unused"))
     name, tasks = trainer.settings, trainer.settings.tasks_per_step
     drawn = trainer.sampler.next(trainer.splits.train, name.seed, 0, tasks)
@@ -46,9 +47,12 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
 
 def base_bytes(base: Any) -> int:
     """Bytes of the base's weights as they lie in memory."""
-    from ..backends.mlx import ops
+    found = base.model.parameters()
+    if isinstance(found, dict):
+        from ..backends.mlx import ops
 
-    return sum(value.nbytes for _, value in ops.flatten(base.model.parameters()))
+        found = [value for _, value in ops.flatten(found)]
+    return sum(value.nbytes for value in found)
 
 
 def resident() -> int:

@@ -18,7 +18,8 @@ LOSS, GRADIENT = 1e-3, 1e-3
 
 
 def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
-    """Ours and the peer's per learner, LoRA in the upper half of the blocks as recipes have it, and in all of them.
+    """Ours and the peer's per learner, LoRA in the upper half of the blocks as recipes have it, there on our torch
+    engine too, and in all of the blocks.
 
     Nothing where the peer `peft` is not asked for. Raises MelpaError where both did not do the same work.
     """
@@ -26,16 +27,16 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
         return {}
     half = upper_half(settings.model)
     cells = {
-        f"{learner}{name}": (learner, layers)
-        for name, layers in (("", half), ("_all_layers", "all"))
+        f"{learner}{name}": {"learner": learner, "layers": layers, "backend": backend}
+        for name, layers, backend in (("", half, "mlx"), ("_on_torch", half, "torch"), ("_all_layers", "all", "mlx"))
         for learner in ("fomaml", "maml")
     }
     cells = dict(list(cells.items())[:2]) if settings.short else cells
     small = {"steps": 2, "shots": 3, "tasks": 2} if settings.short else {}
     found = {}
-    for name, (learner, layers) in cells.items():
-        wanted = {"model": settings.model, "learner": learner, "layers": layers, **small}
-        found[name] = _one(wanted, settings.pairs, None if layers == "all" else WANTED, advance)
+    for name, cell in cells.items():
+        wanted = {"model": settings.model, **cell, **small}
+        found[name] = _one(wanted, settings.pairs, None if cell["layers"] == "all" else WANTED, advance)
     return found
 
 

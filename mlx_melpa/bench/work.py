@@ -20,11 +20,12 @@ ENDLESS = SimpleNamespace(bos_token_id=None, eos_token_id=None)
 def recipe(model: str, **changes: Any) -> Recipe:
     """A recipe as `melpa prepare` writes one, but learning to write, by gradient descent, with nothing clipped.
 
-    changes: learner, steps, layers ("all" or a number), rank, shots, tasks (an iteration's), tasks_per_pass.
+    changes: learner, steps, layers ("all" or a number), rank, shots, tasks (an iteration's), tasks_per_pass, backend.
     """
     s = {"learner": "fomaml", "steps": 5, "layers": "all", "rank": 8, "shots": 10, "tasks": 4} | changes
     tree = {
         "model": model,
+        "backend": s.get("backend", "mlx"),
         "adapter": {"kind": "lora", "rank": s["rank"], "scale": 2.0, "layers": s["layers"]},
         "tasks": {"kind": "synthetic", "kind_of": "style", "shots": s["shots"], "queries": s["shots"]},
         "readout": {"kind": "completion", "max_length": 64},
