@@ -103,12 +103,18 @@ def for_anyone(
     other_weights: bool = False,
     backend: str | None = None,
 ) -> Run:
-    """The run named, a folder or one that the store knows, or the newest for the base that takes such examples."""
+    """The run named, a folder or one that the store knows, or the newest for the base that takes such examples.
+
+    The store notes a folder that it did not know, so that what is adapted with it finds it again.
+    """
     if run is None:
         return _newest(store, base, labelled, other_weights, backend)
     folder = Path(run).expanduser()
     path = folder if folder.is_dir() else store.run(run).path
-    return load_run(path, model=base and located(base), other_weights=other_weights, backend=backend)
+    found = load_run(path, model=base and located(base), other_weights=other_weights, backend=backend)
+    if found.fingerprint not in {known.fingerprint for known in store.runs()}:
+        store.add_run(path.resolve().name, path, found.fingerprint, describe(path)["base"]["family"])
+    return found
 
 
 def located(model: str) -> str:

@@ -141,6 +141,17 @@ def test_refusals_name_the_thing_and_the_remedy(
     assert "gives labels, and this has none" in refused(_text(tmp_path), "--run", "sorting")
 
 
+def test_a_run_from_elsewhere_is_found_again(
+    trained: Path, notes: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELPA_HOME", str(tmp_path / "new"))
+    adapt(notes(), "--run", trained / "sorting", "--steps", "0")
+    done = invoke(app, ["label", "--user", "me", "where is it", "--json"])
+    assert done.exit_code == 0, done.output
+    with Store() as store:
+        assert [run.path for run in store.runs()] == [(trained / "sorting").resolve()]
+
+
 def _text(folder: Path) -> Path:
     path = folder / "text.txt"
     path.write_text("one\ntwo\n")
