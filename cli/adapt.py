@@ -1,7 +1,7 @@
 """`melpa adapt`: from a person's examples to a stored version."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -94,10 +94,11 @@ def adapt(
         )
         stored, kept = store.get(user, number), store.kept(user)
     answers = number if outcome.better else (previous.number if previous else None)
+    done = _Done(outcome, user, number, answers, stored.nbytes, found.name, notes, kept)
     if json:
-        json_out(_record(outcome, user, number, answers, stored.nbytes, found.name, notes, kept))
+        json_out(_record(done))
     else:
-        _show(outcome, user, number, answers, stored.nbytes, found.name, notes, kept)
+        _show(done)
 
 
 def _steps(text: str) -> Any:
@@ -108,24 +109,29 @@ def _steps(text: str) -> Any:
     raise RecipeError(f"--steps {text}: give auto, or a number from 0 to 1000")
 
 
-def _record(
-    outcome: "Outcome",
-    user: str,
-    number: int,
-    answers: int | None,
-    nbytes: int,
-    run: str,
-    notes: tuple[str, ...],
-    kept: "Kept",
-) -> dict[str, Any]:
+class _Done(NamedTuple):
+    """A stored adaptation: `answers` is the number of the version that answers now, if one does."""
+
+    outcome: "Outcome"
+    user: str
+    number: int
+    answers: int | None
+    nbytes: int
+    run: str
+    notes: tuple[str, ...]
+    kept: "Kept"
+
+
+def _record(done: _Done) -> dict[str, Any]:
+    outcome = done.outcome
     fits = dict(zip(("before", "after"), (fit._asdict() for fit in outcome.earlier or ()), strict=False))
     return {
-        "user": user,
-        "version": number,
-        "answers": answers,
+        "user": done.user,
+        "version": done.number,
+        "answers": done.answers,
         "kept": outcome.better,
         "reason": outcome.reason,
-        "run": run,
+        "run": done.run,
         "random_start": bool(outcome.version.metrics.get("random_start")),
         "steps": outcome.steps,
         "loss_before": outcome.before.loss,
@@ -133,39 +139,32 @@ def _record(
         "accuracy": outcome.after.accuracy,
         "earlier": {"examples": outcome.judging, **fits} if fits else None,
         "rehearsed": outcome.rehearsed,
-        "examples_kept": len(kept.examples),
+        "examples_kept": len(done.kept.examples),
         "folds": outcome.folds,
         "curve": outcome.curve,
         "labels": outcome.version.labels,
         "seconds": outcome.seconds,
-        "bytes": nbytes,
-        "notes": [*notes, *outcome.notes],
+        "bytes": done.nbytes,
+        "notes": [*done.notes, *outcome.notes],
     }
 
 
-def _show(
-    outcome: "Outcome",
-    user: str,
-    number: int,
-    answers: int | None,
-    nbytes: int,
-    run: str,
-    notes: tuple[str, ...],
-    kept: "Kept",
-) -> None:
+def _show(done: _Done) -> None:
     import shlex
 
-    for remark in (*notes, *outcome.notes):
+    outcome, number, answers = done.outcome, done.number, done.answers
+    unheld = (outcome.reason,) if outcome.better and not outcome.folds else ()
+    for remark in (*done.notes, *outcome.notes, *unheld):
         note(remark)
     on = "examples held out" if outcome.folds else "the examples themselves"
     losses = f"{outcome.before.loss:.3f} before, {outcome.after.loss:.3f} after"
-    rows: list[tuple[str, Any]] = [("run", run), (f"loss on {on}", losses)]
+    rows: list[tuple[str, Any]] = [("run", done.run), (f"loss on {on}", losses)]
     if outcome.after.accuracy is not None:
         rows.append((f"accuracy on {on}", f"{outcome.after.accuracy:.0%}"))
-    rows += _earlier(outcome, kept)
-    rows += [("steps", outcome.steps), ("seconds", f"{outcome.seconds:.2f}"), ("size", size(nbytes))]
-    table(("", f"version {number} of '{user}'"), rows)
-    name = shlex.quote(user)
+    rows += _earlier(outcome, done.kept)
+    rows += [("steps", outcome.steps), ("seconds", f"{outcome.seconds:.2f}"), ("size", size(done.nbytes))]
+    table(("", f"version {number} of '{done.user}'"), rows)
+    name = shlex.quote(done.user)
     if not outcome.better:
         nothing = "nothing answers yet" if outcome.version.labels else "the base model stays the answer"
         stays = f"version {answers} stays the answer" if answers else nothing

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .bench_continual import continual
-from .console import command, json_out, note, out, progress, table
+from .console import command, json_out, names, note, out, progress, table
 
 bench = typer.Typer(
     no_args_is_help=True, help="Measure this package beside others, and against what the machine can do."
@@ -43,10 +43,10 @@ def speed(
     from mlx_melpa.bench.speed import PEERS, installed
     from mlx_melpa.bench.speed import speed as measure
 
-    peers = _names(peer) if peer is not None else tuple(name for name in PEERS if installed(name))
+    peers = names(peer) if peer is not None else tuple(name for name in PEERS if installed(name))
     settings = Settings(model=model, peers=peers, pairs=pairs, run=run, out=folder)
     with progress("measuring", quiet=json) as advance:
-        found = measure(settings, _names(only), advance)
+        found = measure(settings, names(only), advance)
     if json:
         json_out(found)
         return
@@ -56,10 +56,6 @@ def speed(
 
 
 bench.command("continual")(continual)
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .console import command, json_out, note, out, progress, size, table
+from .console import command, json_out, names, note, out, progress, size, table
 
 MEASURES = {
     "acc": "ACC",
@@ -94,11 +94,6 @@ def continual(
         note(text)
     if folder is not None:
         note(f"numbers and pictures: {folder}")
-
-
-def names(text: str | None) -> tuple[str, ...]:
-    """The parts of a list with commas."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def show(found: dict[str, Any]) -> None:

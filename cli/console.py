@@ -123,13 +123,21 @@ def ask(prompt: str) -> str | None:
     return line.strip() if line else None
 
 
-def confirm(question: str) -> bool:
-    """Asks a yes-or-no question on stderr; no answer is no."""
+def agree(question: str, yes: bool, otherwise: str) -> None:
+    """Asks a question on stderr unless `yes` answers it; with any other answer, or none, says `otherwise` and ends."""
     try:
-        return typer.confirm(question, default=False, err=True)
+        agreed = yes or typer.confirm(question, default=False, err=True)
     except typer.Abort:
         note("\nnobody answered; --yes answers beforehand")
-        return False
+        agreed = False
+    if not agreed:
+        note(otherwise)
+        raise typer.Exit(1)
+
+
+def names(text: str | None) -> tuple[str, ...]:
+    """The parts of a list with commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def fail(error: "MelpaError") -> NoReturn:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .console import command, json_out, note, out, progress, table
+from .console import command, json_out, names, note, out, progress, table
 
 COLUMNS = ("accuracy", "f1", "bits_per_byte", "perplexity", "ci95", "loss", "steps", "lr", "seconds_per_task")
 NAMES = {
@@ -55,7 +55,7 @@ def eval_(
     held, training, notes = baselines.tasks_of(
         loaded, tasks, group=group, label=label, ways=ways, shots=shots, queries=queries
     )
-    chosen = baselines.METHODS if methods == "all" else [name.strip() for name in methods.split(",")]
+    chosen = baselines.METHODS if methods == "all" else names(methods)
     found = baselines.compare(
         loaded,
         held,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .console import command, confirm, note
+from .console import agree, command, note
 from .meta_train import finish, follow
 
 
@@ -33,7 +33,5 @@ def prepare(
     what = "simulated people and your files" if tasks else "simulated people"
     note(f"{planned.iterations} iterations on {what} take about {max(0.1, planned.seconds / 60):.1f} minutes")
     note(f"the run comes to {folder}")
-    if not (yes or json) and not confirm("Begin?"):
-        note("nothing done")
-        raise typer.Exit(1)
+    agree("Begin?", yes or json, "nothing done")
     finish(follow(carry_out(planned, folder), folder, json), folder, json)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import command, confirm, json_out, note, out, size, table, when
+from .console import agree, command, json_out, out, size, table, when
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -157,9 +157,7 @@ def remove(
     """Delete a user and every byte stored for them."""
     with _store() as store:
         count = len(store.history(user))
-        if not yes and not confirm(f"Delete '{user}' and {count} versions for good?"):
-            note("nothing deleted")
-            raise typer.Exit(1)
+        agree(f"Delete '{user}' and {count} versions for good?", yes, "nothing deleted")
         store.remove(user)
     if json:
         json_out({"user": user, "deleted": count})
@@ -198,9 +196,7 @@ def forget_examples(
     with _store() as store:
         store.history(user)  # raises where there is no such person
         count = len(store.kept(user).examples)
-        if not yes and not confirm(f"Delete the {count} kept examples of '{user}' for good?"):
-            note("nothing deleted")
-            raise typer.Exit(1)
+        agree(f"Delete the {count} kept examples of '{user}' for good?", yes, "nothing deleted")
         store.forget_examples(user)
     if json:
         json_out({"user": user, "deleted": count})

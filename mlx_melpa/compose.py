@@ -27,6 +27,12 @@ class Composition:
         """What a row's numbers are."""
         return self.parts.problem.layout
 
+    @property
+    def readout(self) -> Any:
+        """The readout of a language problem."""
+        problem: Any = self.parts.problem
+        return problem.readout
+
     def begin(self, seed: int) -> Tree:
         """Draws theta, the parameters that meta-training learns."""
         rng = np.random.default_rng([seed, 0])

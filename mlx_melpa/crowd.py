@@ -118,7 +118,7 @@ def _adapted(
     own = [unpack(pack({"rows": o}))["rows"] if np.isfinite(o).all() else o for o in own]
     whole = parts.ops.array(np.concatenate([run.rows(o) for o in own]))
     before, after = (problem.measure(r, support)["loss"] for r in (start["rows"], whole))
-    kept = problem.readout.memory(problem.model, whole, support) if problem.readout.classifies else {}
+    kept = problem.memory(whole, support) if problem.readout.classifies else {}
     memory = {name: parts.ops.numpy(value) for name, value in kept.items()}
     for i, person in enumerate(people):
         state = {"rows": own[i], "learned": learned(None, person.examples)}

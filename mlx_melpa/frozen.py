@@ -28,7 +28,7 @@ def features(
     composed: Composition, rows: Array, episodes: Iterable[Episode], known: Features, advance: Callable[[int], None]
 ) -> Features:
     """Adds the features of the episodes' texts, under rows (1, P) that change nothing, to those already known."""
-    ops, encoder = composed.parts.ops, composed.parts.problem.readout.encoder  # type: ignore[attr-defined]
+    ops, encoder = composed.parts.ops, composed.readout.encoder
     texts = {e.text for episode in episodes for e in (*episode.support, *episode.query)} - known.keys()
     for chunk in evaluate.chunks(sorted(texts, key=lambda text: (len(encoder.whole(text)), text)), TEXTS_PER_PASS):
         tokens = [encoder.whole(text) for text in chunk]

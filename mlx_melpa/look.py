@@ -30,7 +30,7 @@ class Look:
 def look(run: Run, examples: Sequence[Example]) -> Look:
     """Counts what would be supervised, cut, or is there twice; raises DataError as `adapt_person` does."""
     form = check(run, examples)
-    readout = run.composed.parts.problem.readout  # type: ignore[attr-defined]
+    readout = run.composed.readout
     whole = copy(readout)
     whole.encoder = Encoder(readout.encoder.tokenizer, 10**9)
     limit, tokens, supervised, cut = readout.encoder.max_length, 0, 0, 0
@@ -62,7 +62,7 @@ def check(run: Run, examples: Sequence[Example]) -> str:
     """Names the examples' form: labels, messages, prompts or lines; raises DataError where the run can't take it."""
     if run.composed.model is None:
         raise DataError(f"run '{run.name}' has no language model to adapt; give another --run")
-    classifies = run.composed.parts.problem.readout.classifies  # type: ignore[attr-defined]
+    classifies = run.composed.readout.classifies
     for example in examples:
         where = example.source or repr(example.text[:40])
         if classifies and example.label is None:

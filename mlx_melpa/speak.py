@@ -28,8 +28,7 @@ class Speaker:
 
     def write(self, turns: Sequence[tuple[str, str]], *, adapted: bool = True) -> Iterator[str]:
         """Yields the answer to the last of ((role, content), ...) in pieces, from the adapted model or the base."""
-        run, problem = self.run, self.run.composed.parts.problem
-        readout = problem.readout  # type: ignore[attr-defined]
+        run, readout = self.run, self.run.composed.readout
         form = str(self.version.metrics.get("form", "lines"))
         tokens = prompt_tokens(readout, run.composed.base.tokenizer, form, turns)
         row = run.rows(self.version.state["rows"])

@@ -40,8 +40,7 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
     if tree["adapter"]["layers"] == "upper half":
         tree["adapter"]["layers"] = (len(base.blocks) + 1) // 2
     composed = compose(recipe_of(tree, "bench"), base)
-    parts, problem = composed.parts, composed.parts.problem
-    readout = problem.readout  # type: ignore[attr-defined]
+    parts, problem, readout = composed.parts, composed.parts.problem, composed.readout
     count = lambda text: len(readout.encoder.ids(text))  # noqa: E731
     given = examples(settings["case"], settings["examples"], settings["length"], count)
     theta = composed.begin(0)

@@ -46,7 +46,8 @@ def _one(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> d
     begun, support = theta(made), batch(made, 1, examples, LENGTH)
     state = adapt.begin(made, begun, support)
     made.ops.evaluate(state)
-    model: Any = made.problem.model  # type: ignore[attr-defined]
+    problem: Any = made.problem
+    model = problem.model
     read = sum(part["index"].shape[0] for part in support["parts"])
     work = Work(examples, LENGTH, read, RANK, names(model.sites))
     counted = products(base.config, work)

@@ -136,7 +136,8 @@ class Method:
     def trained(self, state: State, lessons: Sequence[Lesson]) -> Tree:
         """The adaptation after the steps, with a fresh memory of the rule; one whole task a step, in turn."""
         acting, theta = self.acting(state), self.start.theta
-        parts = replace(acting, problem=Together(acting.problem))  # type: ignore[arg-type]
+        together: Any = Together(acting.problem)
+        parts = replace(acting, problem=together)
         at = adapt.resume(parts, state.rows, state.carry)
         rng = np.random.default_rng([self.seed, 3, len(state.labels)])
         for k in range(self.steps * len(lessons)):

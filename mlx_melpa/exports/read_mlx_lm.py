@@ -91,6 +91,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ExportError(f"there is no {path.name} in {path.parent}; give a folder that mlx-lm or melpa wrote")
     try:
-        return {name: ops.numpy(array) for name, array in mx.load(str(path)).items()}  # type: ignore[union-attr]
+        found: Any = mx.load(str(path))
+        return {name: ops.numpy(array) for name, array in found.items()}
     except (RuntimeError, ValueError) as error:
         raise ExportError(f"{path} can't be read ({error}); export it again") from error

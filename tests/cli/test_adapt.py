@@ -47,6 +47,14 @@ def test_a_version_is_stored_and_reported(lines: Path) -> None:
 
 
 @pytest.mark.usefixtures("home")
+def test_few_examples_are_said_to_be_held_out_nowhere(tmp_path: Path) -> None:
+    few = tmp_path / "few.txt"
+    few.write_text("One line.\nAnother line.\n")
+    shown = invoke(app, ["adapt", "--user", "me", str(few)])
+    assert shown.exit_code == 0 and "with fewer than 8 new examples none are held out" in shown.stderr
+
+
+@pytest.mark.usefixtures("home")
 def test_a_version_that_is_no_better_is_kept_aside(lines: Path, tmp_path: Path) -> None:
     adapt(lines)
     other = tmp_path / "other.txt"

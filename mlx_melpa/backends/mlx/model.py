@@ -85,7 +85,8 @@ def load(name: str) -> Base:
 
     path = fetch(name)
     try:
-        model, tokenizer, config = mlx_lm.load(str(path), return_config=True)  # type: ignore[misc]
+        loaded: Any = mlx_lm.load(str(path), return_config=True)
+        model, tokenizer, config = loaded
     except Exception as error:
         other = "; backend torch may know it" if "not supported" in str(error) else ""
         raise ModelError(f"model '{name}' can't be loaded: {first_line(error)}{other}") from error

@@ -29,7 +29,7 @@ class Adapted:
         self._counts = [len(group) for group in segments]
         if getattr(base.model, "melpa_adapted", False):
             raise ModelError(f"{base.name} already carries an adapter; detach that one first")
-        base.model.melpa_adapted = True  # type: ignore[assignment]
+        base.model.melpa_adapted = True
         self._slots = [Slot(self._module(site), self._apply) for site in self.sites]
         self._frozen = Frozen()
         self.frozen_blocks = self._freeze(min(site.layer for site in self.sites))
@@ -135,5 +135,5 @@ class Adapted:
             slot.remove()
         for block in self.base.blocks[: self.frozen_blocks]:
             self._frozen.release(block)
-        self.base.model.melpa_adapted = False  # type: ignore[assignment]
+        self.base.model.melpa_adapted = False
         self.frozen_blocks = 0

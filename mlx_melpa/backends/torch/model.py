@@ -31,7 +31,7 @@ class Base:
     """
 
     name: str
-    model: nn.Module
+    model: Any
     tokenizer: Any
     config: dict[str, Any]
     reading: Reading
@@ -68,7 +68,7 @@ class Base:
     def hidden(self, tokens: torch.Tensor) -> torch.Tensor:
         """The last hidden states (R, L, d) of tokens (R, L), what the head would read; of two stacks the encoder's."""
         if self.kind == "encoder-decoder":
-            return self._run(self.model.get_encoder(), tokens, self._real(tokens)).last_hidden_state  # type: ignore[operator]
+            return self._run(self.model.get_encoder(), tokens, self._real(tokens)).last_hidden_state
         mask = None if self.kind == "causal" else self._real(tokens)
         if not self.head:
             return self._run(self.model, tokens, mask).last_hidden_state
@@ -127,7 +127,7 @@ class Base:
         most = int((position - first[row]).max()) + 1
         at = (first[:, None] + torch.arange(most, device=tokens.device)).clamp(max=length)
         written = padded.gather(1, at)
-        written[:, 0] = int(self.model.config.decoder_start_token_id)  # type: ignore[union-attr, arg-type]
+        written[:, 0] = int(self.model.config.decoder_start_token_id)
         width = int(first.max()) + 2
         return read[:, :width], mask[:, :width], written, row * most + position - first[row]
 
