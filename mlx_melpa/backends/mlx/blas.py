@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+import warnings
 from pathlib import Path
 
 _loaded: str | None = None
@@ -41,13 +42,18 @@ def _reproducible() -> str:
 def load() -> str | None:
     """Loads MKL once and returns its file name; None where there is none, or none is needed, or it is too late.
 
-    `MKL_CBWR` is set first: products are then bit-identical from run to run at one number of threads.
+    `MKL_CBWR` is set first: products are then bit-identical from run to run at one number of threads. Warns where
+    somebody imported `mlx.core` first.
     """
     global _loaded
-    if _loaded or not wanted() or "mlx.core" in sys.modules:
+    if _loaded or not wanted():
         return _loaded
     library = _mkl()
     if library is None:
+        return None
+    if "mlx.core" in sys.modules:
+        what = "mlx.core was imported before mlx_melpa, so matrix products are some 25 times slower than need be"
+        warnings.warn(f"{what}; import mlx_melpa.backends.mlx first", RuntimeWarning, stacklevel=3)
         return None
     os.environ.setdefault("MKL_CBWR", _reproducible())
     os.environ.setdefault("KMP_BLOCKTIME", "1")

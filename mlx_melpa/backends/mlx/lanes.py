@@ -2,6 +2,9 @@
 
 On a CPU MLX runs the operations of a stream one after another, and all but matrix products on one core. So the parts of
 a batch go to two streams in turn, each with half of the threads for its products. A GPU has one lane.
+
+MLX's streams belong to a thread, so each thread has a second lane of its own. A thread that has computed ends with
+`mx.clear_streams()`, as MLX asks: without it the process may abort at its end.
 """
 
 import ctypes
@@ -12,7 +15,7 @@ import mlx.core as mx
 from . import blas
 
 LANES = 2 if mx.default_device().type == mx.DeviceType.cpu and blas.threads() > 1 else 1
-_second = mx.new_stream(mx.cpu) if LANES > 1 else None
+_second = mx.new_thread_local_stream(mx.cpu) if LANES > 1 else None
 
 
 def lane(i: int) -> AbstractContextManager[object]:
