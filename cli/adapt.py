@@ -48,7 +48,8 @@ def adapt(
     if users is not None:
         from .adapt_users import adapt_users
 
-        alone = {"DATA": data, "--user": user, "--keep": keep, "--dry-run": dry_run, "--random-start": random_start}
+        alone = {"DATA": data, "--user": user, "--keep": keep, "--margin": margin, "--dry-run": dry_run}
+        alone |= {"--random-start": random_start}
         adapt_users(users, alone, _steps(steps), run, base, other_weights, backend, json)
         return
     if data is None or user is None:

@@ -32,7 +32,7 @@ def adapt_users(
     from mlx_melpa.find import for_anyone
     from mlx_melpa.store import Store, check_id
 
-    wrong = [name for name, value in alone.items() if value]
+    wrong = [name for name, value in alone.items() if value is not None and value is not False]
     if wrong:
         raise typer.BadParameter(f"--users takes everyone in its file; leave out {', '.join(wrong)}")
     people: dict[str, list[Any]] = {}

@@ -60,13 +60,16 @@ def continual(
 
     read = on_backend(load_recipe(recipe, sets or ()), backend)
     loaded = load_run(run, backend=backend) if run else None
+    own = [key for key in sets or () if not key.startswith("tasks.")]
+    if loaded and own:
+        raise MelpaError(f"--set {own[0]}: with --run all but tasks is the run's own; leave it out, or leave out --run")
     seen = loaded.info["seen"] if loaded else ()
     try:
         chosen = tuple(float(rate) for rate in names(rates))
     except ValueError:
         raise MelpaError(f"--rates: '{rates}' is no list of numbers; write such as 1e-3,3e-3") from None
     settings = Settings(
-        recipe=read,
+        recipe=loaded.composed.recipe if loaded else read,
         stream=stream(read, shots=shots, queries=queries, chunk=chunk, names=names(tasks), seen=seen),
         run=loaded,
         methods=tuple(KINDS) if methods == "all" else names(methods),

@@ -21,6 +21,7 @@ import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
 
 from .baselines import METHODS, compare, tasks_of
 from .files import read_examples
+from .guard import MARGIN
 from .outcome import Outcome
 from .person import adapt_person
 from .recipe import Recipe, load_recipe
@@ -48,16 +49,18 @@ def adapt(
     steps: int | Literal["auto"] = "auto",
     seed: int = 0,
     kept: Sequence[Example] = (),
+    margin: float = MARGIN,
 ) -> Outcome:
     """Adapts to one person's examples, a file or a list, from their previous version if there is one.
 
-    `kept` are earlier examples (`Store.kept`): one half is rehearsed, on the other nothing may get much worse.
+    `kept` are earlier examples (`Store.kept`): one half is rehearsed, on the other the loss may rise by `margin` nats
+    at most.
 
     The outcome's `version` is what a Store takes; nothing is stored here. Raises DataError.
     """
     if isinstance(examples, (str, Path)):
         examples = [record.example for record in read_examples(str(examples))]
-    return adapt_person(run, examples, previous=previous, steps=steps, seed=seed, kept=kept)
+    return adapt_person(run, examples, previous=previous, steps=steps, seed=seed, kept=kept, margin=margin)
 
 
 def evaluate(

@@ -109,7 +109,7 @@ def _adapted(
     """States and numbers of one pass."""
     parts, chosen = run.composed.parts, run.steps if steps is None else steps
     problem: Any = parts.problem
-    support, _ = problem.prepare([Episode("", p.examples, p.examples[:1], p.labels) for p in people])
+    support = problem.support([Episode("", p.examples, (), p.labels) for p in people])
     start = adapt.begin(parts, run.theta, support)
     end = adapt.adapt(parts, run.theta, support, chosen, state=start)
     rows = parts.ops.numpy(end["rows"])

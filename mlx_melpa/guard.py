@@ -39,7 +39,7 @@ def fit(run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], 
         found = probabilities(run, state, examples, labels)
         return fit_of(classified(found[None], onehot[None], np.ones((1, len(examples)))))
     parts = run.composed.parts
-    batch, _ = parts.problem.prepare([Episode("", tuple(examples), tuple(examples[:1]))])
+    batch = parts.problem.support([Episode("", tuple(examples), ())])
     return fit_of(parts.problem.measure(parts.ops.array(run.rows(state["rows"])), batch))
 
 
@@ -82,7 +82,7 @@ def judged(
     if not better or earlier is None or previous is None or not forgets(earlier, margin):
         return better, reason
     told = f"on earlier examples the loss would be {earlier[1].loss:.3f}, and that of version {previous.number} is "
-    return False, f"{told}{earlier[0].loss:.3f}: worse by more than {margin:g} (--margin)"
+    return False, f"{told}{earlier[0].loss:.3f}: worse by more than the margin of {margin:g}"
 
 
 def _on_new(before: Fit, after: Fit, folds: int, previous: Version | None) -> tuple[bool, str]:

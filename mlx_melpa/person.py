@@ -61,7 +61,7 @@ def adapt_person(
     folds = deal([*used, *rehearsed], set(new), labels, rng) if len(new) >= ENOUGH else []
     memory = recall({} if previous is None else previous.state, labels, rehearsed)
     best, fits = _searched(run, folds, steps, previous, memory)
-    support, _ = run.composed.parts.problem.prepare([Episode("", (*used, *rehearsed), tuple(used[:1]), labels)])
+    support = run.composed.parts.problem.support([Episode("", (*used, *rehearsed), (), labels)])
     support = remembering(run.composed.parts, support, memory)
     was = fit(run, previous.state, judging, labels) if previous is not None and judging else None
     for chosen in _fewer(best, 0 if labels else 1) if was and steps == "auto" else [best]:
@@ -158,7 +158,7 @@ def closed(
 
     def alone() -> Iterator[Batch]:
         for part in chunks(examples, ALONE):
-            support, _ = parts.problem.prepare([Episode("", (e,), (e,), labels) for e in part])
+            support = parts.problem.support([Episode("", (e,), (), labels) for e in part])
             yield remembering(parts, support, memory)
 
     left = adapt.end(parts, run.theta, end, alone)

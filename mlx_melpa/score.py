@@ -60,7 +60,7 @@ def _written(run: Run, row: np.ndarray, examples: Sequence[Example]) -> dict[str
     rows = run.composed.parts.ops.array(row)
     nats = tokens = spelled = 0.0
     for part in chunks(examples, AT_ONCE):
-        batch, _ = problem.prepare([Episode("", tuple(part), tuple(part[:1]))])
+        batch = problem.support([Episode("", tuple(part), ())])
         count, size = (float(run.composed.parts.ops.numpy(batch[k]).sum()) for k in ("count", "bytes"))
         nats += float(problem.measure(rows, batch)["loss"][0]) * count
         tokens, spelled = tokens + count, spelled + size

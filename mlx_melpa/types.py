@@ -71,6 +71,12 @@ class Problem(Protocol):
     def prepare(self, episodes: Sequence[Any]) -> tuple[Batch, Batch]:
         """Encodes T episodes as (support, query) batches of the engine's arrays."""
 
+    def support(self, episodes: Sequence[Any]) -> Batch:
+        """What T episodes learn from, alone."""
+
+    def query(self, episodes: Sequence[Any]) -> Batch:
+        """What T episodes are judged on, alone."""
+
     def losses(self, rows: Array, batch: Batch) -> Array:
         """Per-task losses (T,) of rows (T, P)."""
 

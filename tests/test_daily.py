@@ -66,7 +66,7 @@ def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
     # The Fisher anew, one example and one row at a time.
     rows, labels, squares = parts.ops.array(run.rows(first.state["rows"])), first.labels, []
     for example in examples[:6]:
-        batch, _ = parts.problem.prepare([Episode("", (example,), (example,), labels)])
+        batch = parts.problem.support([Episode("", (example,), (), labels)])
         batch = remembering(parts, batch, recall(first.state, labels))
         slope = parts.ops.grad(lambda r, batch=batch: parts.problem.losses(r, batch).sum(), rows)
         squares.append(layout.stored(parts.ops.numpy(slope)[0]) ** 2)
@@ -75,7 +75,7 @@ def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
     np.testing.assert_allclose(first.state["carry.root"][0] ** 2, fisher, rtol=1e-3, atol=1e-5)
 
     second = stored(adapt_person(run, examples[6:], previous=first, steps=3), 2)
-    support, _ = parts.problem.prepare([Episode("", tuple(examples[6:]), tuple(examples[6:7]), second.labels)])
+    support = parts.problem.support([Episode("", tuple(examples[6:]), (), second.labels)])
     support = remembering(parts, support, recall(first.state, second.labels))
 
     def moved(carried: Any) -> np.ndarray:
@@ -164,7 +164,7 @@ def test_the_guard_refuses_what_forgets_and_a_margin_lets_it_pass(writing: Run) 
     worse = adapt_person(writing, other, **asked, margin=0.02)
     assert worse.earlier is not None and worse.earlier[1].loss > worse.earlier[0].loss + 0.02
     assert (worse.better, worse.folds, worse.rehearsed) == (False, 0, 0)
-    assert worse.reason.startswith("on earlier examples the loss would be") and "0.02 (--margin)" in worse.reason
+    assert worse.reason.startswith("on earlier examples the loss would be") and "the margin of 0.02" in worse.reason
     assert adapt_person(writing, other, **asked, margin=100).better
     assert adapt_person(writing, other, previous=first, steps=20).better  # with nothing kept nobody knows
 

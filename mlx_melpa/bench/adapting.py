@@ -47,7 +47,7 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
     encoded = [readout.tokens(example) for example in given]
     leave(Path(settings["folder"]), composed, ops.numpy(theta["initializer"]["start"]), encoded)
     began = perf_counter()
-    support, _ = problem.prepare([Episode("", tuple(given), tuple(given[:1]))])
+    support = problem.support([Episode("", tuple(given), ())])
     ops.evaluate(support)
     preparing = perf_counter() - began
     tokens = sum(len(ids) - 1 for ids, _ in encoded)

@@ -89,8 +89,7 @@ class Bench:
     @contextmanager
     def composing(self, blocks: bool) -> Iterator[None]:
         """Holds the base with its adapter; one for each task side by side where `blocks` says so."""
-        s, run = self.settings, self.settings.run
-        recipe = run.composed.recipe if run else s.recipe
+        s, run, recipe = self.settings, self.settings.run, self.settings.recipe
         if run:
             run.composed.model.detach()
         if blocks:

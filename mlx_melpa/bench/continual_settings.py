@@ -41,8 +41,9 @@ class Job(NamedTuple):
 class Settings:
     """What is measured.
 
-    run: methods begin from it too, with its adapter and readout for all. steps: of each task. rates: of a random start;
-    several are tuned (see `continual_tuning`). buffer: what replay stores of a task.
+    recipe: the adapter and readout of all methods, a run's own where there is one. run: methods begin from it too.
+    steps: of each task. rates: of a random start; several are tuned (see `continual_tuning`). buffer: what replay
+    stores of a task.
     """
 
     recipe: Recipe

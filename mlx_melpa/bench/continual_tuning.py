@@ -14,7 +14,7 @@ def first(settings: Settings, name: str) -> Trial:
 
 def count(settings: Settings, name: str) -> int:
     """How many trials a method takes."""
-    return len(settings.rates) if len(settings.rates) > 1 and name != "frozen" else 0
+    return len(settings.rates) if len(settings.rates) > 1 and kind(name).learns else 0
 
 
 def best(settings: Settings, name: str, worth: Callable[[str, Trial], float]) -> Trial:

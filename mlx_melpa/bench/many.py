@@ -60,6 +60,6 @@ def adapted(composed: Composition, theta: Any, people: Sequence[Episode], size: 
     parts, rows = composed.parts, []
     began = time.perf_counter()
     for part in chunks(people, size):
-        support, _ = parts.problem.prepare(part)
+        support = parts.problem.support(part)
         rows.append(parts.ops.numpy(adapt.adapt(parts, theta, support, STEPS)["rows"]))
     return time.perf_counter() - began, np.concatenate(rows)

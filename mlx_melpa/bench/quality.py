@@ -151,7 +151,7 @@ def _stored_loss(commands: Commands, run: str, user: str, examples: Sequence[Exa
 
 def _loss(problem: Any, row: np.ndarray, examples: Sequence[Example]) -> float:
     """Nats per supervised token of examples under a row (P,)."""
-    batch, _ = problem.prepare([Episode("", tuple(examples), tuple(examples[:1]))])
+    batch = problem.support([Episode("", tuple(examples), ())])
     return float(problem.measure(problem.ops.array(row[None]), batch)["loss"][0])
 
 

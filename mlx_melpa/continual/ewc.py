@@ -18,7 +18,7 @@ class Ewc(Method):
     strength = 0.1
 
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float):
-        super().__init__(start, steps=steps, seed=seed, tasks=tasks)
+        super().__init__(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
         self.regularizer = penalty(self.ops, strength=strength)
 
     def acting(self, state: State) -> Parts:

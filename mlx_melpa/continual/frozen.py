@@ -9,7 +9,7 @@ class Frozen(Method):
     The steps of the other methods have to be worth more than this.
     """
 
-    ordered = False
+    ordered = learns = False
 
     def trainable(self) -> int:
         """None."""

@@ -16,11 +16,10 @@ class Lwf(Method):
     words, or the class means of task j. No example is stored.
     """
 
-    strength = 1.0
+    strength: float = 1.0
 
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float):
-        super().__init__(start, steps=steps, seed=seed, tasks=tasks)
-        self.strength = strength
+        super().__init__(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
         self.asked: dict[tuple[str, str], Batch] = {}
         self.taught: tuple[Array, str] = (None, "")
 

@@ -56,7 +56,7 @@ class Lesson:
 def lesson(parts: Parts, task: Task) -> Lesson:
     """Makes a task ready; its frozen prefix runs here, once."""
     problem: Any = parts.problem
-    support, _ = problem.prepare([Episode(task.name, task.train, task.train[:1], task.labels)])
+    support = problem.support([Episode(task.name, task.train, (), task.labels)])
     return Lesson(task, support, problem.ask(task.test, task.labels))
 
 
@@ -91,14 +91,15 @@ class Method:
 
     ordered: results depend on the order of tasks. at_once: gets all tasks in one call of `learn`. rehearses: stores
     examples. blocks: wants an adapter of its rank for each task, side by side. strength: of what holds the row, where
-    there is such a thing; its default.
+    there is such a thing; a class has its default. learns: takes steps.
     """
 
-    ordered, at_once, rehearses, blocks = True, False, False, False
+    ordered, at_once, rehearses, blocks, learns = True, False, False, False, True
     strength: float | None = None
 
-    def __init__(self, start: Start, *, steps: int, seed: int, tasks: int):
+    def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float | None = None):
         self.start, self.steps, self.seed, self.tasks = start, steps, seed, tasks
+        self.strength = self.strength if strength is None else strength
         self.ops, self.problem = start.parts.ops, cast(Any, start.parts.problem)
 
     def begin(self) -> State:
@@ -174,7 +175,7 @@ class Method:
             for one in lessons:
                 recalled = self.recalled(state.means[one.task.name])
                 for part in chunks(one.task.train, ALONE):
-                    batch, _ = self.problem.prepare([Episode("", (e,), (e,), one.task.labels) for e in part])
+                    batch = self.problem.support([Episode("", (e,), (), one.task.labels) for e in part])
                     alike = {k: self.ops.broadcast(v, (len(part), *v.shape[1:])) for k, v in recalled.items()}
                     yield {**batch, **alike}
 

@@ -1,6 +1,5 @@
 """O-LoRA: each task has low-rank columns of its own, orthogonal to those of earlier tasks."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -9,26 +8,18 @@ import numpy as np
 
 from ..errors import RecipeError
 from ..layout import Layout
+from ..regularizers.none import Nothing
 from ..settings import Positive
 from ..types import Array, Parts, Tree
 from .method import Method, Start, State
 
 
-class Orthogonal:
+class Orthogonal(Nothing):
     """strength sum_sites sum_{i<t} |A_i' A_t|^2 over blocks of `rank` columns of each A (d, R); block t is now."""
 
-    learnable = False
-
     def __init__(self, ops: Any, layout: Layout, rank: int, block: int, strength: float):
-        self.ops, self.layout, self.rank, self.block, self.strength = ops, layout, rank, block, strength
-
-    def init(self, layout: Layout) -> Tree:
-        """Nothing is learned."""
-        return {}
-
-    def begin(self, rows: Array, carried: Tree = None) -> Tree:
-        """Nothing is needed: what to be orthogonal to stands in the row."""
-        return {}
+        super().__init__(ops)
+        self.layout, self.rank, self.block, self.strength = layout, rank, block, strength
 
     def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
         """The penalty (T,)."""
@@ -41,10 +32,6 @@ class Orthogonal:
                 found = found + (both * both).sum((1, 2))
         return self.strength * found
 
-    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
-        """Nothing is carried."""
-        return {}
-
 
 class OLora(Method):
     """Task t trains A_t, B_t of W + sum_{i<=t} A_i B_i on L_t + strength sum_{i<t} |A_i' A_t|^2, the earlier fixed.
@@ -55,11 +42,10 @@ class OLora(Method):
     """
 
     blocks = True
-    strength = 0.5
+    strength: float = 0.5
 
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float):
-        super().__init__(start, steps=steps, seed=seed, tasks=tasks)
-        self.strength = strength
+        super().__init__(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
         kind, settings = start.composed.recipe.part("adapter") or ("", {})
         if kind != "lora" or settings["rank"] % tasks:
             raise RecipeError(f"o_lora needs adapter: lora with a rank for each of {tasks} tasks, found '{kind}'")

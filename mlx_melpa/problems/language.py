@@ -18,9 +18,16 @@ class Language:
         self.layout = model.layout + Layout(readout.segments(model.base.width, model.frozen_blocks > 0))
 
     def prepare(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
-        """Encodes T episodes as (support, query) with the frozen prefix's states."""
-        support, query = self.readout.encode(episodes)
-        return self._ready(support), self._ready(query)
+        """Encodes T episodes as (support, query)."""
+        return self.support(episodes), self.query(episodes)
+
+    def support(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes learn from, with the frozen prefix's states."""
+        return self._ready(self.readout.support(episodes))
+
+    def query(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes are judged on, with the frozen prefix's states."""
+        return self._ready(self.readout.query(episodes))
 
     @property
     def primed(self) -> int:
@@ -30,7 +37,7 @@ class Language:
     def prime(self, row: np.ndarray, episodes: Sequence[Episode], size: int) -> np.ndarray:
         """A start (P,) with the readout's closed form for training episodes in it, computed in passes of `size`."""
         rows, passes = self.ops.array(row[None]), [episodes[i : i + size] for i in range(0, len(episodes), size)]
-        batches = (self.prepare(part)[1] for part in passes)
+        batches = (self.query(part) for part in passes)
         found = self.readout.prime(self.model, rows, batches)
         return self.layout.row({**self.layout.views(row), **found})
 
@@ -63,8 +70,7 @@ class Language:
 
     def remember(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...]) -> dict[str, np.ndarray]:
         """What a readout has to keep of one person's examples to answer without them, under rows (1, P)."""
-        support, _ = self.readout.encode([Episode("", tuple(examples), (), labels)])
-        kept = self.memory(rows, self._ready(support))
+        kept = self.memory(rows, self.support([Episode("", tuple(examples), (), labels)]))
         return {name: self.ops.numpy(value) for name, value in kept.items()}
 
     def memory(self, rows: Array, support: Batch) -> Batch:

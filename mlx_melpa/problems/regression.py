@@ -24,15 +24,21 @@ class Regression:
         self.layout = Layout(segments)
 
     def prepare(self, episodes: Sequence[Any]) -> tuple[Batch, Batch]:
-        """Stacks T episodes: x, y (T, B, 1), weights (T, B)."""
-        return tuple(  # type: ignore[return-value]
-            {
-                "x": self.ops.array(np.stack([getattr(e, f"x_{part}") for e in episodes])),
-                "y": self.ops.array(np.stack([getattr(e, f"y_{part}") for e in episodes])),
-                "weights": self.ops.array(np.ones((len(episodes), len(getattr(episodes[0], f"x_{part}"))))),
-            }
-            for part in ("support", "query")
-        )
+        """Stacks T episodes as (support, query)."""
+        return self.support(episodes), self.query(episodes)
+
+    def support(self, episodes: Sequence[Any]) -> Batch:
+        """What T episodes learn from."""
+        return self._stacked([e.x_support for e in episodes], [e.y_support for e in episodes])
+
+    def query(self, episodes: Sequence[Any]) -> Batch:
+        """What T episodes are judged on."""
+        return self._stacked([e.x_query for e in episodes], [e.y_query for e in episodes])
+
+    def _stacked(self, x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> Batch:
+        """x, y (T, B, 1), weights (T, B)."""
+        arrays = {"x": np.stack(x), "y": np.stack(y), "weights": np.ones((len(x), len(x[0])))}
+        return {name: self.ops.array(value) for name, value in arrays.items()}
 
     def predict(self, rows: Array, batch: Batch) -> Array:
         """The network's outputs (T, B, 1)."""

@@ -25,12 +25,17 @@ class Completion:
         """Nothing beside the adapter."""
         return ()
 
-    def encode(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
-        """Support and query of T episodes. Besides likelihood.collect's arrays: weights (T, E), count (T, E) the
-        supervised tokens, bytes (T, E) the UTF-8 bytes that they spell."""
-        return self._batch([ep.support for ep in episodes]), self._batch([ep.query for ep in episodes])
+    def support(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes learn from."""
+        return self._batch([ep.support for ep in episodes])
+
+    def query(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes are judged on."""
+        return self._batch([ep.query for ep in episodes])
 
     def _batch(self, parts: Sequence[Sequence[Example]]) -> Batch:
+        """Besides likelihood.collect's arrays: weights (T, E), count (T, E) the supervised tokens, bytes (T, E) the
+        UTF-8 bytes that they spell."""
         size = max(len(p) for p in parts)
         weights, count, spelled = (np.zeros((len(parts), size), np.float32) for _ in range(3))
         readings = []

@@ -37,35 +37,33 @@ class Labels:
             raise DataError(f"{len(labels)} labels are more than the 26 letters; set readout.words: own")
         return [" " + letter for letter in ascii_uppercase[: len(labels)]]
 
-    def encode(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
-        """Support and query of T episodes; a label keeps its word in both.
+    def support(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes learn from."""
+        return self._batch([ep.support for ep in episodes], [ep.labels for ep in episodes])
 
-        Besides likelihood.collect's arrays: onehot (T, E, N), real (T, N) marks labels that exist, weights (T, E).
-        """
-        words = [self.candidates(episode.labels) for episode in episodes]
-        return (
-            self._batch([ep.support for ep in episodes], episodes, words),
-            self._batch([ep.query for ep in episodes], episodes, words),
-        )
+    def query(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes are judged on; a label has the word that it has in the support."""
+        return self._batch([ep.query for ep in episodes], [ep.labels for ep in episodes])
 
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
         """One task of examples to be answered; order (n,): which example stands at each place."""
-        episode = Episode("", (), tuple(examples), labels)
-        batch = self._batch([episode.query], [episode], [self.candidates(labels)])
+        batch = self._batch([tuple(examples)], [labels])
         return {**batch, "order": np.arange(len(examples))}
 
     def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
         """Nothing: the row alone answers."""
         return {}
 
-    def _batch(self, parts: list[tuple[Example, ...]], episodes: Sequence[Episode], words: list[list[str]]) -> Batch:
+    def _batch(self, parts: list[tuple[Example, ...]], labels: list[tuple[str, ...]]) -> Batch:
+        """Besides likelihood.collect's arrays: onehot (T, E, N), weights (T, E), real (T, N) marks labels there."""
+        words = [self.candidates(own) for own in labels]
         size, ways = max(len(p) for p in parts), max(len(w) for w in words)
         tasks = len(parts)
         onehot, real = np.zeros((tasks, size, ways), np.float32), np.zeros((tasks, ways), np.float32)
         weights = np.zeros((tasks, size), np.float32)
         readings = []
-        for t, (examples, episode) in enumerate(zip(parts, episodes, strict=True)):
-            place = {label: c for c, label in enumerate(episode.labels)}
+        for t, (examples, own) in enumerate(zip(parts, labels, strict=True)):
+            place = {label: c for c, label in enumerate(own)}
             ids = [self.encoder.ids(word) for word in words[t]]
             real[t, : len(ids)] = 1
             task: list[Reading] = []

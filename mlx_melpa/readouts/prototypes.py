@@ -47,18 +47,22 @@ class Prototypes:
             scale,
         )
 
-    def encode(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
-        """Support and query of T episodes as NumPy arrays; the query batch brings its support along, unscored.
+    def support(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes learn from: each example is scored against prototypes that leave it out."""
+        return self._batch([[(e, True, True) for e in ep.support] for ep in episodes], episodes)
+
+    def query(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes are judged on; it brings the support along, unscored."""
+        both = [[(e, True, False) for e in ep.support] + [(e, False, True) for e in ep.query] for ep in episodes]
+        return self._batch(both, episodes)
+
+    def _batch(self, marked: list[list[tuple[Example, bool, bool]]], episodes: Sequence[Episode]) -> Batch:
+        """NumPy arrays of examples, each with whether it is given and whether it is scored.
 
         parts: passes of examples of like length, each tokens (T*B', L) and pool (T*B', L), which averages over real
         tokens; onehot (T, B, N); given (T, B) marks what makes prototypes; weights (T, B) what is scored. A task's
         examples are in the order of their lengths.
         """
-        support = self._batch([[(e, True, True) for e in ep.support] for ep in episodes], episodes)
-        both = [[(e, True, False) for e in ep.support] + [(e, False, True) for e in ep.query] for ep in episodes]
-        return support, self._batch(both, episodes)
-
-    def _batch(self, marked: list[list[tuple[Example, bool, bool]]], episodes: Sequence[Episode]) -> Batch:
         tasks, size = len(marked), max(len(m) for m in marked)
         ways = max(len(ep.labels) for ep in episodes)
         onehot = np.zeros((tasks, size, ways), np.float32)

@@ -109,6 +109,8 @@ def test_who_has_a_version_goes_on_from_it_and_who_cannot_be_adapted_is_told(
 def test_orders_that_make_no_sense_are_refused(crowd: Callable[..., Path], tmp_path: Path) -> None:
     both = invoke(app, ["adapt", "--users", str(crowd()), "--user", "me"])
     assert both.exit_code == 2 and "leave out --user" in both.output
+    margin = invoke(app, ["adapt", "--users", str(crowd()), "--margin", "0"])
+    assert margin.exit_code == 2 and "leave out --margin" in margin.output
     neither = invoke(app, ["adapt", "--user", "me"])
     said = " ".join(neither.output.replace("│", " ").split())
     assert neither.exit_code == 2 and "or --users FILE for many people" in said

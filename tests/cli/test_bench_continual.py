@@ -106,6 +106,10 @@ def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recip
     found = json.loads(said(str(recipe), "--methods", "sequential,o_lora", *FEW, "--run", run, "--json"))
     assert list(found["methods"]) == ["sequential", "sequential from sorting", "o_lora"]
     assert found["methods"]["sequential from sorting"]["lr"] is None
+    assert "stories260k" in found["recipe"]["model"], "what is written is what was used: the run's own"
+    other = ["bench", "continual", str(recipe), *FEW, "--run", run, "--set", "adapter.rank=4"]
+    refused = CliRunner().invoke(app, other)
+    assert refused.exit_code == 1 and "--set adapter.rank=4: with --run all but tasks is the run's" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,7 @@ def test_ewc_holds_the_row_more_than_nothing_does(composed: Composition, lessons
         first = method.learn(method.begin(), lessons[:1])
         after = method.learn(first, lessons[1:2])
         moves.append(np.abs(numbers(method, after.rows) - numbers(method, first.rows)).sum())
+        assert method.strength == settings.get("strength")
         assert set(after.carry) == ({"root"} if name == "ewc" else set())
     # Adam's first step is the sign of the gradient whatever holds the row: the second turns back.
     assert moves[2] < 0.75 * moves[0] and moves[1] <= moves[0] * 1.01
