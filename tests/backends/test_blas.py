@@ -7,7 +7,6 @@ import pytest
 
 from mlx_melpa.backends.mlx import blas
 
-
 ORDERS = [("mlx.core, mlx_melpa.backends.mlx", 1), ("mlx_melpa.backends.mlx, mlx.core", 0)]
 
 
