@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from .console import command, json_out, note, out, size, table
+from .console import OtherWeights, command, json_out, note, out, size, table
 
 if TYPE_CHECKING:
     from mlx_melpa.look import Look
@@ -26,9 +26,7 @@ def adapt(
         str | None, typer.Option(help="What melpa prepare or meta-train made, by folder or name; the newest that fits.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="The base model, by hub name or folder.")] = None,
-    other_weights: Annotated[
-        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
-    ] = False,
+    other_weights: OtherWeights = False,
     steps: Annotated[str, typer.Option(help="A number of steps, or auto.")] = "auto",
     backend: Annotated[
         Literal["mlx", "torch"] | None, typer.Option(help="The engine; the run's own unless given.")

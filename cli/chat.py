@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import ask, command, note, out, stream
+from .console import OtherWeights, ask, command, note, out, stream
 
 if TYPE_CHECKING:
     from mlx_melpa.speak import Speaker
@@ -19,9 +19,7 @@ def chat(
     temp: Annotated[float, typer.Option(help="Temperature; 0 takes the likeliest token.", min=0)] = 0.7,
     seed: Annotated[int, typer.Option(help="Where chance begins.", min=0)] = 0,
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: Annotated[
-        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
-    ] = False,
+    other_weights: OtherWeights = False,
 ) -> None:
     """Talk to the adapted model, and compare with the base."""
     from mlx_melpa.find import opened

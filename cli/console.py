@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from mlx_melpa.errors import MelpaError
 
+OtherWeights = Annotated[bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")]
 Function = TypeVar("Function", bound=Callable[..., Any])
 # Piped output has no width of its own; rich would assume 80 columns and cut names short.
 PIPE_WIDTH = 240

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import command, json_out, note, out, size, table
+from .console import OtherWeights, command, json_out, note, out, size, table
 
 if TYPE_CHECKING:
     from mlx_melpa.exports import Report
@@ -39,9 +39,7 @@ def export(
     ] = Format.mlx_lm,
     run: Annotated[str | None, typer.Option(help="The run's folder, where it was moved.")] = None,
     base: Annotated[str | None, typer.Option(help="Another copy of the base, by hub name or folder.")] = None,
-    other_weights: Annotated[
-        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
-    ] = False,
+    other_weights: OtherWeights = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write a person's adapter for mlx-lm and other tools, checked by loading it there."""

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .console import command, json_out, note, out, stream
+from .console import OtherWeights, command, json_out, note, out, stream
 
 FOR_LABELS = "was made for labels, not for writing: melpa label is what it does best"
 
@@ -19,9 +19,7 @@ def generate(
     strength: Annotated[float, typer.Option(help="0 is the base, 1 the adapter.", min=0, max=1)] = 1.0,
     compare: Annotated[bool, typer.Option("--compare", help="Show the base's answer first.")] = False,
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: Annotated[
-        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
-    ] = False,
+    other_weights: OtherWeights = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write as this person's adapted model."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .console import command, json_out, note, out
+from .console import OtherWeights, command, json_out, note, out
 
 if TYPE_CHECKING:
     from mlx_melpa.exports import Found
@@ -17,9 +17,7 @@ def import_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What melpa export or mlx-lm's trainer wrote.")],
     user: Annotated[str, typer.Option(help="Whose adapter this becomes.", show_default=False)],
     base: Annotated[str | None, typer.Option(help="The base model; the one that the files name, unless given.")] = None,
-    other_weights: Annotated[
-        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
-    ] = False,
+    other_weights: OtherWeights = False,
     backend: Annotated[Literal["mlx", "torch"], typer.Option(help="The engine that knows the base.")] = "mlx",
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

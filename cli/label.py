@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from .console import command, json_out, out, table
+from .console import OtherWeights, command, json_out, out, table
 
 
 @command
@@ -12,9 +12,7 @@ def label(
     text: Annotated[str, typer.Argument(help="A text, or a file of texts.", metavar="TEXT|FILE")],
     user: Annotated[str, typer.Option(help="Whose labels.", show_default=False)],
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: Annotated[
-        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
-    ] = False,
+    other_weights: OtherWeights = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Give a text this person's own labels, with probabilities."""

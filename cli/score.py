@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .console import command, json_out, note, table
+from .console import OtherWeights, command, json_out, note, table
 
 
 @command
@@ -13,9 +13,7 @@ def score(
     data: Annotated[Path, typer.Argument(help="Examples, as melpa adapt takes them.")],
     user: Annotated[str, typer.Option(help="Whose adapter.", show_default=False)],
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: Annotated[
-        bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")
-    ] = False,
+    other_weights: OtherWeights = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how well the adapter fits a file, beside the base."""

@@ -33,7 +33,7 @@ def probabilities(
 
 
 def fit(run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
-    """The fit of a version's state: of its own answers to labelled examples, or to at most 64 of text."""
+    """The fit of a version's state: of its own answers to labelled examples, or to text."""
     if labels:
         onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
         found = probabilities(run, state, examples, labels)

@@ -64,8 +64,10 @@ def adapt_person(
     support = run.composed.parts.problem.support([Episode("", (*used, *rehearsed), (), labels)])
     support = remembering(run.composed.parts, support, memory)
     was = fit(run, previous.state, judging, labels) if previous is not None and judging else None
-    for chosen in _fewer(best, 0 if labels else 1) if was and steps == "auto" else [best]:
-        before, after, rows, end = _trained(run, support, chosen, previous)
+    tried = list(_fewer(best, 0 if labels else 1)) if was and steps == "auto" else [best]
+    states = _trained(run, support, tried, previous)
+    for chosen in tried:
+        rows, end = _as_stored(run, states[chosen])
         state = {"rows": rows, **_means(run, end["rows"], [*new, *rehearsed], labels, memory)}
         earlier = (was, fit(run, state, judging, labels)) if was else None
         if not forgets(earlier, margin):
@@ -73,6 +75,8 @@ def adapt_person(
     state |= {"learned": learned(previous, new), **closed(run, end, used, labels, recall(state, labels))}
     if folds:
         before, after = before_folds(run, folds, labels, previous, fits), fits[chosen]
+    else:
+        before, after = (fit_of(run.composed.parts.problem.measure(at["rows"], support)) for at in (states[0], end))
     better, reason = judged(before, after, len(folds), previous, earlier, margin)
     about: dict[str, Any] = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss}
     about |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss} if earlier else {}
@@ -128,23 +132,30 @@ def _searched(
     return (min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps), fits
 
 
-def _trained(run: Run, support: Batch, steps: int, previous: Version | None) -> tuple[Fit, Fit, np.ndarray, State]:
-    """The fit to the examples themselves before and after the steps, the person's own numbers, and the last state.
-
-    That state's rows are made of the numbers as stored.
-    """
+def _trained(run: Run, support: Batch, wanted: Sequence[int], previous: Version | None) -> dict[int, State]:
+    """The states after each wanted number of steps, and the first."""
     parts = run.composed.parts
     if previous is None:
         start = adapt.begin(parts, run.theta, support)
     else:
         before = parts.ops.map_tree(parts.ops.array, carried(previous))
         start = adapt.resume(parts, parts.ops.array(run.rows(previous.state["rows"])), before)
-    end = adapt.adapt(parts, run.theta, support, steps, state=start)
-    own = run.composed.layout.stored(parts.ops.numpy(end["rows"])[0])[None]
+    found = {0: start}
+
+    def watch(k: int, state: State) -> None:
+        if k in wanted:
+            found[k] = state
+
+    adapt.adapt(parts, run.theta, support, max(wanted), state=start, watch=watch)
+    return found
+
+
+def _as_stored(run: Run, state: State) -> tuple[np.ndarray, State]:
+    """A person's own numbers as they are stored, and the state with rows made of these."""
+    ops = run.composed.parts.ops
+    own = run.composed.layout.stored(ops.numpy(state["rows"])[0])[None]
     stored = unpack(pack({"rows": own}))["rows"]
-    end = {**end, "rows": parts.ops.array(run.rows(stored))}
-    fits = (fit_of(parts.problem.measure(state["rows"], support)) for state in (start, end))
-    return next(fits), next(fits), stored, end
+    return stored, {**state, "rows": ops.array(run.rows(stored))}
 
 
 def closed(

@@ -1,1 +1,1 @@
-"""Measurements beside other packages, and of the machine's limit. `melpa bench speed`"""
+"""Measurements: of speed, beside other packages and the machine's limit, and of streams. `melpa bench speed`"""

@@ -1,4 +1,4 @@
-"""Methods that learn task after task, streams of tasks, and what is kept. `melpa bench continual --methods replay`."""
+"""Methods that learn task after task, streams of tasks, and what is kept. `melpa bench continual RECIPE`"""
 
 from .ewc import ewc
 from .frozen import frozen

@@ -15,7 +15,7 @@ class Replay(Method):
 
     Chaudhry et al. 2019 stack as many stored examples as new ones in a batch; here a step's stored ones are of one
     task, since candidates differ between tasks. With class means a stored example is held to those of its task that
-    answer for it later. A task's store is a reservoir (Vitter 1985) over its training examples.
+    answer for it later. A task's store is a uniform sample of its training examples.
     """
 
     rehearses = True
@@ -42,20 +42,15 @@ class Replay(Method):
         return self.ready[name][1]
 
     def known(self, state: State, row: Array, lessons: Sequence[Lesson]) -> State:
-        """The state with a reservoir of each task's examples."""
+        """The state with a sample of each task's examples."""
         rng = np.random.default_rng([self.seed, 4, len(state.labels)])
-        kept = {one.task.name: reservoir(one.task.train, self.buffer, rng) for one in lessons}
+        kept = {one.task.name: sample(one.task.train, self.buffer, rng) for one in lessons}
         return replace(super().known(state, row, lessons), examples={**state.examples, **kept})
 
 
-def reservoir(examples: Sequence[Example], size: int, rng: np.random.Generator) -> tuple[Example, ...]:
-    """A uniform sample of at most `size`, made in one pass: the i-th replaces one that is held with chance size / i."""
-    held = list(examples[:size])
-    for i, example in enumerate(examples[size:], size):
-        at = int(rng.integers(i + 1))
-        if at < size:
-            held[at] = example
-    return tuple(held)
+def sample(examples: Sequence[Example], size: int, rng: np.random.Generator) -> tuple[Example, ...]:
+    """At most `size` of the examples, in their order, each with the same chance."""
+    return tuple(examples[i] for i in sorted(rng.permutation(len(examples))[:size]))
 
 
 def replay(start: Start, *, steps: int, seed: int, tasks: int, buffer: Count = 50) -> Replay:

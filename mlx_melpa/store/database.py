@@ -12,12 +12,12 @@ from ..errors import StoreError
 MARK = 0x6D6C7061  # "mlpa" in the file's header: another program's database is never touched
 SCHEMA = 2
 WAIT = 30.0
-# The last page of a version is half empty on average, and a version may be a few kB: hence small pages.
 KEPT = """
 CREATE TABLE IF NOT EXISTS reservoirs (user INTEGER PRIMARY KEY, size INTEGER NOT NULL, seen INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS kept (user INTEGER NOT NULL, slot INTEGER NOT NULL, example TEXT NOT NULL,
     PRIMARY KEY (user, slot));
 """
+# The last page of a version is half empty on average, and a version may be a few kB: hence small pages.
 TABLES = f"""
 PRAGMA page_size = 1024;
 PRAGMA journal_mode = WAL;

@@ -10,7 +10,7 @@ from mlx_melpa.compose import Composition, compose
 from mlx_melpa.continual import KINDS
 from mlx_melpa.continual.method import Lesson, Method, Start, Together, lesson
 from mlx_melpa.continual.o_lora import OLora, Orthogonal
-from mlx_melpa.continual.replay import reservoir
+from mlx_melpa.continual.replay import sample
 from mlx_melpa.continual.streams import Stream, of_records
 from mlx_melpa.files import Record
 from mlx_melpa.recipe import check
@@ -130,16 +130,16 @@ def test_replay_stores_as_many_as_it_may_and_its_loss_counts_them(composed: Comp
     assert int(numbers(method, earlier[1]["weights"]).sum()) == 3
 
 
-def test_a_reservoir_is_a_uniform_sample() -> None:
+def test_a_store_is_a_uniform_sample() -> None:
     examples = [Example(str(i)) for i in range(10)]
     rng = np.random.default_rng(0)
     counts = np.zeros(10)
     for _ in range(4000):
-        for one in reservoir(examples, 3, rng):
+        for one in sample(examples, 3, rng):
             counts[int(one.text)] += 1
     assert counts.sum() == 4000 * 3
     assert np.abs(counts / 4000 - 0.3).max() < 0.03
-    assert reservoir(examples, 20, rng) == tuple(examples)
+    assert sample(examples, 20, rng) == tuple(examples)
 
 
 def test_o_lora_moves_the_block_of_its_task_alone(composed: Composition, lessons: list[Lesson]) -> None:
