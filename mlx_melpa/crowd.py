@@ -9,10 +9,11 @@ from typing import Any, Literal
 import numpy as np
 
 from . import adapt
-from .earlier import learned, merged, recall
+from .earlier import learned, merged
 from .errors import DataError
 from .evaluate import chunks
 from .look import check, distinct
+from .means import averaged, recall
 from .outcome import described, version_of
 from .person import MOST, adapt_person, closed
 from .run import Run
@@ -123,9 +124,7 @@ def _adapted(
     for i, person in enumerate(people):
         state = {"rows": own[i], "learned": learned(None, person.examples)}
         if memory:
-            sums, counts = (memory[name][i][: len(person.labels)] for name in ("prior", "known"))
-            state["means"] = (sums / np.maximum(counts, 1)[:, None]).astype(np.float16)
-            state["counts"] = counts.astype(np.int32)
+            state |= averaged(*(memory[name][i][: len(person.labels)] for name in ("prior", "known")))
         one = parts.ops.map_tree(lambda array, i=i: array[i : i + 1], {"rows": whole, "carry": end["carry"]})
         state |= closed(run, one, person.examples, person.labels, recall(state, person.labels))
         numbers: dict[str, Any] = {

@@ -1,8 +1,7 @@
 """What a person's last version knows of earlier examples, and which kept ones are rehearsed or judge."""
 
 import shlex
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -22,21 +21,6 @@ def merged(previous: Version | None, examples: Sequence[Example]) -> tuple[str, 
     if len(labels) == 1:
         raise DataError(f"all {len(examples)} examples have the label '{labels[0]}'; give examples of another one too")
     return labels
-
-
-def recall(
-    state: Mapping[str, np.ndarray], labels: tuple[str, ...], rehearsed: Sequence[Example] = ()
-) -> dict[str, np.ndarray]:
-    """What a state kept of its examples, as the readout's memory (1, N, d), (1, N) with places for new labels.
-
-    `rehearsed` are those of them that stand for themselves: the class means count for the others only.
-    """
-    if "means" not in state:
-        return {}
-    means, counts = state["means"].astype(np.float32), state["counts"].astype(np.float32)
-    new, at_hand = len(labels) - len(counts), Counter(e.label for e in rehearsed)
-    counts = np.maximum(counts - [at_hand[label] for label in labels[: len(counts)]], 0).astype(np.float32)
-    return {"prior": np.pad(means * counts[:, None], ((0, new), (0, 0)))[None], "known": np.pad(counts, (0, new))[None]}
 
 
 def carried(previous: Version | None) -> dict[str, np.ndarray]:

@@ -1,7 +1,7 @@
 """Cross-validation on one person's examples, its folds as rows of one pass."""
 
 from collections import Counter
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +13,8 @@ from .types import Array, Batch, Episode, Example, Parts, State, Tree
 FOLDS = 5
 PATIENCE, WORTH = 3, 0.01
 """The search for the number of steps ends after PATIENCE steps that did not lower the best loss by this share of it."""
+ALONE = 16
+"""Rows that hold one example each."""
 TOKENS = 16_384
 """What one pass may hold: folds beyond that go into passes of their own."""
 
@@ -80,6 +82,14 @@ def remembering(parts: Parts, batch: Batch, memory: Mapping[str, np.ndarray] | N
     """A batch of T tasks of one person, with what was kept of their earlier examples."""
     tasks = batch["weights"].shape[0]
     return {**batch, **{name: parts.ops.array(np.repeat(value, tasks, 0)) for name, value in (memory or {}).items()}}
+
+
+def alone(
+    parts: Parts, examples: Sequence[Example], labels: tuple[str, ...], memory: Mapping[str, np.ndarray] | None = None
+) -> Iterator[Batch]:
+    """Batches whose tasks are one example each, of one person's."""
+    for some in chunks(examples, ALONE):
+        yield remembering(parts, parts.problem.support([Episode("", (e,), (), labels) for e in some]), memory)
 
 
 def _watch(problem: Any, query: Batch, seen: list[Any], patient: bool) -> Callable[[int, State], bool]:

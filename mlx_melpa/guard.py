@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from .earlier import recall
 from .evaluate import chunks
 from .folds import Fit, curve
+from .means import recall
 from .problems.language import classified
 from .run import Run
 from .store import Version

@@ -8,12 +8,13 @@ from typing import Any, Literal
 import numpy as np
 
 from . import adapt
-from .earlier import carried, halves, learned, merged, recall, unlearned
+from .earlier import carried, halves, learned, merged, unlearned
 from .errors import DataError
 from .evaluate import chunks
-from .folds import Fit, curve, deal, remembering
+from .folds import Fit, alone, curve, deal, remembering
 from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, probabilities
 from .look import check, distinct
+from .means import averaged, recall
 from .outcome import Outcome, described, remarks, version_of
 from .run import Run
 from .store import Version
@@ -22,8 +23,6 @@ from .types import Array, Batch, Episode, Example, State
 
 MOST = 64
 """Examples that the steps see, and kept ones beside them; the class means see all."""
-ALONE = 16
-"""Rows that hold one example each, when a task is closed."""
 
 
 def adapt_person(
@@ -167,12 +166,7 @@ def closed(
     """
     parts = run.composed.parts
 
-    def alone() -> Iterator[Batch]:
-        for part in chunks(examples, ALONE):
-            support = parts.problem.support([Episode("", (e,), (), labels) for e in part])
-            yield remembering(parts, support, memory)
-
-    left = adapt.end(parts, run.theta, end, alone)
+    left = adapt.end(parts, run.theta, end, lambda: alone(parts, examples, labels, memory))
     return {f"carry.{name}": parts.ops.numpy(value) for name, value in left.items()}
 
 
@@ -209,4 +203,4 @@ def _means(
     if not kept[-1]:
         return {}
     sums, counts = (np.sum([k[name][0] for k in kept], axis=0) for name in ("prior", "known"))
-    return {"means": (sums / np.maximum(counts, 1)[:, None]).astype(np.float16), "counts": counts.astype(np.int32)}
+    return averaged(sums, counts)

@@ -11,10 +11,11 @@ import pytest
 from mlx_melpa import adapt
 from mlx_melpa.compose import compose
 from mlx_melpa.crowd import adapt_people
-from mlx_melpa.earlier import halves, learned, recall
+from mlx_melpa.earlier import halves, learned
 from mlx_melpa.find import random_run, recipe_of
 from mlx_melpa.folds import Fit, remembering
 from mlx_melpa.guard import judged
+from mlx_melpa.means import recall
 from mlx_melpa.outcome import Outcome
 from mlx_melpa.person import adapt_person, answer
 from mlx_melpa.run import Run

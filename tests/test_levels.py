@@ -20,7 +20,7 @@ LEVELS = {
     4: "recipe compose run evaluate passes continual",
     5: "run train store exports",
     6: "api serve bench report pocket verify sweep baselines frozen random_start "
-    "person guard outcome crowd folds find earlier look score speak track estimate prepare __init__",
+    "person guard outcome crowd folds find earlier means look score speak track estimate prepare __init__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
 PARTS = LEVELS[3].split()

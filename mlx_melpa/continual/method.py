@@ -13,8 +13,9 @@ import numpy as np
 
 from .. import adapt
 from ..compose import Composition
-from ..evaluate import chunks
+from ..folds import alone
 from ..layout import Layout
+from ..means import averaged, recall
 from ..types import Array, Batch, Episode, Example, Parts, Tree
 from .streams import Task
 
@@ -22,8 +23,6 @@ Means = dict[str, np.ndarray]
 """A task's class means (N, d), fp16, and their counts (N,), int32; empty where a readout keeps none."""
 Weighted = tuple[tuple[float, Batch], ...]
 """Batches with the shares of their losses in a step's."""
-ALONE = 8
-"""Rows that hold one example each, when a task is closed."""
 
 
 @dataclass(frozen=True)
@@ -171,28 +170,19 @@ class Method:
     def carry(self, state: State, at: Tree, lessons: Sequence[Lesson]) -> Tree:
         """What the regularizer takes along when these tasks are closed; class means are constant in its gradients."""
 
-        def alone() -> Iterator[Batch]:
+        def each() -> Iterator[Batch]:
             for one in lessons:
-                recalled = self.recalled(state.means[one.task.name])
-                for part in chunks(one.task.train, ALONE):
-                    batch = self.problem.support([Episode("", (e,), (), one.task.labels) for e in part])
-                    alike = {k: self.ops.broadcast(v, (len(part), *v.shape[1:])) for k, v in recalled.items()}
-                    yield {**batch, **alike}
+                yield from alone(self.start.parts, one.task.train, one.task.labels, recall(state.means[one.task.name]))
 
-        return adapt.end(self.acting(state), self.start.theta, at, alone)
+        return adapt.end(self.acting(state), self.start.theta, at, each)
 
     def means(self, row: Array, one: Lesson) -> Means:
         """The class means of a task's training examples under a row (1, P)."""
         kept = self.problem.memory(row, one.support)
         if not kept:
             return {}
-        sums, counts = (self.ops.numpy(kept[name])[0] for name in ("prior", "known"))
-        return {"means": (sums / np.maximum(counts, 1)[:, None]).astype(np.float16), "counts": counts.astype(np.int32)}
+        return averaged(*(self.ops.numpy(kept[name])[0] for name in ("prior", "known")))
 
     def recalled(self, means: Means) -> Batch:
         """Class means as a readout takes them."""
-        if not means:
-            return {}
-        counts = means["counts"].astype(np.float32)
-        sums = means["means"].astype(np.float32) * counts[:, None]
-        return {"prior": self.ops.array(sums[None]), "known": self.ops.array(counts[None])}
+        return {name: self.ops.array(value) for name, value in recall(means).items()}
