@@ -4,7 +4,7 @@ One step:  g = d/drows [ loss(rows, support) + penalty(rows) ],   (rows, memory)
 Tasks never mix, so the gradient of the summed losses holds each row's own.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from .types import Array, Batch, Parts, State, Tree
 
@@ -113,3 +113,15 @@ def adapt(
         if watch is not None and watch(k, state) is False:
             break
     return state
+
+
+def in_turn(parts: Parts, theta: Tree, supports: Iterable[Batch], steps: int) -> Iterator[State]:
+    """Adapts to the tasks of a stream one after another; gives the state at each one's end.
+
+    Each begins with the rows that the one before left, and with the rule's memory and steps anew, as a day does.
+    """
+    state = None
+    for support in supports:
+        begun = None if state is None else resume(parts, state["rows"])
+        state = adapt(parts, theta, support, steps, begun)
+        yield state

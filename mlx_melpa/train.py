@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from . import __version__, evaluate, run
+from . import __version__, evaluate, retention, run
 from .compose import Composition, compose, readout_for
 from .errors import MelpaError, RecipeError
 from .passes import Passes
 from .recipe import Recipe
+from .tasks.streams import streams
 from .train_settings import TrainSettings
 from .types import Splits, Tree
 
@@ -68,7 +69,8 @@ class Trainer:
         self.theta = composed.begin(s.seed)
         self.optimizer.begin(self.theta)
         self.progress = Progress()
-        self.checks = evaluate.episodes(splits.validation, s.validation_episodes, s.seed)
+        self.drawn_from = streams(splits, s.stream)
+        self.checks = evaluate.episodes(self.drawn_from.validation, s.validation_episodes, s.seed)
         if min(s.tasks_per_step, s.validation_episodes) < self.ranks:
             raise RecipeError(
                 f"{self.ranks} ranks share {s.tasks_per_step} tasks per step and {s.validation_episodes} validation "
@@ -163,7 +165,7 @@ class Trainer:
 
     def meta_grad(self, episodes: Sequence[Any]) -> tuple[np.ndarray, Tree, int]:
         """Query losses (T,) of T episodes, the gradient of their sum, and the tokens that went in."""
-        support, query = self.composed.parts.problem.prepare(episodes)
+        support, query = retention.prepare(self.composed.parts.problem, episodes)
         losses, gradient = self.composed.learner.meta_grad(self.theta, support, query)
         leaves = self.ops.flatten((support, query))
         tokens = sum(prod(leaf.shape) for name, leaf in leaves if name.endswith("tokens"))
@@ -172,13 +174,13 @@ class Trainer:
     def fit(self) -> None:
         """Lets memory decide how many tasks one pass takes, where the recipe leaves it open."""
         if self.settings.tasks_per_pass is None and self.composed.model is not None:
-            drawn = self.sampler.next(self.splits.train, self.settings.seed, FITTING, 1)
+            drawn = self.sampler.next(self.drawn_from.train, self.settings.seed, FITTING, 1)
             self.passes.fit(lambda: self.meta_grad(drawn))
 
     def step(self) -> Event:
         """One outer step over tasks_per_step episodes, each rank's share in passes."""
         s, ops = self.settings, self.ops
-        drawn = self.sampler.next(self.splits.train, s.seed, self.progress.iteration, s.tasks_per_step)
+        drawn = self.sampler.next(self.drawn_from.train, s.seed, self.progress.iteration, s.tasks_per_step)
         gradient, losses, tokens = ops.zeros_like(self.theta), [], 0
         for found, summed, count in self.passes.each(drawn[self.rank :: self.ranks], self.meta_grad):
             gradient = ops.add(gradient, summed)
@@ -208,11 +210,14 @@ class Trainer:
         }
 
     def check(self) -> dict[str, float]:
-        """Adapts to the validation episodes: the means of their measures."""
-        parts, steps = self.composed.parts, self.composed.learner.steps
+        """Adapts to the validation episodes: the means of their measures, over all tasks at a stream's end."""
+        parts, steps, size = self.composed.parts, self.composed.learner.steps, self.passes.size
         share = self.checks[self.rank :: self.ranks]
-        curves, _ = evaluate.curves(parts, self.theta, share, steps, at=[steps], tasks_per_pass=self.passes.size)
-        sums = self.ops.total({name: self.ops.array([values[0].sum()]) for name, values in curves.items()})
+        if self.settings.stream == 1:
+            found, _ = evaluate.curves(parts, self.theta, share, steps, at=[steps], tasks_per_pass=size)
+        else:
+            found = retention.retained(parts, self.theta, share, steps, tasks_per_pass=size)
+        sums = self.ops.total({name: self.ops.array([values.sum()]) for name, values in found.items()})
         return {name: float(self.ops.numpy(value)[0]) / len(self.checks) for name, value in sums.items()}
 
     def validate(self) -> Event:

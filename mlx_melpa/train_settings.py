@@ -36,6 +36,7 @@ class TrainSettings:
     """How meta-training runs.
 
     tasks_per_step: episodes whose gradients make one outer step.
+    stream: tasks that follow one another in an episode; each is learned from where the one before ended.
     tasks_per_pass: episodes in one forward pass of the model; None for as many as memory holds.
     optimizer: a kind of OPTIMIZERS with its settings.
     schedule: the rate after the warm-up: constant, or down to 0 by a half cosine.
@@ -46,6 +47,7 @@ class TrainSettings:
 
     iterations: Count = 500
     tasks_per_step: Count = 4
+    stream: Count = 1
     tasks_per_pass: Count | None = None
     optimizer: Annotated[dict[str, Any], Kinds(OPTIMIZERS)] = field(default_factory=adam)
     schedule: Literal["constant", "cosine"] = "constant"

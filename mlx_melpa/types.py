@@ -77,6 +77,12 @@ class Problem(Protocol):
     def query(self, episodes: Sequence[Any]) -> Batch:
         """What T episodes are judged on, alone."""
 
+    def questions(self, episodes: Sequence[Any]) -> Batch:
+        """What T episodes are judged on, to be answered by what `memory` kept of their supports."""
+
+    def memory(self, rows: Array, support: Batch) -> Batch:
+        """What answers later without the support, to stand in a batch of questions; {} where the row alone does."""
+
     def losses(self, rows: Array, batch: Batch) -> Array:
         """Per-task losses (T,) of rows (T, P)."""
 
@@ -114,9 +120,11 @@ class Regularizer(Protocol):
 
     A task begins with what was `carried` from the one before ({} at the first), and ends with what the next one gets.
     `squares()` computes the mean over the task's examples of each one's squared gradient (T, P), if it is asked for.
+    `carries` says that there is something to carry.
     """
 
     learnable: bool
+    carries: bool
 
     def init(self, layout: Layout) -> Tree: ...
 
@@ -128,9 +136,13 @@ class Regularizer(Protocol):
 
 
 class Learner(Protocol):
-    """A way to the gradient of the query loss over theta; `trains` names the parts of theta that it can train."""
+    """A way to the gradient of the query loss over theta; `trains` names the parts of theta that it can train.
+
+    `streams` says that support and query may be tuples, one batch for each place of T streams.
+    """
 
     trains: frozenset[str]
+    streams: bool
     steps: int
 
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]: ...

@@ -1,6 +1,7 @@
 """An adapted language model and a readout: a row is the adapter's numbers, then the readout's."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import log
 from typing import Any
 
@@ -28,6 +29,10 @@ class Language:
     def query(self, episodes: Sequence[Episode]) -> Batch:
         """What T episodes are judged on, with the frozen prefix's states."""
         return self._ready(self.readout.query(episodes))
+
+    def questions(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes are judged on without their supports, to be answered with what `memory` kept of those."""
+        return self.query([replace(episode, support=()) for episode in episodes])
 
     @property
     def primed(self) -> int:

@@ -35,6 +35,12 @@ class Regression:
         """What T episodes are judged on."""
         return self._stacked([e.x_query for e in episodes], [e.y_query for e in episodes])
 
+    questions = query
+
+    def memory(self, rows: Array, support: Batch) -> Batch:
+        """Nothing: the row alone answers."""
+        return {}
+
     def _stacked(self, x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> Batch:
         """x, y (T, B, 1), weights (T, B)."""
         arrays = {"x": np.stack(x), "y": np.stack(y), "weights": np.ones((len(x), len(x[0])))}

@@ -33,6 +33,10 @@ class Completion:
         """What T episodes are judged on."""
         return self._batch([ep.query for ep in episodes])
 
+    def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
+        """Nothing: the row alone writes."""
+        return {}
+
     def _batch(self, parts: Sequence[Sequence[Example]]) -> Batch:
         """Besides likelihood.collect's arrays: weights (T, E), count (T, E) the supervised tokens, bytes (T, E) the
         UTF-8 bytes that they spell."""

@@ -23,6 +23,8 @@ TINY = 1e-30
 class Ewc:
     """A quadratic pull to the last task's end, stronger for numbers that the tasks so far depend on."""
 
+    carries = True
+
     def __init__(self, ops: Any, strength: float, decay: float, prior: float, cap: float, learn: bool):
         self.ops, self.strength, self.decay = ops, strength, decay
         self.prior, self.cap, self.learnable = prior, cap, learn

@@ -12,6 +12,8 @@ from ..types import Array, Tree
 class L2:
     """A quadratic pull to where the adaptation began."""
 
+    carries = False
+
     def __init__(self, ops: Any, strength: float, learn: bool):
         self.ops, self.strength, self.learnable = ops, strength, learn
 

@@ -11,6 +11,7 @@ class Nothing:
     """A penalty of zero."""
 
     learnable = False
+    carries = False
 
     def __init__(self, ops: Any):
         self.ops = ops

@@ -1,0 +1,57 @@
+"""Streams: several tasks of a source that come one after another, as one training example."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..types import Splits, Tasks
+
+
+class Streams:
+    """Draws `length` tasks of groups, users or labels of their own, in random order.
+
+    Simulated tasks have no keys: each is drawn afresh.
+    """
+
+    size: int | None = None
+
+    def __init__(self, tasks: Any, length: int, split: str):
+        self.tasks, self.length = tasks, length
+        self.keys: tuple[str, ...] | None = getattr(tasks, "keys", None)
+        if self.keys is None:
+            return
+        least = (tasks.ways or 2) if tasks.kind == "label" else 1
+        if len(self.keys) < least * length:
+            remedy = "hold out fewer" if split == "training" else "set tasks.validation: 0 to check on training's"
+            raise DataError(
+                f"a stream of {length} tasks takes {least * length} {tasks.kind}s, and {split} has {len(self.keys)}; "
+                f"lower train.stream, or {remedy}"
+            )
+
+    def episode(self, rng: np.random.Generator) -> tuple[Any, ...]:
+        """Draws the tasks' episodes in their order; all randomness comes from `rng`."""
+        return tuple(tasks.episode(rng) for tasks in self._apart(rng))
+
+    def _apart(self, rng: np.random.Generator) -> Iterator[Tasks]:
+        """Sources of one task each, with no key in common."""
+        if self.keys is None:
+            yield from [self.tasks] * self.length
+            return
+        each = (self.tasks.ways or len(self.keys) // self.length) if self.tasks.kind == "label" else 1
+        mixed = [self.keys[i] for i in rng.permutation(len(self.keys))]
+        for start in range(0, each * self.length, each):
+            yield self.tasks.only(mixed[start : start + each])
+
+
+def streams(splits: Splits, length: int) -> Splits:
+    """The same splits, where training and validation draw streams of `length` tasks; single tasks for 1.
+
+    Raises DataError where one of them has too few tasks for a stream.
+    """
+    if length == 1:
+        return splits
+    train, validation = Streams(splits.train, length, "training"), Streams(splits.validation, length, "validation")
+    return replace(splits, train=train, validation=validation)
