@@ -13,6 +13,7 @@ import numpy as np
 
 from . import __version__, evaluate, retention, run
 from .compose import Composition, compose, readout_for
+from .difficulty import difficulty
 from .errors import MelpaError, RecipeError
 from .passes import Passes
 from .recipe import Recipe
@@ -177,10 +178,22 @@ class Trainer:
             drawn = self.sampler.next(self.drawn_from.train, self.settings.seed, FITTING, 1)
             self.passes.fit(lambda: self.meta_grad(drawn))
 
+    @property
+    def passed(self) -> float:
+        """How far meta-training is, from 0 at its first iteration to 1 at its last."""
+        return self.progress.iteration / max(1, self.settings.iterations - 1)
+
+    def score(self, episodes: Sequence[Any], by: str) -> np.ndarray:
+        """How hard episodes are before adaptation (n,): each rank scores its share, and all get the same numbers."""
+        parts, found = self.composed.parts, np.zeros(len(episodes))
+        mine = self.passes.each(episodes[self.rank :: self.ranks], lambda p: difficulty(parts, self.theta, p, by))
+        found[self.rank :: self.ranks] = np.concatenate(list(mine))
+        return self.ops.numpy(self.ops.total({"found": self.ops.array(found)})["found"])
+
     def step(self) -> Event:
         """One outer step over tasks_per_step episodes, each rank's share in passes."""
-        s, ops = self.settings, self.ops
-        drawn = self.sampler.next(self.drawn_from.train, s.seed, self.progress.iteration, s.tasks_per_step)
+        s, ops, at = self.settings, self.ops, (self.score, self.passed)
+        drawn = self.sampler.next(self.drawn_from.train, s.seed, self.progress.iteration, s.tasks_per_step, *at)
         gradient, losses, tokens = ops.zeros_like(self.theta), [], 0
         for found, summed, count in self.passes.each(drawn[self.rank :: self.ranks], self.meta_grad):
             gradient = ops.add(gradient, summed)

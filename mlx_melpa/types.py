@@ -115,6 +115,21 @@ class Rule(Protocol):
     def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]: ...
 
 
+Score = Callable[[Sequence[Any], str], np.ndarray]
+"""How hard episodes are (n,), by "entropy" or by "loss", at the theta of the moment."""
+
+
+class Sampler(Protocol):
+    """Which episodes an iteration sees. Draws depend on (seed, iteration, place), and on what `score` says.
+
+    `progress` is how far meta-training is, from 0 to 1. Without a score every task is equally likely.
+    """
+
+    def next(
+        self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
+    ) -> list[Any]: ...
+
+
 class Regularizer(Protocol):
     """What keeps a row's own numbers (T, P) near what they were, and what it carries from task to task.
 

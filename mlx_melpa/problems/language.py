@@ -91,6 +91,15 @@ class Language:
         """Per-task losses (T,), nats."""
         return self.readout.losses(self.model, rows, batch)
 
+    def entropies(self, rows: Array, batch: Batch) -> Array:
+        """Mean entropies (T,), nats: of the labels per scored example, or of the next token per supervised one."""
+        if not self.readout.classifies:
+            found: Array = self.readout.entropies(self.model, rows, batch)
+            return found
+        z = self.readout.scores(self.model, rows, batch)
+        each = self.ops.log_sum_exp(z).reshape(*z.shape[:2]) - (self.ops.softmax(z) * z).sum(-1)
+        return (each * batch["weights"]).sum(-1) / self.ops.maximum(batch["weights"].sum(-1), 1)
+
     def predict(self, rows: Array, batch: Batch) -> Array:
         """Probabilities (T, B, N) of the labels."""
         return self.ops.softmax(self.readout.scores(self.model, rows, batch))

@@ -10,7 +10,7 @@ from ..layout import Segment
 from ..settings import Count
 from ..text import Encoder
 from ..types import Array, Batch, Episode, Example
-from .likelihood import Reading, collect, score
+from .likelihood import Reading, collect, entropy, score
 
 
 class Completion:
@@ -74,6 +74,11 @@ class Completion:
         """Nats per supervised token (T,)."""
         total = (score(self.ops, model, rows, batch) * batch["weights"]).sum(-1)
         return -total / self.ops.maximum((batch["count"] * batch["weights"]).sum(-1), 1)
+
+    def entropies(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """Nats of the next token's distribution per supervised token (T,)."""
+        total = (entropy(self.ops, model, rows, batch) * batch["weights"]).sum(-1)
+        return total / self.ops.maximum((batch["count"] * batch["weights"]).sum(-1), 1)
 
 
 def completion(ops: Any, tokenizer: Any, *, template: str = "{text}\n", max_length: Count = 256) -> Completion:

@@ -71,5 +71,15 @@ def score(ops: Any, model: Any, rows: Array, batch: Batch) -> Array:
     return ((words - ops.take(_joined(ops, of_all), batch["which"], 0)) * batch["share"]).sum(-1)
 
 
+def entropy(ops: Any, model: Any, rows: Array, batch: Batch) -> Array:
+    """Sums of share x entropy of the next token's distribution per slot, (T, slots), nats."""
+    found = []
+    for i, part in enumerate(batch["parts"]):
+        with ops.lane(i):
+            logits = model.logits(rows, part["tokens"], part["index"], part.get("start"))
+            found.append(ops.log_sum_exp(logits).reshape(-1) - (ops.softmax(logits) * logits).sum(-1))
+    return (ops.take(_joined(ops, found), batch["which"], 0) * batch["share"]).sum(-1)
+
+
 def _joined(ops: Any, parts: Sequence[Array]) -> Array:
     return parts[0] if len(parts) == 1 else ops.concatenate(list(parts), 0)

@@ -1,5 +1,6 @@
-"""Samplers: which tasks an iteration of meta-training sees."""
+"""Samplers: which tasks an iteration of meta-training sees. `sampler: curriculum` in a recipe."""
 
+from .curriculum import curriculum
 from .uniform import uniform
 
-KINDS = {"uniform": uniform}
+KINDS = {"uniform": uniform, "curriculum": curriculum}

@@ -4,13 +4,15 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Tasks
+from ..types import Score, Tasks
 
 
 class Uniform:
     """Draws episodes uniformly; draw i of an iteration depends on (seed, iteration, i) alone."""
 
-    def next(self, tasks: Tasks, seed: int, iteration: int, count: int) -> list[Any]:
+    def next(
+        self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
+    ) -> list[Any]:
         """Draws `count` episodes; the same ones whoever else draws how many."""
         return [tasks.episode(np.random.default_rng([seed, iteration, i])) for i in range(count)]
 

@@ -1,0 +1,24 @@
+"""How hard episodes are before adaptation: what a curriculum sorts by."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from . import adapt
+from .types import Parts, Tree
+
+
+def difficulty(parts: Parts, theta: Tree, episodes: Sequence[Any], by: str) -> np.ndarray:
+    """The entropy or the loss (T,), nats, of the support sets at the start of their adaptation.
+
+    By "entropy" it is the loss too for a problem that predicts numbers, which have none. A stream is as hard as its
+    tasks are on the average. Forward passes alone.
+    """
+    if isinstance(episodes[0], tuple):
+        return np.mean([difficulty(parts, theta, place, by) for place in zip(*episodes, strict=True)], axis=0)
+    problem: Any = parts.problem
+    support = problem.support(episodes)
+    rows = adapt.begin(parts, theta, support)["rows"]
+    measured = getattr(problem, "entropies", problem.losses) if by == "entropy" else problem.losses
+    return parts.ops.numpy(measured(rows, support)).astype(np.float64)

@@ -1,0 +1,43 @@
+"""A curriculum from easy to hard: GB-MOA's, by the entropy of what the model says before it adapts."""
+
+from math import cos, pi
+from typing import Any, Literal
+
+import numpy as np
+
+from ..settings import Count
+from ..types import Score, Tasks
+from .uniform import Uniform
+
+
+class Curriculum(Uniform):
+    """Keeps `count` of pool x count candidates, side by side in the order of their difficulty.
+
+    With M candidates sorted from easy to hard (the earlier draw first where two are equal) and p the progress from 0
+    to 1, those kept begin at place round((M - count) (1 - cos(pi p)) / 2): the easiest at first, the hardest at last,
+    and in between a band whose place follows half a cosine. Candidate i is draw i of the uniform sampler.
+    """
+
+    def __init__(self, by: str, pool: int):
+        self.by, self.pool = by, pool
+
+    def next(
+        self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
+    ) -> list[Any]:
+        """Draws the pool and keeps `count` of it, the easier first; without a score the first `count` draws."""
+        if score is None or self.pool == 1:
+            return super().next(tasks, seed, iteration, count)
+        candidates = super().next(tasks, seed, iteration, self.pool * count)
+        order = np.argsort(score(candidates, self.by), kind="stable")
+        first = round((len(order) - count) * (1 - cos(pi * progress)) / 2)
+        return [candidates[i] for i in order[first : first + count]]
+
+
+def curriculum(*, by: Literal["entropy", "loss"] = "entropy", pool: Count = 4) -> Curriculum:
+    """Makes the sampler that goes from easy to hard episodes over meta-training.
+
+    An episode is as hard as the mean entropy (nats) of what the model says about its support set before it adapts: of
+    the supervised tokens, or of the labels. A problem that predicts numbers has no entropy: there, and with `by: loss`,
+    it is as hard as its loss before it adapts. `pool` candidates a task are drawn and scored, forward passes all.
+    """
+    return Curriculum(by, pool)
