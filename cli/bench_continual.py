@@ -15,22 +15,28 @@ MEASURES = {
     "fwt_gem": "FWT (GEM)",
     "fwt_single": "FWT (single)",
 }
+STEPS = 20
+"""Gradient steps of a task where no run has its own number."""
 
 
 @command
 def continual(
-    recipe: Annotated[str, typer.Argument(help="A recipe whose tasks are a file: its groups become the stream.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A recipe whose tasks are a file: its groups become the stream; or a run's folder.")
+    ],
     methods: Annotated[str, typer.Option(help="Names with commas, such as sequential,replay.")] = "all",
     run: Annotated[Path | None, typer.Option(help="A meta-trained run: methods begin from it too.")] = None,
     tasks: Annotated[
         str | None, typer.Option(help="Names of tasks with commas, in this order; all unless given.")
     ] = None,
-    chunk: Annotated[int | None, typer.Option(help="Cut the labels into tasks of so many.", min=2)] = None,
+    chunk: Annotated[int | None, typer.Option(help="Cut each group's labels into tasks of so many.", min=2)] = None,
     shots: Annotated[int | None, typer.Option(help="Examples to learn, per label; the recipe's.", min=1)] = None,
     queries: Annotated[
         int | None, typer.Option(help="Examples to be judged on, per label; the recipe's.", min=1)
     ] = None,
-    steps: Annotated[int, typer.Option(help="Gradient steps of each task, for every method.", min=1)] = 20,
+    steps: Annotated[
+        int | None, typer.Option(help="Gradient steps of each task, for every method; a run's own, else 20.", min=1)
+    ] = None,
     orders: Annotated[int, typer.Option(help="Orders of the tasks.", min=1)] = 5,
     seeds: Annotated[int, typer.Option(help="Draws of examples and random starts.", min=1)] = 3,
     rates: Annotated[
@@ -58,6 +64,8 @@ def continual(
     from mlx_melpa.recipe import load_recipe
     from mlx_melpa.run import load_run
 
+    if (Path(recipe) / "run.json").is_file():
+        run, recipe = run or Path(recipe), str(Path(recipe) / "recipe.yaml")
     read = on_backend(load_recipe(recipe, sets or ()), backend)
     loaded = load_run(run, backend=backend) if run else None
     own = [key for key in sets or () if not key.startswith("tasks.")]
@@ -75,7 +83,7 @@ def continual(
         methods=tuple(KINDS) if methods == "all" else names(methods),
         orders=orders,
         seeds=seeds,
-        steps=steps,
+        steps=steps or (loaded.steps if loaded else STEPS),
         rates=chosen,
         buffer=buffer,
         out=folder,

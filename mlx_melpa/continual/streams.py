@@ -74,7 +74,7 @@ def stream(
     names: Sequence[str] = (),
     seen: Collection[str] = (),
 ) -> Stream:
-    """The stream of a recipe's task file, split by `tasks.group`, or by labels in chunks of `chunk`.
+    """The stream of a recipe's task file, split by `tasks.group`, and each group's labels in chunks of `chunk`.
 
     `names` picks tasks and puts them in this order; shots and queries are the recipe's own unless given; what a run has
     `seen` is left out. Raises RecipeError for tasks that are no file, DataError for fewer than two tasks.
@@ -132,9 +132,12 @@ def of_records(
 
 
 def _groups(records: Sequence[Record], chunk: int | None) -> list[str]:
-    """Each record's task: its group, or the chunk of its label, where labels stand in the order of their hashes."""
+    """Each record's task: its group, or a chunk of its group's labels, which stand in the order of their hashes."""
     if chunk is None:
         return [record.group or "" for record in records]
-    labels = sorted({record.example.label or "" for record in records}, key=lambda k: sha256(k.encode()).digest())
-    place = {label: i // chunk for i, label in enumerate(labels)}
-    return [f"chunk {place[record.example.label or '']}" for record in records]
+    pairs = {(record.group or "", record.example.label or "") for record in records}
+    chunks: dict[tuple[str, str], str] = {}
+    for group in {group for group, _ in pairs}:
+        labels = sorted((k for g, k in pairs if g == group), key=lambda k: sha256(k.encode()).digest())
+        chunks |= {(group, label): f"{group or 'chunk'} {i // chunk}" for i, label in enumerate(labels)}
+    return [chunks[record.group or "", record.example.label or ""] for record in records]

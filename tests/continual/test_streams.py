@@ -61,6 +61,17 @@ def test_small_labels_and_unknown_tasks_are_told() -> None:
         of_records(records(tasks=1), shots=5, queries=5)
 
 
+def test_chunks_cut_each_group_by_itself() -> None:
+    stream = of_records(records(tasks=2, labels=5), shots=5, queries=5, chunk=2)
+    assert {name: len(labels) for name, labels in stream.groups.items()} == {
+        f"task {t} {i}": 2 for t in range(2) for i in range(2)
+    }, "a fifth label would be alone"
+    for name, labels in stream.groups.items():
+        assert {label[:7] for label in labels} == {f"label {name[5]}"}
+    alone = [Record(record.example, None) for record in records(tasks=2)]
+    assert sorted(of_records(alone, shots=5, queries=5, chunk=2).groups) == ["chunk 0", "chunk 1"]
+
+
 def test_the_streams_of_the_issue(shared: Path) -> None:
     data = shared / "data"
     clinc = read_examples(data / "classification/clinc150/train.jsonl.gz", group="domain", label="label")
