@@ -2,10 +2,9 @@
 
 from typing import Annotated
 
-from .. import adapt
 from ..settings import Bounds
-from ..types import Array, Batch, Parts, State, Tree
-from .walk import moving, walk
+from ..types import Array, Batch, Parts, Tree
+from .walk import at_end, exact, walk
 
 
 class Maml:
@@ -18,15 +17,7 @@ class Maml:
 
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
         """Query losses (T,) and the gradient of their sum."""
-        parts = self.parts
-
-        def pull(k: int, state: State, grads: Array, cotangent: State) -> tuple[State, Tree]:
-            def one(at: tuple[State, Tree]) -> State:
-                return adapt.step(parts, at[1], k, at[0], support)
-
-            return parts.ops.vjp(one, (state, moving(theta)), cotangent)
-
-        return walk(parts, theta, support, query, self.steps, pull)
+        return walk(self.parts, theta, at_end(support, query, self.steps), exact(self.parts, theta))
 
 
 def maml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Maml:
