@@ -4,7 +4,10 @@ import platform
 import subprocess
 import sys
 
+import mlx.core as mx
 import pytest
+
+from mlx_melpa.backends.mlx import ops
 
 SCRIPT = """
 import os, random
@@ -37,3 +40,14 @@ def test_a_thousand_lengths_hold_their_memory() -> None:
     half, whole, emptied = map(float, done.stdout.split())
     assert whole < 1.1 * half
     assert emptied < whole
+
+
+def test_a_bound_of_the_cache_is_never_raised() -> None:
+    found = mx.set_cache_limit(5000)
+    try:
+        ops.limit_cache(9000)
+        assert mx.set_cache_limit(5000) == 5000
+        ops.limit_cache(3000)
+        assert mx.set_cache_limit(5000) == 3000
+    finally:
+        mx.set_cache_limit(found)

@@ -231,8 +231,8 @@ def reset_peak_memory() -> None:
 
 
 def limit_cache(size: int) -> None:
-    """Bounds the allocator's cache, in bytes."""
-    mx.set_cache_limit(size)
+    """Bounds the allocator's cache, in bytes; a lower bound stays, as MLX has on a CPU."""
+    mx.set_cache_limit(min(size, mx.set_cache_limit(size)))
 
 
 def silu(x: mx.array) -> mx.array:
