@@ -12,6 +12,8 @@ from .train_settings import TrainSettings
 
 STEPS, SECONDS, LONG, MOST = 4, 2.0, 20.0, 500
 """Iterations that are measured at least, for how long at least; after LONG seconds, or MOST of them, it is enough."""
+GOLDEN = 0.618034
+"""Multiples of it, modulo 1, fill an interval evenly however many are taken."""
 CHECKED, PRIMED = 4, 8
 """Validation episodes and priming episodes that are measured."""
 
@@ -61,6 +63,8 @@ def _measured(recipe: Recipe, composed: Composition, splits: Any) -> Estimate:
     trainer.step()
     times: list[float] = []
     while len(times) < STEPS or sum(times) < SECONDS:
+        # all over meta-training, which a learner may end at another cost than it began
+        trainer.progress.iteration = int(GOLDEN * len(times) % 1 * s.iterations)
         times.append(_seconds(trainer.step))
         if sum(times) > LONG or len(times) == MOST:
             break

@@ -1,6 +1,7 @@
 """The checks of `verify` over every learner and rule: on a small smooth regression, or on a recipe's own parts."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -36,13 +37,17 @@ class Check(NamedTuple):
 
 Definition = Callable[[Parts, Tree, Batch, Batch, int], Tree]
 SLOPES = Check("finite differences", 1e-2)
+HALFWAY = (0.0, 1 / 6, 1 / 6, 2 / 3)
+"""The weights of MAML++ half way from thirds to the last of 3 steps alone."""
+SETTINGS: dict[str, dict[str, Any]] = {"maml_plus_plus": {"multi_step": 1.0, "first_order": 0.0}}
 DEFINITIONS: dict[str, tuple[Check, Definition]] = {
     "maml": (Check("plain unrolled loop", 1e-5), verify.unrolled),
+    "maml_plus_plus": (Check("plain unrolled loop", 1e-5), partial(verify.unrolled, weights=HALFWAY)),
     "fomaml": (Check("its definition", 1e-6), verify.held_constant),
     "reptile": (Check("its definition", 1e-6), verify.start_minus_adapted),
 }
-EXACT = ("maml",)
-"""Learners whose gradient is that of the query loss, so that finite differences apply."""
+EXACT: dict[str, tuple[float, ...] | None] = {"maml": None, "maml_plus_plus": HALFWAY}
+"""Learners whose gradient is that of the query loss, with its weights, so that finite differences apply."""
 
 
 def sweep(
@@ -70,13 +75,14 @@ def errors(
     learner: str, parts: Parts, theta: Tree, support: Batch, query: Batch, seed: int = 0, tries: int = 3
 ) -> Iterator[tuple[str, float, Check]]:
     """The relative errors of one learner, for each part of theta that it trains and that holds parameters."""
-    built = kinds("learner")[learner](parts, steps=STEPS)
+    built = kinds("learner")[learner](parts, steps=STEPS, **SETTINGS.get(learner, {}))
+    built = built.at(0.5) if hasattr(built, "at") else built
     gradient = built.meta_grad(theta, support, query)[1]
     check, definition = DEFINITIONS[learner]
     wanted = definition(parts, theta, support, query, STEPS)
     results = [(check, verify.difference(gradient, wanted, parts.ops))]
     if learner in EXACT:
-        loss = verify.query_loss(parts, support, query, STEPS)
+        loss = verify.query_loss(parts, support, query, STEPS, EXACT[learner])
         rng = np.random.default_rng(seed)
         results.append((SLOPES, dict(verify.slopes(loss, theta, gradient, parts.ops, rng, tries))))
     for check, by_leaf in results:

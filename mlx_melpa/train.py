@@ -67,6 +67,7 @@ class Trainer:
         s = self.settings
         self.passes = Passes(self.ops, s.tasks_per_pass or s.tasks_per_step)
         self.optimizer = self.ops.Outer(**s.optimizer, schedule=s.schedule, warmup=s.warmup, steps=s.iterations)
+        self.learner = composed.learner  # as it is at the end of meta-training: what memory has to hold
         self.theta = composed.begin(s.seed)
         self.optimizer.begin(self.theta)
         self.progress = Progress()
@@ -167,7 +168,7 @@ class Trainer:
     def meta_grad(self, episodes: Sequence[Any]) -> tuple[np.ndarray, Tree, int]:
         """Query losses (T,) of T episodes, the gradient of their sum, and the tokens that went in."""
         support, query = retention.prepare(self.composed.parts.problem, episodes)
-        losses, gradient = self.composed.learner.meta_grad(self.theta, support, query)
+        losses, gradient = self.learner.meta_grad(self.theta, support, query)
         leaves = self.ops.flatten((support, query))
         tokens = sum(prod(leaf.shape) for name, leaf in leaves if name.endswith("tokens"))
         return self.ops.numpy(losses), gradient, tokens
@@ -193,6 +194,8 @@ class Trainer:
     def step(self) -> Event:
         """One outer step over tasks_per_step episodes, each rank's share in passes."""
         s, ops, at = self.settings, self.ops, (self.score, self.passed)
+        changes = getattr(self.composed.learner, "at", None)
+        self.learner = changes(self.passed) if changes else self.composed.learner
         drawn = self.sampler.next(self.drawn_from.train, s.seed, self.progress.iteration, s.tasks_per_step, *at)
         gradient, losses, tokens = ops.zeros_like(self.theta), [], 0
         for found, summed, count in self.passes.each(drawn[self.rank :: self.ranks], self.meta_grad):

@@ -1,6 +1,6 @@
 """Every learner's meta-gradient held against finite differences, its own definition, and the plain unrolled loop."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,14 +13,20 @@ ROUNDING = 1e-7
 """Of a float32 loss, relative: a slope counts for at least a hundred times what a quotient makes of it."""
 
 
-def unrolled(parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int) -> Tree:
-    """The exact meta-gradient by differentiating the whole loop at once: memory grows with the steps."""
+def unrolled(
+    parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int, weights: Sequence[float] | None = None
+) -> Tree:
+    """The exact meta-gradient by differentiating the whole loop at once: memory grows with the steps.
+
+    `weights` are what the query loss counts after 0 ... steps; the last alone unless given.
+    """
 
     def loss(theta: Tree) -> tuple[Any, Any]:
         state = adapt.begin(parts, theta, support)
-        for k in range(steps):
-            state = adapt.step(parts, theta, k, state, support)
-        losses = parts.problem.losses(state["rows"], query)
+        losses: Any = 0.0
+        for k, weight in enumerate(weights or _last(steps)):
+            state = adapt.step(parts, theta, k - 1, state, support) if k else state
+            losses = losses + weight * parts.problem.losses(state["rows"], query) if weight else losses
         return losses.sum(), losses
 
     return parts.ops.value_and_grad(loss, theta)[2]
@@ -47,14 +53,31 @@ def start_minus_adapted(parts: Parts, theta: Tree, support: Batch, query: Batch,
     return {**parts.ops.zeros_like(theta), "initializer": {"start": away.sum(0)}}
 
 
-def query_loss(parts: Parts, support: Batch, query: Batch, steps: int) -> Loss:
-    """The summed query loss after adapting, as a function of theta: what finite differences probe."""
+def query_loss(
+    parts: Parts, support: Batch, query: Batch, steps: int, weights: Sequence[float] | None = None
+) -> Loss:
+    """The summed query loss after adapting, as a function of theta: what finite differences probe.
+
+    `weights` as in `unrolled`.
+    """
+    counts = weights or _last(steps)
 
     def loss(theta: Tree) -> float:
-        rows = adapt.adapt(parts, theta, support, steps)["rows"]
-        return float(parts.ops.numpy(parts.problem.losses(rows, query)).astype(np.float64).sum())
+        found = [0.0]
+
+        def watch(k: int, state: Tree) -> None:
+            if counts[k]:
+                losses = parts.ops.numpy(parts.problem.losses(state["rows"], query))
+                found.append(counts[k] * float(losses.astype(np.float64).sum()))
+
+        adapt.adapt(parts, theta, support, steps, watch=watch)
+        return sum(found)
 
     return loss
+
+
+def _last(steps: int) -> Sequence[float]:
+    return (*([0.0] * steps), 1.0)
 
 
 def difference(a: Tree, b: Tree, ops: Any) -> dict[str, float]:

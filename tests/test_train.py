@@ -110,6 +110,16 @@ def test_kills_leave_no_trace_in_a_language_run(tmp_path: Path, shared: Path) ->
     assert iterations(tmp_path / "killed") == list(range(1, 17))
 
 
+def test_kills_leave_no_trace_where_the_learner_changes_on_the_way(tmp_path: Path) -> None:
+    plus = "{kind: maml_plus_plus, steps: 2, multi_step: 0.5, first_order: 0.25}"
+    recipe = recipe_file(tmp_path, SINUSOID.replace("{kind: maml, steps: 1}", plus).replace("1500", "400"))
+    wanted = whole(recipe, tmp_path / "whole")
+    for lines in (40, 60, 120):  # in first order, among several losses, at the end
+        assert not kill_at(start(recipe, tmp_path / "killed"), lines)
+    assert whole(recipe, tmp_path / "killed") == wanted
+    assert iterations(tmp_path / "killed") == list(range(1, 401))
+
+
 def test_events_come_in_order_and_training_learns(tmp_path: Path) -> None:
     events = train(SINUSOID, tmp_path, "train.iterations=300", *LEARNING)
     assert events[0]["event"] == "start"

@@ -1,7 +1,16 @@
 """Learners: ways back from the end of the inner loop to the meta-parameters. `learner: fomaml` in a recipe."""
 
+from collections.abc import Callable
+
+from ..types import Learner
 from .fomaml import fomaml
 from .maml import maml
+from .maml_plus_plus import maml_plus_plus
 from .reptile import reptile
 
-KINDS = {"reptile": reptile, "fomaml": fomaml, "maml": maml}
+KINDS: dict[str, Callable[..., Learner]] = {
+    "reptile": reptile,
+    "fomaml": fomaml,
+    "maml": maml,
+    "maml_plus_plus": maml_plus_plus,
+}

@@ -22,7 +22,7 @@ def whole(parts: Parts, legs: Sequence[Leg], hold: bool = False) -> Any:
         for number, leg in enumerate(legs):
             state = adapt.resume(parts, state["rows"]) if number else state
             for k, terms in enumerate(leg.terms):
-                for weight, query in terms:
+                for weight, query, *_ in terms:
                     total = total + weight * parts.problem.losses(state["rows"], query)
                 if k + 1 < len(leg.terms):
                     grads = adapt.gradient(parts, theta, state, leg.support)
