@@ -170,6 +170,7 @@ def _resolve(tree: Mapping[str, Any], report: Report) -> dict[str, Any]:
         for part in ("rule", "regularizer"):
             if resolved[part] and part not in trains and getattr(_built(part, resolved), "learnable", False):
                 report((part,), _untrained(resolved, trains, part))
+    _require_streams(resolved, report)
     return resolved
 
 
@@ -204,6 +205,24 @@ def _require(resolved: Mapping[str, Any], report: Report) -> None:
         for key in ("model", "adapter", "readout"):
             if resolved[key] is not None:
                 report((key,), f"problem '{problem['kind']}' brings its own network and has no {key}; remove the key")
+
+
+def _require_streams(resolved: Mapping[str, Any], report: Report) -> None:
+    length = resolved.get("train", {}).get("stream")
+    if not isinstance(length, int) or length < 2:
+        return
+    if resolved["learner"] and not getattr(_built("learner", resolved), "streams", False):
+        report(
+            ("learner",),
+            f"learner '{resolved['learner']['kind']}' sees where one task ends, not what a stream of {length} keeps of "
+            "its tasks; take maml or fomaml, or set train.stream: 1",
+        )
+    if resolved["regularizer"] and getattr(_built("regularizer", resolved), "carries", False):
+        report(
+            ("regularizer",),
+            f"what regularizer '{resolved['regularizer']['kind']}' carries from task to task has no derivative here, "
+            f"so a stream of {length} would train it wrongly; take none or l2, or set train.stream: 1",
+        )
 
 
 def _anchor(resolved: dict[str, Any], folder: Path) -> None:

@@ -19,7 +19,7 @@ LEVELS = {
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
     4: "recipe compose run evaluate retention passes difficulty continual",
     5: "run train store exports",
-    6: "api serve bench report pocket verify sweep baselines frozen random_start "
+    6: "api serve bench report pocket verify verify_streams sweep baselines frozen random_start "
     "person guard outcome crowd folds find earlier means look score speak track estimate prepare __init__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
@@ -32,6 +32,7 @@ ARRAY_METHODS = {"reshape", "sum", "mean", "max", "min", "abs", "square"}
 CONTAINER_METHODS = {"append", "extend", "pop", "items", "keys", "values", "get", "join", "split", "format"}
 # Values whose methods are the project's own, or NumPy's before anything is differentiated.
 OWN = {"self", "ops", "parts", "problem", "initializer", "rule", "regularizer", "adapt", "layout", "np", "rng", "site"}
+OWN |= {"recall"}
 ENGINE_ATTRIBUTES = {"T", "mT", "at", "grad", "data", "requires_grad", "item", "tolist", "astype", "detach", "numpy"}
 
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 from ..settings import Bounds
 from ..types import Array, Batch, Parts, Tree
-from .walk import at_end, exact, walk
+from .legs import legs
+from .walk import exact, walk
 
 
 class Maml:
@@ -12,12 +13,14 @@ class Maml:
 
     trains = frozenset({"initializer", "rule", "regularizer"})
 
+    streams = True
+
     def __init__(self, parts: Parts, steps: int):
         self.parts, self.steps = parts, steps
 
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
-        """Query losses (T,) and the gradient of their sum."""
-        return walk(self.parts, theta, at_end(support, query, self.steps), exact(self.parts, theta))
+        """Query losses (T,) of tasks or of streams, and the gradient of their sum."""
+        return walk(self.parts, theta, legs(support, query, self.steps), exact(self.parts, theta))
 
 
 def maml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Maml:

@@ -11,6 +11,7 @@ class Reptile:
     """The gradient start - adapted, pulled back through the initializer."""
 
     trains = frozenset({"initializer"})
+    streams = False
 
     def __init__(self, parts: Parts, steps: int):
         self.parts, self.steps = parts, steps

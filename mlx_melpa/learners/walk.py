@@ -17,9 +17,13 @@ from typing import NamedTuple
 
 from .. import adapt
 from ..types import Array, Batch, Parts, State, Tree
+from .recall import Recall
 
-Terms = Sequence[tuple[float, Batch]]
-"""Query batches that the outer loss has at one state, each with its weight; a weight of 0 costs nothing."""
+Terms = Sequence[tuple[float, Batch] | tuple[float, Batch, int]]
+"""Query batches that the outer loss has at one state, each with its weight; a weight of 0 costs nothing.
+
+A third entry names the leg whose task is asked about with no support at hand: see `Recall`.
+"""
 
 
 class Leg(NamedTuple):
@@ -103,15 +107,16 @@ def walk(parts: Parts, theta: Tree, legs: Sequence[Leg], pull: Pull) -> tuple[Ar
     Every leg has the same T tasks as rows. Raises ValueError where the last state has no term.
     """
     ops = parts.ops
-    if not any(weight for weight, _ in legs[-1].terms[-1]):
+    if not any(weight for weight, *_ in legs[-1].terms[-1]):
         raise ValueError("the outer loss needs a term after the last step; leave out the steps after its last one")
     way = [forward(parts, theta, legs[0].support, len(legs[0].terms) - 1)]
     for leg in legs[1:]:
         onward = adapt.resume(parts, way[-1][0][-1]["rows"])
         way.append(forward(parts, theta, leg.support, len(leg.terms) - 1, onward))
+    recall = _recall(parts, legs, [states[-1]["rows"] for states, _ in way])
     losses: Array | None = None
     dmoving, cotangent = ops.zeros_like(moving(theta)), None
-    for leg in reversed(legs):
+    for number, leg in reversed(list(enumerate(legs))):
         states, grads = way.pop()
         if cotangent is not None:  # of the first state of the leg after this one: back to the rows it went on from
             rows = ops.vjp(lambda rows: adapt.resume(parts, rows), states[-1]["rows"], cotangent)
@@ -121,22 +126,34 @@ def walk(parts: Parts, theta: Tree, legs: Sequence[Leg], pull: Pull) -> tuple[Ar
                 cotangent, d = pull(leg, k, states[k], grads.pop(), cotangent)
                 dmoving = ops.add(dmoving, d)
                 ops.evaluate(cotangent, dmoving)
-            losses, cotangent = _with_terms(parts, states.pop(), leg.terms[k], losses, cotangent)
+            losses, cotangent = _with_terms(parts, states.pop(), leg.terms[k], losses, cotangent, recall)
+            if recall is not None and cotangent is not None and k == len(leg.terms) - 1:
+                cotangent = {**cotangent, "rows": cotangent["rows"] + recall.pull(number)}
     gradient = {"initializer": through_begin(parts, theta, legs[0].support, cotangent), **dmoving}
     ops.evaluate(losses, gradient)
     return losses, gradient
 
 
+def _recall(parts: Parts, legs: Sequence[Leg], ends: Sequence[Array]) -> Recall | None:
+    """The memories of the legs' tasks, where a term asks for one."""
+    if not any(len(term) == 3 for leg in legs for terms in leg.terms for term in terms):
+        return None
+    return Recall(parts, [leg.support for leg in legs], ends)
+
+
 def _with_terms(
-    parts: Parts, state: State, terms: Terms, losses: Array | None, cotangent: State | None
+    parts: Parts, state: State, terms: Terms, losses: Array | None, cotangent: State | None, recall: Recall | None
 ) -> tuple[Array | None, State | None]:
     """Adds a state's terms to the losses and to its cotangent; None stands for nothing yet."""
     ops = parts.ops
-    for weight, query in terms:
+    for weight, query, *task in terms:
         if weight:
             if cotangent is not None:  # nothing pends when a query's own graph begins
                 ops.evaluate(losses, cotangent)
-            found, rows = query_gradient(parts, state["rows"], query, weight)
+            if recall is not None and task:
+                found, rows = recall.gradient(state["rows"], weight, query, task[0])
+            else:
+                found, rows = query_gradient(parts, state["rows"], query, weight)
             losses = found if losses is None else losses + found
             more = {**ops.zeros_like(state), "rows": rows}
             cotangent = more if cotangent is None else ops.add(cotangent, more)
