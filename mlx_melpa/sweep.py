@@ -20,6 +20,8 @@ RULES: dict[str, dict[str, Any]] = {
     "adam": {"lr": 0.02, "eps": 1e-3},
     "meta_sgd": {"lr": 0.05},
     "lslr": {"lr": 0.05, "steps": STEPS},
+    # Its features of a gradient have the slope e^p around 0.
+    "learned": {"lr": 0.05, "p": 2.0},
 }
 REGULARIZERS: dict[str, dict[str, Any]] = {
     "none": {},

@@ -19,8 +19,8 @@ def test_every_learner_and_rule_is_swept_and_every_check_is_met() -> None:
     assert {(e["learner"], e["rule"]) for e in found} == {(a, b) for a in learners.KINDS for b in rules.KINDS}
     slopes = [e for e in found if e["against"] == "finite differences"]
     assert {e["part"] for e in slopes} == {"initializer", "rule", "regularizer"}
-    # initializers of four rules with three regularizers; what two of those learn; rates of two rules
-    assert len(slopes) == len(EXACT) * (4 * 3 + 4 * 2 + 2 * 3)
+    # initializers of five rules with three regularizers; what two of those learn; what three rules learn
+    assert len(slopes) == len(EXACT) * (5 * 3 + 5 * 2 + 3 * 3)
     for entry in found:
         assert entry["relative_error"] <= entry["limit"], entry
     assert {e["limit"] for e in slopes} == {1e-2}

@@ -1,0 +1,94 @@
+"""A learned optimizer: one small LSTM steps every number of the row by its own gradient and what it remembers.
+
+x = (log|g| / p, sign g), or (-1, e^p g) where |g| < e^-p                 the gradient, at any scale
+z = gates [x, hidden] + bias = (input, forget, out, new)
+cell <- sigmoid(forget) cell + sigmoid(input) tanh(new);   hidden <- sigmoid(out) tanh(cell)
+rows <- rows - lr (out [x, hidden])
+
+One set of weights serves all coordinates, or, with `share: tensor`, one set each weight tensor of the adapter. `out`
+begins at (0, 1) for x and near 0 for the hidden state: sign descent at rate `lr`, as Adam's first step is, so that
+meta-training begins from a rule that works. Both x are continuous, but between -e^-p and e^-p the second has the slope
+e^p (22,026 at p = 10): second derivatives through it (learner `maml`) call for a smaller p.
+"""
+
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from ..layout import Layout
+from ..settings import Bounds, Positive
+from ..types import Array, Tree
+
+FEATURES = 2
+NEAR_ZERO = 0.1
+"""The bound of the hidden state's first weights in a step."""
+
+
+class Learned:
+    """rows - lr f(gradient, memory), with f learned and the same for every coordinate of a group."""
+
+    learnable = True
+
+    def __init__(self, ops: Any, layout: Layout, lr: float, hidden: int, p: float, share: str):
+        self.ops, self.lr, self.hidden, self.p = ops, lr, hidden, p
+        self._offsets = layout.offsets if share == "tensor" else (0, layout.size)
+
+    def init(self, layout: Layout) -> Tree:
+        """The weights of S groups: gates (S, 4H, 2 + H), bias (S, 4H, 1), out (S, 1, 2 + H).
+
+        A rule has no seed: the draw is the same every time, and for every group. The forget gate's bias is 1.
+        """
+        h, rng = self.hidden, np.random.default_rng(0)
+        bound = (FEATURES + h) ** -0.5
+        gates = rng.uniform(-bound, bound, (4 * h, FEATURES + h))
+        bias = np.repeat([0.0, 1.0, 0.0, 0.0], h)[:, None]
+        out = np.concatenate([[0.0, 1.0], rng.uniform(-NEAR_ZERO, NEAR_ZERO, h)])[None]
+        groups = len(self._offsets) - 1
+        drawn = {"gates": gates, "bias": bias, "out": out}
+        return {name: self.ops.array(np.repeat(each[None], groups, 0)) for name, each in drawn.items()}
+
+    def begin(self, rows: Array) -> Tree:
+        """The LSTM's hidden state and cell, (T, H, P) each: zeros."""
+        shape = (rows.shape[0], self.hidden, rows.shape[1])
+        return {"hidden": self.ops.zeros(shape), "cell": self.ops.zeros(shape)}
+
+    def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
+        """One step for rows and gradients (T, P)."""
+        x = self._preprocessed(grads)
+        cut = [self.ops.split(each, self._offsets[1:-1], 2) for each in (x, memory["hidden"], memory["cell"])]
+        found = [self._group(meta, s, *each) for s, each in enumerate(zip(*cut, strict=True))]
+        moves, hidden, cell = (self.ops.concatenate(parts, 2) for parts in zip(*found, strict=True))
+        return rows - self.lr * moves.reshape(*rows.shape), {"hidden": hidden, "cell": cell}
+
+    def _preprocessed(self, grads: Array) -> Array:
+        """Gradients (T, P) as features (T, 2, P) within -1 and about 1 (Andrychowicz et al. 2016, appendix A)."""
+        ops, edge = self.ops, float(np.exp(-self.p))
+        size = ops.log(ops.maximum(grads.abs(), edge)) / self.p
+        return ops.stack([size, ops.maximum(ops.minimum(grads / edge, 1.0), -1.0)], 1)
+
+    def _group(self, meta: Tree, s: int, x: Array, hidden: Array, cell: Array) -> tuple[Array, Array, Array]:
+        """The move (T, 1, n), hidden state and cell (T, H, n) of a group's n coordinates."""
+        ops, h = self.ops, self.hidden
+        z = meta["gates"][s] @ ops.concatenate([x, hidden], 1) + meta["bias"][s]
+        gates, new = ops.split(z, [3 * h], 1)
+        taken, kept, told = ops.split(0.5 + 0.5 * ops.tanh(0.5 * gates), [h, 2 * h], 1)  # sigmoids
+        cell = kept * cell + taken * ops.tanh(new)
+        hidden = told * ops.tanh(cell)
+        return meta["out"][s] @ ops.concatenate([x, hidden], 1), hidden, cell
+
+
+def learned(
+    ops: Any,
+    layout: Layout,
+    *,
+    lr: Positive = 1e-3,
+    hidden: Annotated[int, Bounds(1, 8)] = 4,
+    p: Annotated[float, Bounds(0.5, 20)] = 10.0,
+    share: Literal["all", "tensor"] = "all",
+) -> Learned:
+    """Builds the learned optimizer (Andrychowicz et al. 2016; Ravi and Larochelle 2017).
+
+    `lr` is the rate that it begins at, `hidden` the LSTM's width: an adaptation keeps 2 x hidden numbers for each of
+    the row's. `p` is where gradients count as small, e^-p; `share` says which coordinates have weights in common.
+    """
+    return Learned(ops, layout, lr, hidden, p, share)
