@@ -109,7 +109,7 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
         problem = recipe.make("problem", ops)
     rule = recipe.make("rule", ops, problem.layout.personal)
     regularizer = recipe.make("regularizer", ops)
-    parts = Parts(ops, problem, recipe.make("initializer", ops), rule, regularizer)
+    parts = Parts(ops, problem, recipe.make("initializer", ops, problem), rule, regularizer)
     learner = recipe.make("learner", parts)
     recipe.check_trains(learner, rule=rule, regularizer=regularizer)
     return Composition(recipe, parts, learner, base, model)

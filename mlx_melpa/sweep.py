@@ -28,6 +28,9 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
     "l2": {"strength": 0.5, "learn": True},
     "ewc": {"strength": 0.5, "prior": 1.0, "learn": True},
 }
+HYPERNETWORK: dict[str, Any] = {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh"}
+INITIALIZERS: dict[str, dict[str, Any]] = {"whole": HYPERNETWORK, "chunked": {**HYPERNETWORK, "form": "chunked"}}
+"""Hypernetworks, which are checked with the first rule alone; all others begin as `universal`."""
 
 
 class Check(NamedTuple):
@@ -60,15 +63,16 @@ def sweep(
 ) -> list[dict[str, Any]]:
     """Checks every learner with every rule and regularizer on a small network with tanh, or on a recipe's own parts.
 
-    One dict per check: learner, rule, part (of theta), relative_error, then regularizer, against, limit. A recipe's
-    start is moved by a little noise: factors of zero would leave others without a gradient to check.
+    One dict per check: learner, rule, part (of theta), relative_error, then regularizer, initializer, against, limit.
+    A recipe's start is moved by a little noise: factors of zero would leave others without a gradient to check.
     """
     found = []
     for names, parts, theta, support, query, tries in _cases(recipe, seed, backend):
         for learner in DEFINITIONS:
             for part, error, check in errors(learner, parts, theta, support, query, seed, tries):
                 entry = {"learner": learner, "rule": names[0], "part": part, "relative_error": error}
-                found.append({**entry, "regularizer": names[1], "against": check.against, "limit": check.limit})
+                entry |= {"regularizer": names[1], "initializer": names[2]}
+                found.append({**entry, "against": check.against, "limit": check.limit})
         advance()
     return found
 
@@ -94,7 +98,7 @@ def errors(
                 yield part, max(of_part), check
 
 
-Case = tuple[tuple[str, str], Parts, Tree, Batch, Batch, int]
+Case = tuple[tuple[str, str, str], Parts, Tree, Batch, Batch, int]
 
 
 def _cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
@@ -103,7 +107,10 @@ def _cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
         return
     for rule, settings in RULES.items():
         for regularizer, strength in REGULARIZERS.items():
-            yield (rule, regularizer), *small(rule, settings, regularizer, strength, seed, backend), 3
+            yield (rule, regularizer, "universal"), *small(rule, settings, regularizer, strength, seed, backend), 3
+    for form, shape in INITIALIZERS.items():
+        begun = small("sgd", RULES["sgd"], "none", {}, seed, backend, ("hypernetwork", shape))
+        yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 3
 
 
 def small(
@@ -113,20 +120,24 @@ def small(
     strength: dict[str, Any],
     seed: int = 0,
     backend: str = "mlx",
+    start: tuple[str, dict[str, Any]] = ("universal", {}),
 ) -> tuple[Parts, Tree, Batch, Batch]:
-    """Parts, theta and batches of two tasks on sine curves with a smooth network."""
+    """Parts, theta and batches of two tasks on sine curves with a smooth network.
+
+    A hypernetwork is moved off the zeros that it begins with: they would leave its other weights without a gradient.
+    """
     ops = engine(backend)
     problem = kinds("problem")["regression"](ops, hidden=[10, 10], activation="tanh")
     parts = Parts(
         ops,
         problem,
-        kinds("initializer")["universal"](ops),
+        kinds("initializer")[start[0]](ops, problem, **start[1]),
         kinds("rule")[rule](ops, problem.layout.personal, **settings),
         kinds("regularizer")[regularizer](ops, **strength),
     )
     tasks = sinusoid(shots=5, queries=5).train
     support, query = problem.prepare([tasks.episode(np.random.default_rng([seed, 1, i])) for i in range(2)])
-    return parts, _theta(parts, seed), support, query
+    return parts, _theta(parts, seed, 0.5 if start[1] else 0.0), support, query
 
 
 def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
@@ -144,5 +155,5 @@ def _of_recipe(recipe: Recipe, seed: int) -> Case:
     composed = compose(recipe, readout="prototypes" if recipe.resolved["model"] is None else readout_for(splits))
     parts = composed.parts
     support, query = parts.problem.prepare([splits.train.episode(np.random.default_rng([seed, 1, 0]))])
-    names = recipe.resolved["rule"]["kind"], recipe.resolved["regularizer"]["kind"]
-    return names, parts, _theta(parts, seed, noise=0.02), support, query, 1
+    rule, regularizer, begins = (recipe.resolved[name]["kind"] for name in ("rule", "regularizer", "initializer"))
+    return (rule, regularizer, begins), parts, _theta(parts, seed, noise=0.02), support, query, 1

@@ -127,7 +127,7 @@ class Trainer:
         drawn = self.sampler.next(self.splits.train, s.seed, PRIMING, count)
         row = self.composed.layout.draw(np.random.default_rng([s.seed, 0]))
         row = problem.prime(row, drawn, self.passes.size)
-        return {**self.theta, "initializer": initializer.at(row)}
+        return {**self.theta, "initializer": {**self.theta["initializer"], **initializer.at(row)}}
 
     def _same_recipe(self) -> None:
         stored, now = run.load_recipe(self.out / "recipe.yaml").resolved, self.recipe.resolved

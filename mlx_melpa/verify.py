@@ -47,10 +47,15 @@ def held_constant(parts: Parts, theta: Tree, support: Batch, query: Batch, steps
 
 
 def start_minus_adapted(parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int) -> Tree:
-    """Reptile by its definition, for an initializer that is one start: the sum over tasks of start - adapted."""
-    rows = adapt.adapt(parts, theta, support, steps)["rows"]
-    away = adapt.begin(parts, theta, support)["rows"] - rows
-    return {**parts.ops.zeros_like(theta), "initializer": {"start": away.sum(0)}}
+    """Reptile by its definition: the slope of sum over tasks of (start - adapted) . start, the first held constant."""
+    ops, adapted = parts.ops, adapt.adapt(parts, theta, support, steps)["rows"]
+    away = ops.stop_gradient(adapt.begin(parts, theta, support)["rows"] - adapted)
+
+    def along(theta: Tree) -> tuple[Any, Any]:
+        rows = adapt.begin(parts, theta, support)["rows"]
+        return (rows * away).sum(), rows
+
+    return ops.value_and_grad(along, theta)[2]
 
 
 def query_loss(

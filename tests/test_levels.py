@@ -32,7 +32,7 @@ ARRAY_METHODS = {"reshape", "sum", "mean", "max", "min", "abs", "square"}
 CONTAINER_METHODS = {"append", "extend", "pop", "items", "keys", "values", "get", "join", "split", "format"}
 # Values whose methods are the project's own, or NumPy's before anything is differentiated.
 OWN = {"self", "ops", "parts", "problem", "initializer", "rule", "regularizer", "adapt", "layout", "np", "rng", "site"}
-OWN |= {"recall"}
+OWN |= {"recall", "encoder", "writer"}
 ENGINE_ATTRIBUTES = {"T", "mT", "at", "grad", "data", "requires_grad", "item", "tolist", "astype", "detach", "numpy"}
 
 

@@ -1,5 +1,6 @@
 """Initializers: where a task's row starts. `initializer: universal` in a recipe."""
 
+from .hypernetwork import hypernetwork
 from .universal import universal
 
-KINDS = {"universal": universal}
+KINDS = {"universal": universal, "hypernetwork": hypernetwork}

@@ -27,6 +27,6 @@ class Universal:
         return self.ops.broadcast(meta["start"].reshape(1, -1), (tasks, meta["start"].shape[0]))
 
 
-def universal(ops: Any) -> Universal:
+def universal(ops: Any, problem: Any = None) -> Universal:
     """Builds the universal initializer (Finn et al. 2017)."""
     return Universal(ops)

@@ -10,6 +10,8 @@ import numpy as np
 from ..layout import Layout
 from ..types import Array, Batch, Episode, Example
 
+TINY = 1e-12
+
 
 class Language:
     """Adapts a frozen language model; states below the first adapted block are computed once per batch."""
@@ -17,6 +19,12 @@ class Language:
     def __init__(self, ops: Any, model: Any, readout: Any):
         self.ops, self.model, self.readout = ops, model, readout
         self.layout = model.layout + Layout(readout.segments(model.base.width, model.frozen_blocks > 0))
+        self._encodes = False
+
+    def encode(self) -> int:
+        """Lets supports bring what a task encoder reads, `context` and `present`, and says how wide that is."""
+        self._encodes = True
+        return int(self.model.base.width)
 
     def prepare(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
         """Encodes T episodes as (support, query)."""
@@ -24,7 +32,8 @@ class Language:
 
     def support(self, episodes: Sequence[Episode]) -> Batch:
         """What T episodes learn from, with the frozen prefix's states."""
-        return self._ready(self.readout.support(episodes))
+        batch = self._ready(self.readout.support(episodes))
+        return {**batch, **self._context(batch)} if self._encodes else batch
 
     def query(self, episodes: Sequence[Episode]) -> Batch:
         """What T episodes are judged on, with the frozen prefix's states."""
@@ -59,6 +68,27 @@ class Language:
                     part["lexical"] = (first * part["pool"].reshape(*part["pool"].shape, 1)).sum(1)
         self.ops.evaluate(ready)
         return ready
+
+    def _context(self, batch: Batch) -> Batch:
+        """context (T, S, d): the frozen model's states of each sequence, averaged over its tokens and scaled to a mean
+        square of 1; present (T, S) is 0 where a sequence is padding alone.
+
+        The states are the last frozen block's, or the base's own last ones where no block is frozen. The token that
+        pads is left out wherever it stands.
+        """
+        ops, tasks = self.ops, batch["weights"].shape[0]
+        base, means, present = ops.zeros((tasks, self.layout.size)), [], []
+        for i, part in enumerate(batch["parts"]):
+            with ops.lane(i):
+                states = part["start"] if "start" in part else self.model.hidden(base, part["tokens"])
+                real = ops.where(part["tokens"] == self.readout.encoder.pad, 0.0, 1.0)
+                mean = (ops.cast(states, real) * real.reshape(*real.shape, 1)).sum(1)
+                mean = mean / ops.sqrt((mean * mean).mean(-1).reshape(-1, 1) + TINY)
+                means.append(mean.reshape(tasks, -1, mean.shape[-1]))
+                present.append(ops.minimum(real.sum(-1), 1).reshape(tasks, -1))
+        found = {"context": ops.concatenate(means, 1), "present": ops.concatenate(present, 1)}
+        ops.evaluate(found)
+        return found
 
     def _arrays(self, batch: Any) -> Any:
         if isinstance(batch, tuple):

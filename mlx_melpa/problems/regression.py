@@ -21,7 +21,12 @@ class Regression:
         for i, (wide_in, wide_out) in enumerate(pairwise(sizes)):
             bound = wide_in**-0.5
             segments += [Segment(f"{i}.weight", (wide_in, wide_out), bound), Segment(f"{i}.bias", (wide_out,), bound)]
-        self.layout = Layout(segments)
+        self.layout, self._encodes = Layout(segments), False
+
+    def encode(self) -> int:
+        """Lets supports bring what a task encoder reads, the points (x, y), and says how wide that is."""
+        self._encodes = True
+        return 2
 
     def prepare(self, episodes: Sequence[Any]) -> tuple[Batch, Batch]:
         """Stacks T episodes as (support, query)."""
@@ -29,7 +34,11 @@ class Regression:
 
     def support(self, episodes: Sequence[Any]) -> Batch:
         """What T episodes learn from."""
-        return self._stacked([e.x_support for e in episodes], [e.y_support for e in episodes])
+        batch = self._stacked([e.x_support for e in episodes], [e.y_support for e in episodes])
+        if self._encodes:
+            points = self.ops.concatenate([batch["x"], batch["y"]], -1)
+            batch |= {"context": points, "present": batch["weights"]}
+        return batch
 
     def query(self, episodes: Sequence[Any]) -> Batch:
         """What T episodes are judged on."""

@@ -1,0 +1,40 @@
+"""The task encoder E: one vector for a set of examples, whatever their number and order."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from .types import Array, Tree
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def count(shapes: Shapes) -> int:
+    """How many numbers the weights of these shapes have."""
+    return sum(map(prod, shapes.values()))
+
+
+def draw(ops: Any, rng: np.random.Generator, shapes: Shapes) -> Tree:
+    """Draws weights, uniform within 1 / sqrt(their first dimension)."""
+    return {name: ops.array(rng.uniform(-1, 1, shape) * shape[0] ** -0.5) for name, shape in shapes.items()}
+
+
+class TaskEncoder:
+    """Self-attention over a task's examples, then their mean.
+
+    h = tanh(x enter + bias);   h <- h + softmax(h query (h key)^T / sqrt(e)) (h value);   E = mean of h
+    """
+
+    def __init__(self, ops: Any, width: int, size: int):
+        self.ops, self.size = ops, size
+        square = (size, size)
+        self.shapes: Shapes = {"enter": (width, size), "bias": (size,), "query": square, "key": square, "value": square}
+
+    def embed(self, meta: Tree, context: Array, present: Array) -> Array:
+        """Task embeddings (T, e) of examples (T, S, d); `present` (T, S) is 0 for those that pad."""
+        ops, (tasks, many) = self.ops, present.shape
+        h = ops.tanh(context @ meta["enter"] + meta["bias"])
+        near = (h @ meta["query"]) @ ops.swap(h @ meta["key"]) * self.size**-0.5
+        h = h + ops.softmax(near + (present.reshape(tasks, 1, many) - 1) * 1e9) @ (h @ meta["value"])
+        return (h * present.reshape(tasks, many, 1)).sum(1) / ops.maximum(present.sum(-1), 1).reshape(tasks, 1)

@@ -1,0 +1,133 @@
+"""GB-MOA's hypernetwork: rows = start + H(E(support)), a start for each task from a look at its examples."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from ..encoder import Shapes, TaskEncoder, count, draw
+from ..errors import RecipeError
+from ..layout import Layout
+from ..settings import Count
+from ..types import Array, Batch, Tree
+
+Act = Callable[[Array], Array]
+
+
+class Whole:
+    """H(e) = f(e enter + bias) leave / h: two linear layers that write all of a person's numbers at once."""
+
+    def __init__(self, ops: Any, layout: Layout, act: Act, embedding: int, hidden: int):
+        self.ops, self.layout, self.act, self.hidden = ops, layout, act, hidden
+        self.shapes: Shapes = {"enter": (embedding, hidden), "bias": (hidden,), "leave": (hidden, layout.size)}
+
+    def write(self, meta: Tree, embedding: Array) -> list[Array]:
+        """The numbers (T, size) of each weight, of embeddings (T, e)."""
+        inner = self.act(embedding @ meta["enter"] + meta["bias"]) / self.hidden
+        return self.ops.split(inner @ meta["leave"], self.layout.offsets[1:-1], 1)
+
+
+class Chunked:
+    """One H for all sites: f(e enter + (place_w + wave_j) where + bias) leave / h writes chunk j of weight w.
+
+    place_w is learned, one vector for each weight of a site; wave_j are sines and cosines of the chunk's number, so
+    that the count of parameters depends on neither the weights' sizes nor the rank.
+    """
+
+    def __init__(self, ops: Any, layout: Layout, act: Act, embedding: int, hidden: int, chunk: int, place: int):
+        self.ops, self.layout, self.act, self.hidden, self.chunk = ops, layout, act, hidden, chunk
+        self.counts = [-(-segment.size // chunk) for segment in layout.segments]
+        number = np.concatenate([np.arange(n) for n in self.counts])[:, None] / 10.0 ** (np.arange(place) // 2 / 4)
+        self.waves = ops.array(np.where(np.arange(place) % 2, np.cos(number), np.sin(number)))
+        self.weights = ops.array(np.repeat(np.arange(len(self.counts)), self.counts))
+        self.shapes: Shapes = {
+            "enter": (embedding, hidden),
+            "places": (place, len(self.counts)),
+            "where": (place, hidden),
+            "bias": (hidden,),
+            "leave": (hidden, chunk),
+        }
+
+    def write(self, meta: Tree, embedding: Array) -> list[Array]:
+        """The numbers (T, size) of each weight, of embeddings (T, e)."""
+        ops, tasks = self.ops, embedding.shape[0]
+        places = (ops.swap(ops.take(meta["places"], self.weights, 1)) + self.waves) @ meta["where"] + meta["bias"]
+        task = (embedding @ meta["enter"]).reshape(tasks, 1, self.hidden)
+        written = (self.act(task + places) / self.hidden) @ meta["leave"]
+        ends = np.cumsum(self.counts) * self.chunk
+        pieces = ops.split(written.reshape(tasks, -1), [int(end) for end in ends[:-1]], 1)
+        return [self._cut(*each) for each in zip(pieces, self.layout.segments, strict=True)]
+
+    def _cut(self, piece: Array, segment: Any) -> Array:
+        return piece if piece.shape[1] == segment.size else self.ops.split(piece, [segment.size], 1)[0]
+
+
+class Hypernetwork:
+    """Rows that begin as one learned start, to which H adds what it makes of a task's support set.
+
+    What is shared by all persons stays the start's. H's last layer begins at 0, and its sums are divided by its width:
+    so meta-training begins as `universal` does, and a step of the outer optimizer moves rows about as far. Without a
+    support set rows are the start alone.
+    """
+
+    def __init__(self, ops: Any, layout: Layout, encoder: TaskEncoder, writer: Whole | Chunked):
+        self.ops, self.layout, self.encoder, self.writer = ops, layout, encoder, writer
+
+    @property
+    def size(self) -> int:
+        """The count of parameters beside the start's."""
+        return count(self.encoder.shapes) + count(self.writer.shapes)
+
+    def init(self, rng: np.random.Generator, layout: Layout) -> Tree:
+        """Draws the adapter's random start, then the encoder and H; the start is the one that `universal` draws."""
+        start = self.at(layout.draw(rng))
+        encoder, writer = (draw(self.ops, rng, part.shapes) for part in (self.encoder, self.writer))
+        return {**start, "encoder": encoder, "writer": {**writer, "leave": self.ops.zeros(self.writer.shapes["leave"])}}
+
+    def at(self, row: np.ndarray) -> Tree:
+        """The parameters that begin from the row (P,)."""
+        return {"start": self.ops.array(row)}
+
+    def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
+        """The rows (T, P) of tasks from what `encode` of the problem put into their support sets."""
+        start = self.ops.broadcast(meta["start"].reshape(1, -1), (tasks, meta["start"].shape[0]))
+        if "context" not in support:
+            return start
+        embedding = self.encoder.embed(meta["encoder"], support["context"], support["present"])
+        own = iter(self.writer.write(meta["writer"], embedding))
+        zeros = self.ops.zeros
+        pieces = [zeros((tasks, s.size)) if s.shared else next(own) for s in self.layout.segments]
+        return start + self.ops.concatenate(pieces, 1)
+
+
+def hypernetwork(
+    ops: Any,
+    problem: Any,
+    *,
+    form: Literal["whole", "chunked"] = "whole",
+    embedding: Count = 128,
+    hidden: Count = 128,
+    chunk: Count = 1024,
+    place: Count = 32,
+    activation: Literal["relu", "tanh"] = "relu",
+    budget: Count = 30_000_000,
+) -> Hypernetwork:
+    """Builds the task encoder, whose vectors have `embedding` numbers, and H with `hidden` units (GB-MOA).
+
+    `form` whole writes a row at once; chunked writes it in parts of `chunk` numbers, told apart by vectors of `place`
+    numbers. tanh is smooth: finite differences hold there, where the kinks of relu spoil them. Raises RecipeError where
+    encoder and H have more parameters than `budget`.
+    """
+    layout, act = problem.layout.personal, {"relu": ops.relu, "tanh": ops.tanh}[activation]
+    writer: Whole | Chunked = Whole(ops, layout, act, embedding, hidden)
+    if form == "chunked":
+        writer = Chunked(ops, layout, act, embedding, hidden, chunk, place)
+    made = Hypernetwork(ops, problem.layout, TaskEncoder(ops, problem.encode(), embedding), writer)
+    if made.size > budget:
+        smaller = "set initializer.form: chunked, which does not grow with the adapter"
+        remedy = "lower initializer.embedding, hidden or chunk" if form == "chunked" else smaller
+        raise RecipeError(
+            f"initializer hypernetwork ({form}) has {made.size:,} parameters for a row of {layout.size:,} numbers, "
+            f"above initializer.budget: {budget:,}; {remedy}, or raise the budget"
+        )
+    return made

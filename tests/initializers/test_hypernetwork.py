@@ -1,0 +1,250 @@
+"""The hypernetwork against its formula; what it may not depend on; its sizes; and a run from end to end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from melpa_cli.main import app
+from typer.testing import CliRunner
+
+from mlx_melpa.backends.mlx import ops
+from mlx_melpa.compose import compose
+from mlx_melpa.encoder import TaskEncoder
+from mlx_melpa.errors import RecipeError
+from mlx_melpa.initializers import KINDS
+from mlx_melpa.layout import Layout, Segment
+from mlx_melpa.recipe import load_recipe
+from mlx_melpa.store import Store
+from mlx_melpa.sweep import INITIALIZERS, RULES, SLOPES, errors, small
+from mlx_melpa.tasks.sinusoid import sinusoid
+from mlx_melpa.types import Episode
+
+FORMS = ("whole", "chunked")
+SMALL = {"embedding": 5, "hidden": 4, "chunk": 3, "place": 6}
+WIDTH = 7
+RECIPE = """
+model: %s
+adapter: {kind: lora, rank: 2, layers: %s}
+tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
+initializer: {kind: hypernetwork, form: %s, embedding: 16, hidden: 8, chunk: 64}
+readout: {kind: prototypes, primed: 4}
+rule: {kind: sgd, lr: 0.1}
+learner: {kind: fomaml, steps: 1}
+train: {iterations: 3, tasks_per_step: 2, validate_every: 3, validation_episodes: 2, optimizer: {kind: adam, lr: 0.01}}
+"""
+
+
+class Problem:
+    """A row of weights of odd sizes, one of them shared."""
+
+    layout = Layout([Segment("a", (2, 4), 0.3), Segment("shared", (3,), 0.2, shared=True), Segment("b", (5,), 0.1)])
+
+    def encode(self) -> int:
+        return WIDTH
+
+
+def built(form: str, problem: Any = None, **settings: Any) -> Any:
+    return KINDS["hypernetwork"](ops, problem or Problem(), form=form, **{**SMALL, **settings})
+
+
+def drawn(maker: Any, layout: Layout) -> Any:
+    """Its parameters moved off the zeros that they begin with."""
+    rng = np.random.default_rng(1)
+    start = maker.init(rng, layout)
+    return ops.map_tree(lambda x: x + 0.5 * ops.array(rng.standard_normal(x.shape)), start)
+
+
+def a_support(tasks: int = 2, many: int = 4, seed: int = 0) -> dict[str, np.ndarray]:
+    context = np.random.default_rng(seed).standard_normal((tasks, many, WIDTH))
+    return {"context": context, "present": np.ones((tasks, many))}
+
+
+def made(maker: Any, meta: Any, support: dict[str, np.ndarray]) -> np.ndarray:
+    ready = {name: ops.array(value) for name, value in support.items()}
+    return ops.numpy(maker.make(meta, ready, len(support["present"])))
+
+
+def embedded(meta: Any, x: np.ndarray) -> np.ndarray:
+    """E of one task's examples (S, d), written again."""
+    h = np.tanh(x @ meta["enter"] + meta["bias"])
+    near = np.exp((h @ meta["query"]) @ (h @ meta["key"]).T / np.sqrt(h.shape[1]))
+    return (h + near / near.sum(1, keepdims=True) @ (h @ meta["value"])).mean(0)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_rows_are_the_start_and_what_the_formula_adds_to_numbers_of_ones_own(form: str) -> None:
+    maker, support = built(form), a_support()
+    meta = drawn(maker, Problem.layout)
+    rows = made(maker, meta, support)
+    plain = ops.map_tree(lambda x: ops.numpy(x).astype(np.float64), meta)
+    h = plain["writer"]
+    for t in range(2):
+        e = embedded(plain["encoder"], support["context"][t])
+        if form == "whole":
+            own = np.maximum(e @ h["enter"] + h["bias"], 0) / 4 @ h["leave"]
+        else:
+            parts = []
+            for weight, size in enumerate((8, 5)):
+                chunks = []
+                for j in range(-(-size // 3)):
+                    wave = [f(j / 10 ** (i / 4)) for i in range(3) for f in (np.sin, np.cos)]
+                    inner = e @ h["enter"] + (h["places"][:, weight] + wave) @ h["where"] + h["bias"]
+                    chunks.append(np.maximum(inner, 0) / 4 @ h["leave"])
+                parts.append(np.concatenate(chunks)[:size])
+            own = np.concatenate(parts)
+        wanted = plain["start"] + np.concatenate([own[:8], np.zeros(3), own[8:]])
+        np.testing.assert_allclose(rows[t], wanted, rtol=1e-4, atol=1e-5)
+    assert np.abs(rows[0] - rows[1]).max() > 1e-2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_it_begins_as_universal_does(form: str) -> None:
+    maker, universal = built(form), KINDS["universal"](ops)
+    meta, plain = (each.init(np.random.default_rng(0), Problem.layout) for each in (maker, universal))
+    np.testing.assert_array_equal(made(maker, meta, a_support()), ops.numpy(universal.make(plain, {}, 2)))
+    moved = drawn(maker, Problem.layout)
+    np.testing.assert_array_equal(ops.numpy(maker.make(moved, {}, 1))[0], ops.numpy(moved["start"]))
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_neither_the_order_of_examples_nor_padding_counts(form: str) -> None:
+    maker, support = built(form), a_support()
+    meta = drawn(maker, Problem.layout)
+    rows = made(maker, meta, support)
+    order = [2, 0, 3, 1]
+    mixed = {"context": support["context"][:, order], "present": support["present"][:, order]}
+    np.testing.assert_allclose(made(maker, meta, mixed), rows, atol=1e-5)
+    noise = 9 * np.random.default_rng(5).standard_normal((2, 3, WIDTH))
+    padded = {
+        "context": np.concatenate([noise, support["context"]], 1),
+        "present": np.concatenate([np.zeros((2, 3)), support["present"]], 1),
+    }
+    np.testing.assert_allclose(made(maker, meta, padded), rows, atol=1e-5)
+    fewer = {"context": support["context"][:, :3], "present": support["present"][:, :3]}
+    assert np.abs(made(maker, meta, fewer) - rows).max() > 1e-3
+
+
+def test_the_chunked_form_does_not_grow_with_the_row_and_the_whole_one_is_refused_above_its_budget() -> None:
+    def of(size: int, form: str, **settings: Any) -> Any:
+        problem = Problem()
+        problem.layout = Layout([Segment("a", (size, 8)), Segment("b", (8, size))])
+        return built(form, problem, **settings)
+
+    encoder = 7 * 5 + 5 + 3 * 5 * 5
+    assert {of(size, "chunked").size for size in (2, 200, 2000)} == {encoder + 5 * 4 + 2 * 6 + 6 * 4 + 4 + 4 * 3}
+    assert of(200, "whole").size == encoder + 5 * 4 + 4 + 4 * 3200
+    assert of(200, "whole").size == sum(ops.numpy(x).size for n, x in leaves(of(200, "whole")) if n != "start")
+    with pytest.raises(
+        RecipeError, match=r"\(whole\) has 12,939 parameters for a row of 3,200 numbers, .* chunked, which"
+    ):
+        of(200, "whole", budget=10_000)
+    assert of(200, "chunked", budget=10_000).size < 10_000
+    with pytest.raises(RecipeError, match=r"lower initializer.embedding, hidden or chunk"):
+        of(200, "chunked", budget=100)
+
+
+def leaves(maker: Any) -> Any:
+    return ops.flatten(maker.init(np.random.default_rng(0), maker.layout))
+
+
+def test_an_encoder_of_a_task_with_no_examples_gives_zeros() -> None:
+    encoder = TaskEncoder(ops, WIDTH, 5)
+    meta = {name: ops.ones(shape) for name, shape in encoder.shapes.items()}
+    found = ops.numpy(encoder.embed(meta, ops.ones((1, 2, WIDTH)), ops.zeros((1, 2))))
+    np.testing.assert_array_equal(found, np.zeros((1, 5)))
+
+
+@pytest.mark.parametrize("cut", ["", "embed", "write"])
+@pytest.mark.parametrize("form", FORMS)
+def test_a_derivative_cut_within_the_encoder_or_the_writer_is_caught(form: str, cut: str) -> None:
+    parts, theta, support, query = small("sgd", RULES["sgd"], "none", {}, start=("hypernetwork", INITIALIZERS[form]))
+    maker: Any = parts.initializer
+    if cut:
+        owner = maker.encoder if cut == "embed" else maker.writer
+        whole = getattr(owner, cut)
+        setattr(owner, cut, lambda meta, *rest: whole(ops.map_tree(ops.stop_gradient, meta), *rest))
+    error = next(error for _, error, check in errors("maml", parts, theta, support, query, tries=1) if check == SLOPES)
+    assert error > 0.5 if cut else error < 1e-2
+
+
+def test_a_curve_is_encoded_by_its_points() -> None:
+    problem = small("sgd", RULES["sgd"], "none", {}, start=("hypernetwork", INITIALIZERS["whole"]))[0].problem
+    episode = sinusoid(shots=4, queries=3).train.episode(np.random.default_rng(0))
+    support, query = problem.prepare([episode])
+    wanted = np.concatenate([episode.x_support, episode.y_support], 1)
+    np.testing.assert_array_equal(ops.numpy(support["context"])[0], wanted)
+    assert ops.numpy(support["present"]).tolist() == [[1.0] * 4] and "context" not in query
+
+
+@pytest.fixture
+def recipe(shared: Path, tmp_path: Path) -> Callable[..., Path]:
+    def write(layers: str = "1", form: str = "chunked") -> Path:
+        path = tmp_path / f"{form}-{layers}.yaml"
+        path.write_text(RECIPE % (shared / "models" / "stories260k", layers, form))
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("layers", ["1", "all"])
+@pytest.mark.parametrize("readout", ["prototypes", "labels", "completion"])
+def test_texts_are_encoded_by_the_frozen_states_of_their_tokens(recipe: Any, layers: str, readout: str) -> None:
+    sets = ["tasks.kind_of=style", "tasks.shots=5"] if readout == "completion" else ["tasks.shots=3"]
+    composed = compose(load_recipe(recipe(layers), [*sets, f"readout={readout}"]))
+    try:
+        problem: Any = composed.parts.problem
+        tasks = composed.recipe.make("tasks").train
+        one, two = (tasks.episode(np.random.default_rng(i)) for i in range(2))
+        two = Episode("", two.support[:2], two.query, two.labels)
+        both = problem.support([one, two])
+        base, pad = ops.zeros((1, composed.layout.size)), problem.readout.encoder.pad
+        for t, episode in enumerate((one, two)):
+            alone = problem.support([episode])
+            found = []
+            for part in alone["parts"]:
+                model = composed.model
+                states = model.prefix(part["tokens"]) if layers == "1" else model.hidden(base, part["tokens"])
+                for state, tokens in zip(ops.numpy(states), ops.numpy(part["tokens"]), strict=True):
+                    mean = state[tokens != pad].mean(0)
+                    found.append(mean / np.sqrt((mean**2).mean()))
+            context, present = (ops.numpy(both[name])[t] for name in ("context", "present"))
+            assert (present > 0).sum() == len(found) > 0
+            wanted = np.stack(found)
+            for mean in context[present > 0]:  # passes are cut otherwise for two tasks, so the order is another
+                assert np.abs(wanted - mean).max(1).min() < 1e-3
+        rows = [composed.parts.initializer.make(drawn(composed.parts.initializer, composed.layout), s, n) for s, n in (
+            (both, 2), (problem.support([two]), 1))]  # fmt: skip
+        np.testing.assert_allclose(ops.numpy(rows[0])[1], ops.numpy(rows[1])[0], atol=2e-3)
+    finally:
+        composed.model.detach()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_run_trains_its_encoder_and_gives_people_rows_of_their_own(
+    recipe: Any, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
+
+    def melpa(*words: object) -> dict[str, Any]:
+        done = CliRunner().invoke(app, [*map(str, words), "--json"])
+        assert done.exit_code == 0, done.output
+        return json.loads(done.stdout)
+
+    run = tmp_path / "run"
+    melpa("meta-train", recipe(form=form), "--out", run)
+    numbers = {}
+    for user in ("me", "you"):
+        texts = [
+            (f"{user} {word} {i}", label) for i in range(3) for word, label in (("pay", "home"), ("write", "work"))
+        ]
+        file = tmp_path / f"{user}.jsonl"
+        file.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in texts))
+        assert melpa("adapt", "--user", user, "--run", run, "--steps", 0, file)["version"] == 1
+        with Store() as store:
+            numbers[user] = np.asarray(store.get(user, 1).state["rows"], np.float32)
+    assert np.abs(numbers["me"] - numbers["you"]).max() > 1e-5
+    found = melpa("eval", run, "--episodes", 4, "--methods", "base,meta")
+    assert 0 <= found["meta"]["accuracy"] <= 1
