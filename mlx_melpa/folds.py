@@ -10,7 +10,8 @@ from . import adapt
 from .evaluate import chunks
 from .types import Array, Batch, Episode, Example, Parts, State, Tree
 
-FOLDS = 5
+FOLDS, TEXT_FOLDS = 5, 3
+"""Of labelled examples, and of texts: these take more steps, and three folds have half the work of five."""
 PATIENCE, WORTH = 3, 0.01
 """The search for the number of steps ends after PATIENCE steps that did not lower the best loss by this share of it."""
 ALONE = 16
@@ -29,17 +30,19 @@ class Fit(NamedTuple):
 def deal(
     examples: Sequence[Example], new: Container[Example], labels: tuple[str, ...], rng: np.random.Generator
 ) -> list[Episode]:
-    """Deals new examples into at most FOLDS folds, each the query of one episode whose support is all the rest.
+    """Deals new examples into folds, each the query of one episode whose support is all the rest.
 
-    Folds are stratified by label. The only example of a label is never asked about, since nothing would be left to know
-    it by. Gives no episodes where fewer than two examples can be asked about.
+    There are FOLDS of labelled examples, TEXT_FOLDS of texts, or as many as can be asked about if that is fewer. Folds
+    are stratified by label. The only example of a label is never asked about: nothing would be left to know it by.
+    Gives no episodes where fewer than two examples can be asked about.
     """
     counts = Counter(e.label for e in examples)
     mixed = [examples[i] for i in rng.permutation(len(examples))]
     asked = sorted(
         (e for e in mixed if e in new and (e.label is None or counts[e.label] > 1)), key=lambda e: e.label or ""
     )
-    folds = [asked[i::FOLDS] for i in range(min(FOLDS, len(asked)))] if len(asked) > 1 else []
+    count = min(FOLDS if labels else TEXT_FOLDS, len(asked))
+    folds = [asked[i::count] for i in range(count)] if count > 1 else []
     return [
         Episode(f"fold {i}", tuple(e for e in mixed if e not in fold), tuple(fold), labels)
         for i, fold in enumerate(folds)

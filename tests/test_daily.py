@@ -184,11 +184,13 @@ def test_auto_takes_as_many_steps_as_earlier_examples_allow(writing: Run) -> Non
     other = [Example("", target=f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}") for n in range(10)]
     asked: dict[str, Any] = {"previous": first, "kept": halves(LINES, [], ())[1]}
     free = adapt_person(writing, other, **asked, margin=100)
-    after = {k: adapt_person(writing, other, **asked, steps=k, margin=100).earlier[1].loss for k in (2, 5)}  # type: ignore[index]
-    assert (free.steps, free.better) == (10, True) and after[2] < after[5] < free.earlier[1].loss  # type: ignore[index]
-    held = adapt_person(writing, other, **asked, margin=(after[2] + after[5]) / 2 - free.earlier[0].loss)  # type: ignore[index]
-    assert (held.steps, held.better, held.after.loss) == (2, True, held.curve[2])
-    assert "10 steps are best for today's examples; 2 are taken, for the sake of earlier ones" in held.notes
+    half, quarter = free.steps // 2, free.steps // 4
+    more, less = (adapt_person(writing, other, **asked, steps=k, margin=100).earlier[1].loss for k in (half, quarter))  # type: ignore[index]
+    assert free.steps >= 10 and free.better and less < more < free.earlier[1].loss  # type: ignore[index]
+    held = adapt_person(writing, other, **asked, margin=(less + more) / 2 - free.earlier[0].loss)  # type: ignore[index]
+    assert (held.steps, held.better, held.after.loss) == (quarter, True, held.curve[quarter])
+    taken = f"{free.steps} steps are best for today's examples; {quarter} are taken, for the sake of earlier ones"
+    assert taken in held.notes
     never = adapt_person(writing, other, **asked, margin=-1)
     assert (never.steps, never.better, never.notes) == (1, False, ())
 
@@ -234,4 +236,4 @@ def test_thirty_days_take_the_same_time_and_bytes_each(sorting: Run, tmp_path: P
         assert len(store.kept("me").examples) == 8 and store.kept("me").seen == 60
         assert store.latest("me").state["counts"].tolist() == [30, 30]  # type: ignore[union-attr]
     assert max(sizes[2:]) - min(sizes[2:]) <= 8  # safetensors pads its header to 8 bytes
-    assert np.median(seconds[-10:]) < 1.5 * np.median(seconds[5:15])
+    assert min(seconds[-10:]) < 1.5 * min(seconds[5:15])

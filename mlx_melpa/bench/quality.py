@@ -24,15 +24,15 @@ SUPPORT, HELD = 20, 30
 ADAPTER: dict[str, Any] = {"rank": 8, "scale": 20.0, "dropout": 0.0}
 """mlx-lm's own defaults: every linear layer of every block."""
 RECIPE: dict[str, Any] = {
-    "adapter": {"kind": "lora", "rank": 8, "layers": 3},
+    "adapter": {"kind": "lora", "rank": 8, "scale": 2.0, "layers": 3},
     "tasks": {"kind": "synthetic", "kind_of": "style", "shots": 10, "queries": 10},
     "readout": {"kind": "completion", "max_length": 96},
     "rule": {"kind": "adam", "lr": 3e-3},
-    "learner": {"kind": "fomaml", "steps": 3},
+    "learner": {"kind": "fomaml", "steps": 5},
     "train": {
         "iterations": 60,
         "tasks_per_step": 3,
-        "optimizer": {"kind": "adam", "lr": 2e-3},
+        "optimizer": {"kind": "adam", "lr": 1e-3},
         "schedule": "cosine",
         "validate_every": 60,
         "validation_episodes": 8,
