@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .bench_continual import continual
+from .bench_daily import daily
 from .console import command, json_out, names, note, out, progress, table
 
 bench = typer.Typer(
@@ -56,6 +57,7 @@ def speed(
 
 
 bench.command("continual")(continual)
+bench.command("daily")(daily)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -1,0 +1,75 @@
+"""`melpa bench daily`: what a person's days are made of, and two of them lived."""
+
+import json
+from pathlib import Path
+
+import pytest
+from melpa_cli.main import app
+from typer.testing import CliRunner
+
+from mlx_melpa.bench.daily import diary, ends
+from mlx_melpa.continual.streams import Stream, reserved
+from mlx_melpa.types import Example
+
+TOPICS = {"a": ("cats", "dogs", "birds"), "b": ("red", "blue", "green")}
+
+
+def groups(count: int, **more: tuple[str, ...]) -> dict[str, dict[str, tuple[Example, ...]]]:
+    return {
+        topic: {word: tuple(Example(f"{word} {i}", label=word) for i in range(count)) for word in words}
+        for topic, words in {**TOPICS, **more}.items()
+    }
+
+
+def test_days_go_through_the_tasks_and_never_show_what_is_asked() -> None:
+    held = groups(20)
+    lived = diary(Stream(held, 2, 2), 10, labels=2, shots=3, seed=0)
+    assert len(lived.days) == 10 and all(len(notes) == 6 for notes in lived.days)
+    topics = ["a" if notes[0].label in TOPICS["a"] else "b" for notes in lived.days]
+    assert topics == ["a"] * 5 + ["b"] * 5
+    shown = {e for notes in lived.days for e in notes}
+    assert not shown & set(lived.asked)
+    assert {e.label for e in lived.asked} == {e.label for e in lived.days[0]}
+    assert len(lived.asked) == 2 * reserved(20)
+    counts = {word: [e for notes in lived.days for e in notes if e.label == word] for word in TOPICS["a"]}
+    for word, examples in counts.items():  # in turn: nothing is shown twice before all were shown
+        cycle = list(held["a"][word][reserved(20) :])
+        assert examples == (cycle * 2)[: len(examples)]
+    assert lived != diary(Stream(held, 2, 2), 10, labels=2, shots=3, seed=1)
+
+
+def test_ends_are_medians_of_tenths() -> None:
+    assert ends([float(i) for i in range(40)]) == {"first": 1.5, "last": 37.5}
+    assert ends([3.0, 5.0]) == {"first": 3.0, "last": 5.0}
+
+
+@pytest.fixture
+def run(shared: Path, tmp_path: Path) -> Path:
+    rows = [
+        {"text": e.text, "label": e.label, "topic": topic}
+        for topic, words in groups(10, seen=("up", "down")).items()
+        for examples in words.values()
+        for e in examples
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        f"model: {shared / 'models/stories260k'}\nadapter: {{kind: lora, rank: 2, layers: 1}}\n"
+        "tasks: {kind: jsonl, train: rows.jsonl, group: topic, ways: 2, shots: 2, queries: 2, hold_out: [a, b], "
+        "validation: 0}\nreadout: {kind: prototypes, metric: plain}\nlearner: {kind: fomaml, steps: 1}\n"
+        "train: {iterations: 1, tasks_per_step: 1, validate_every: 1, validation_episodes: 2}\n"
+    )
+    done = CliRunner().invoke(app, ["meta-train", str(path), "--out", str(tmp_path / "run")])
+    assert done.exit_code == 0, done.output
+    return tmp_path / "run"
+
+
+def test_two_days_are_lived_and_told(run: Path, tmp_path: Path) -> None:
+    order = ["bench", "daily", str(run), "--days", "2", "--labels", "2", "--shots", "2", "--out", str(tmp_path / "out")]
+    done = CliRunner().invoke(app, [*order, "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["days"] == 2 and found["notes_a_day"] == 4 and len(found["seconds"]["each"]) == 2
+    assert [(p["day"], p["labels"]) for p in found["day_one"]] == [(1, 2), (2, 4)] and found["at_once"]["labels"] == 4
+    assert all(0 <= p["accuracy"] <= 1 for p in found["day_one"])
+    assert {f.name for f in (tmp_path / "out").iterdir()} == {"daily.json", "day_one.png", "seconds.png"}
