@@ -17,7 +17,7 @@ LEVELS = {
     1: "types signature text identity disk yaml_lines train_settings files sites backends pocket.__init__",
     2: "adapt encoder walk",
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
-    4: "recipe compose run evaluate retention passes difficulty continual",
+    4: "recipe compose run evaluate retention passes difficulty embeddings continual",
     5: "run train store exports",
     6: "api serve bench report pocket verify verify_streams sweep baselines frozen random_start "
     "person guard outcome crowd folds find earlier means look score speak track estimate prepare __init__",
