@@ -21,7 +21,7 @@ from .store import Version
 from .store.version import pack, unpack
 from .types import Array, Batch, Episode, Example, State
 
-LONGEST = 20
+LONGEST = 10
 """Steps that the search for their number may always go up to."""
 MOST = 64
 """Examples that the steps see, and kept ones beside them; the class means see all."""
@@ -41,7 +41,7 @@ def adapt_person(
 
     Examples that the previous version learned already stay part of the support, but nothing is measured on them. With
     8 new ones or more, cross-validation with its folds in one pass measures every number of steps for as long as the
-    held-out loss falls, up to four times the run's (LONGEST at least); "auto" takes the best. Then
+    held-out loss falls, up to twice the run's (LONGEST at least); "auto" takes the best. Then
     all examples train for that many steps. The outcome is not better, and the earlier version stays the answer, unless
     the held-out loss is below what there was: the previous version on the same examples, or the base model. For
     labelled examples of a new person it is a guess, log N or the share of the largest class, of which one has to be
@@ -128,7 +128,7 @@ def _searched(
         return (run.steps if steps == "auto" else steps), []
     parts = run.composed.parts
     rows = None if previous is None else parts.ops.array(run.rows(previous.state["rows"]))
-    most = max(4 * run.steps, LONGEST) if steps == "auto" else steps
+    most = max(2 * run.steps, LONGEST) if steps == "auto" else steps
     start = {"rows": rows, "carried": carried(previous), "memory": memory}
     fits = curve(parts, run.theta, folds, most, **start, patient=steps == "auto")
     return (min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps), fits

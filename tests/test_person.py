@@ -57,7 +57,7 @@ def test_folds_are_stratified_and_never_ask_what_nothing_is_left_to_know_by() ->
 
 def test_the_best_held_out_number_of_steps_is_taken(sorting: Run) -> None:
     found = adapt_person(sorting, NOTES)
-    assert found.folds == 5 and found.steps == int(np.argmin(found.curve)) and len(found.curve) <= 21
+    assert found.folds == 5 and found.steps == int(np.argmin(found.curve)) and len(found.curve) <= 11
     assert found.before == Fit(np.log(2), 0.5) and found.after.loss == found.curve[found.steps]
     assert found.better == (found.after.loss < np.log(2) or found.after.accuracy > 0.5)
     assert found.version.labels == ("home", "work") and found.version.examples == 10
