@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .errors import DataError
 from .run import Run
@@ -52,10 +52,7 @@ def look(run: Run, examples: Sequence[Example]) -> Look:
 
 def distinct(examples: Sequence[Example]) -> list[Example]:
     """Each example once, in order, with the place where it stands first."""
-    once: dict[Example, Example] = {}
-    for example in examples:
-        once.setdefault(replace(example, source=""), example)
-    return list(once.values())
+    return list(dict.fromkeys(examples))
 
 
 def check(run: Run, examples: Sequence[Example]) -> str:

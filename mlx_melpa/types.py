@@ -1,7 +1,7 @@
 """The shapes of the parts: what each kind of part offers. No behaviour."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,14 +19,15 @@ class Example:
     """One example as text. `text` is what the model reads, `target` what it should write, `label` its class.
 
     Classification examples carry `label` and no `target`; completions, dialogues and people's lines carry `target`.
-    `messages` holds a dialogue as ((role, content), ...): every assistant turn is supervised.
+    `messages` holds a dialogue as ((role, content), ...): every assistant turn is supervised. `source` says where it
+    stands, for people: it makes no difference.
     """
 
     text: str
     target: str | None = None
     label: str | None = None
     messages: tuple[tuple[str, str], ...] = ()
-    source: str = ""
+    source: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -94,13 +95,25 @@ class Problem(Protocol):
 
 
 class Initializer(Protocol):
-    """Makes rows from its own parameters and, maybe, the support set."""
+    """Makes rows from its own parameters and, maybe, the support set.
+
+    `code` is 0 where steps move the rows' own numbers. Else they move codes of so many numbers, the rows' last ones,
+    and the initializer is a Decoder.
+    """
+
+    code: int
 
     def init(self, rng: np.random.Generator, layout: Layout) -> Tree: ...
 
     def at(self, row: np.ndarray) -> Tree: ...
 
     def make(self, meta: Tree, support: Batch, tasks: int) -> Array: ...
+
+
+class Decoder(Initializer, Protocol):
+    """Makes rows (T, P) from codes (T, code) too."""
+
+    def decode(self, meta: Tree, codes: Array) -> Array: ...
 
 
 class Rule(Protocol):
@@ -153,7 +166,9 @@ class Regularizer(Protocol):
 class Learner(Protocol):
     """A way to the gradient of the query loss over theta; `trains` names the parts of theta that it can train.
 
-    `streams` says that support and query may be tuples, one batch for each place of T streams.
+    `streams` says that support and query may be tuples, one batch for each place of T streams. A learner that changes
+    on the way is built as it is at the end of meta-training, and `at(passed)` gives it as it is where a share of the
+    iterations has passed, 0 at the first and 1 at the last.
     """
 
     trains: frozenset[str]
