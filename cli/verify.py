@@ -35,9 +35,11 @@ def verify(
     if json:
         json_out(found)
     else:
-        columns = ("learner", "rule", "regularizer", "initializer", "part", "against", "relative error", "limit", "")
-        keys = ("learner", "rule", "regularizer", "initializer", "part", "against", "relative_error", "limit")
-        table(columns, [(*(e[k] for k in keys), "not met" if e in missed else "met") for e in found])
+        keys = ("learner", "stream", "rule", "regularizer", "initializer", "part", "against", "relative_error", "limit")
+        table(
+            (*(key.replace("_", " ") for key in keys), ""),
+            [(*(e[k] for k in keys), "not met" if e in missed else "met") for e in found],
+        )
         out(f"{len(missed)} of {len(found)} checks are not met." if missed else f"All {len(found)} checks are met.")
     if missed:
         raise typer.Exit(1)

@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import verify
+from . import retention, verify, verify_streams
 from .compose import compose, engine, readout_for
 from .recipe import Recipe, kinds
 from .tasks.sinusoid import sinusoid
+from .tasks.streams import streams
 from .types import Batch, Parts, Tree
 
 STEPS = 3
@@ -40,7 +41,7 @@ class Check(NamedTuple):
     limit: float
 
 
-Definition = Callable[[Parts, Tree, Batch, Batch, int], Tree]
+Definition = Callable[[Parts, Tree, Any, Any, int], Tree]
 SLOPES = Check("finite differences", 1e-2)
 HALFWAY = (0.0, 1 / 6, 1 / 6, 2 / 3)
 """The weights of MAML++ half way from thirds to the last of 3 steps alone."""
@@ -51,6 +52,13 @@ DEFINITIONS: dict[str, tuple[Check, Definition]] = {
     "fomaml": (Check("its definition", 1e-6), verify.held_constant),
     "reptile": (Check("its definition", 1e-6), verify.start_minus_adapted),
 }
+STREAMS: dict[str, tuple[Check, Definition]] = {
+    "maml": (Check("plain unrolled loop", 1e-5), verify_streams.unrolled),
+    "fomaml": (Check("its definition", 1e-6), verify_streams.held_constant),
+}
+"""The same over streams of tasks."""
+SMOOTH = ("sgd", "meta_sgd", "lslr")
+"""Rules whose slopes difference quotients in float32 still see after the nine steps of a stream."""
 EXACT: dict[str, tuple[float, ...] | None] = {"maml": None, "maml_plus_plus": HALFWAY}
 """Learners whose gradient is that of the query loss, with its weights, so that finite differences apply."""
 
@@ -63,32 +71,41 @@ def sweep(
 ) -> list[dict[str, Any]]:
     """Checks every learner with every rule and regularizer on a small network with tanh, or on a recipe's own parts.
 
-    One dict per check: learner, rule, part (of theta), relative_error, then regularizer, initializer, against, limit.
+    One dict per check: learner, rule, part (of theta), relative_error, then regularizer, initializer, against, limit,
+    and stream, the number of tasks that follow one another.
     A recipe's start is moved by a little noise: factors of zero would leave others without a gradient to check.
     """
     found = []
     for names, parts, theta, support, query, tries in _cases(recipe, seed, backend):
-        for learner in DEFINITIONS:
+        streamed = isinstance(support, tuple)
+        for learner in STREAMS if streamed else DEFINITIONS:
             for part, error, check in errors(learner, parts, theta, support, query, seed, tries):
                 entry = {"learner": learner, "rule": names[0], "part": part, "relative_error": error}
-                entry |= {"regularizer": names[1], "initializer": names[2]}
+                entry |= {"regularizer": names[1], "initializer": names[2], "stream": len(support) if streamed else 1}
                 found.append({**entry, "against": check.against, "limit": check.limit})
         advance()
     return found
 
 
 def errors(
-    learner: str, parts: Parts, theta: Tree, support: Batch, query: Batch, seed: int = 0, tries: int = 3
+    learner: str, parts: Parts, theta: Tree, support: Any, query: Any, seed: int = 0, tries: int = 3
 ) -> Iterator[tuple[str, float, Check]]:
-    """The relative errors of one learner, for each part of theta that it trains and that holds parameters."""
+    """The relative errors of one learner, for each part of theta that it trains and that holds parameters.
+
+    Support and query are batches of tasks, or of streams: tuples of supports and questions.
+    """
     built = kinds("learner")[learner](parts, steps=STEPS, **SETTINGS.get(learner, {}))
     built = built.at(0.5) if hasattr(built, "at") else built
     gradient = built.meta_grad(theta, support, query)[1]
-    check, definition = DEFINITIONS[learner]
+    streamed = isinstance(support, tuple)
+    check, definition = (STREAMS if streamed else DEFINITIONS)[learner]
     wanted = definition(parts, theta, support, query, STEPS)
     results = [(check, verify.difference(gradient, wanted, parts.ops))]
     if learner in EXACT:
-        loss = verify.query_loss(parts, support, query, STEPS, EXACT[learner])
+        if streamed:
+            loss = verify_streams.outer_loss(parts, support, query, STEPS)
+        else:
+            loss = verify.query_loss(parts, support, query, STEPS, EXACT[learner])
         rng = np.random.default_rng(seed)
         results.append((SLOPES, dict(verify.slopes(loss, theta, gradient, parts.ops, rng, tries))))
     for check, by_leaf in results:
@@ -98,7 +115,7 @@ def errors(
                 yield part, max(of_part), check
 
 
-Case = tuple[tuple[str, str, str], Parts, Tree, Batch, Batch, int]
+Case = tuple[tuple[str, str, str], Parts, Tree, Any, Any, int]
 
 
 def _cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
@@ -107,7 +124,10 @@ def _cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
         return
     for rule, settings in RULES.items():
         for regularizer, strength in REGULARIZERS.items():
-            yield (rule, regularizer, "universal"), *small(rule, settings, regularizer, strength, seed, backend), 3
+            parts, theta, *batches = small(rule, settings, regularizer, strength, seed, backend)
+            yield (rule, regularizer, "universal"), parts, theta, *batches, 3
+            if rule in SMOOTH and not parts.regularizer.carries:
+                yield (rule, regularizer, "universal"), parts, theta, *in_turn(parts, seed), 3
     for form, shape in INITIALIZERS.items():
         begun = small("sgd", RULES["sgd"], "none", {}, seed, backend, ("hypernetwork", shape))
         yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 3
@@ -140,6 +160,12 @@ def small(
     return parts, _theta(parts, seed, 0.5 if start[1] else 0.0), support, query
 
 
+def in_turn(parts: Parts, seed: int = 0) -> tuple[Any, Any]:
+    """Supports and questions of two streams of three sine curves."""
+    source = streams(sinusoid(shots=5, queries=5), 3).train
+    return retention.prepare(parts.problem, [source.episode(np.random.default_rng([seed, 2, i])) for i in range(2)])
+
+
 def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
     rng = np.random.default_rng([seed, 0])
     start = parts.initializer.init(rng, parts.problem.layout)
@@ -154,6 +180,7 @@ def _of_recipe(recipe: Recipe, seed: int) -> Case:
     splits = recipe.make("tasks")
     composed = compose(recipe, readout="prototypes" if recipe.resolved["model"] is None else readout_for(splits))
     parts = composed.parts
-    support, query = parts.problem.prepare([splits.train.episode(np.random.default_rng([seed, 1, 0]))])
+    drawn = streams(splits, recipe.make("train").stream).train.episode(np.random.default_rng([seed, 1, 0]))
+    support, query = retention.prepare(parts.problem, [drawn])
     rule, regularizer, begins = (recipe.resolved[name]["kind"] for name in ("rule", "regularizer", "initializer"))
     return (rule, regularizer, begins), parts, _theta(parts, seed, noise=0.02), support, query, 1

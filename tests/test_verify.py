@@ -8,7 +8,7 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa import adapt, learners, rules, verify
-from mlx_melpa.sweep import DEFINITIONS, EXACT, INITIALIZERS, RULES, errors, small, sweep
+from mlx_melpa.sweep import DEFINITIONS, EXACT, INITIALIZERS, RULES, SMOOTH, STREAMS, errors, small, sweep
 from mlx_melpa.types import Parts
 
 
@@ -20,7 +20,10 @@ def test_every_learner_and_rule_is_swept_and_every_check_is_met() -> None:
     slopes = [e for e in found if e["against"] == "finite differences"]
     by_start = {e["initializer"] for e in slopes}
     assert by_start == {"universal", *(f"hypernetwork, {form}" for form in INITIALIZERS)}
-    slopes = [e for e in slopes if e["initializer"] == "universal"]
+    streams = [e for e in found if e["stream"] == 3]
+    assert {e["learner"] for e in streams} == set(STREAMS) and {e["rule"] for e in streams} == set(SMOOTH)
+    assert {e["part"] for e in streams if e in slopes} == {"initializer", "rule", "regularizer"}
+    slopes = [e for e in slopes if e["initializer"] == "universal" and e["stream"] == 1]
     assert {e["part"] for e in slopes} == {"initializer", "rule", "regularizer"}
     # initializers of five rules with three regularizers; what two of those learn; what three rules learn
     assert len(slopes) == len(EXACT) * (5 * 3 + 5 * 2 + 3 * 3)
@@ -81,7 +84,13 @@ def test_the_command_prints_a_table_and_ends_with_1_where_a_check_misses(monkeyp
     import mlx_melpa.sweep as module
 
     good = {"learner": "maml", "rule": "sgd", "part": "initializer", "relative_error": 1e-7}
-    good |= {"regularizer": "none", "initializer": "universal", "against": "plain unrolled loop", "limit": 1e-5}
+    good |= {
+        "stream": 1,
+        "regularizer": "none",
+        "initializer": "universal",
+        "against": "plain unrolled loop",
+        "limit": 1e-5,
+    }
     monkeypatch.setattr(module, "sweep", lambda *given: [good])
     result = CliRunner().invoke(app, ["verify"])
     assert (result.exit_code, "All 1 checks are met" in result.stdout) == (0, True)

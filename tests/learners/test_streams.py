@@ -77,7 +77,9 @@ def assert_plain(
 
 
 @pytest.mark.parametrize("backend", ["mlx", "torch"])
-@pytest.mark.parametrize(("rule", "regularizer"), [("meta_sgd", "none"), ("adam", "none"), ("lslr", "l2")])
+@pytest.mark.parametrize(
+    ("rule", "regularizer"), [("meta_sgd", "none"), ("adam", "none"), ("lslr", "l2"), ("learned", "l2")]
+)
 def test_the_walk_is_the_plain_stream(rule: str, regularizer: str, backend: str) -> None:
     if backend == "torch":
         pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
