@@ -12,13 +12,13 @@ from .types import Parts, Tree
 def difficulty(parts: Parts, theta: Tree, episodes: Sequence[Any], by: str) -> np.ndarray:
     """The entropy or the loss (T,), nats, of the support sets at the start of their adaptation.
 
-    By "entropy" it is the loss too for a problem that predicts numbers, which have none. A stream is as hard as its
+    A problem that predicts numbers has no entropy: there it is the loss, by either name. A stream is as hard as its
     tasks are on the average. Forward passes alone.
     """
     if isinstance(episodes[0], tuple):
         return np.mean([difficulty(parts, theta, place, by) for place in zip(*episodes, strict=True)], axis=0)
-    problem: Any = parts.problem
+    problem = parts.problem
     support = problem.support(episodes)
     rows = adapt.begin(parts, theta, support)["rows"]
-    measured = getattr(problem, "entropies", problem.losses) if by == "entropy" else problem.losses
-    return parts.ops.numpy(measured(rows, support)).astype(np.float64)
+    found = problem.entropies(rows, support) if by == "entropy" else problem.losses(rows, support)
+    return parts.ops.numpy(found).astype(np.float64)

@@ -87,6 +87,9 @@ class Problem(Protocol):
     def losses(self, rows: Array, batch: Batch) -> Array:
         """Per-task losses (T,) of rows (T, P)."""
 
+    def entropies(self, rows: Array, batch: Batch) -> Array:
+        """How unsure the problem's answers are (T,), nats; the losses where answers are numbers, which have none."""
+
     def predict(self, rows: Array, batch: Batch) -> Array:
         """Scores of the batch's examples under rows."""
 

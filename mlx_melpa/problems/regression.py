@@ -70,6 +70,10 @@ class Regression:
         away = (self.predict(rows, batch) - batch["y"]).reshape(*batch["weights"].shape)
         return (away * away * batch["weights"]).sum(-1) / batch["weights"].sum(-1)
 
+    def entropies(self, rows: Array, batch: Batch) -> Array:
+        """The losses: numbers have no entropy."""
+        return self.losses(rows, batch)
+
     def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
         """Per task: loss."""
         return {"loss": self.ops.numpy(self.losses(rows, batch))}
