@@ -20,6 +20,7 @@ from mlx_melpa.recipe import load_recipe
 from mlx_melpa.store import Store
 from mlx_melpa.sweep import INITIALIZERS, RULES, SLOPES, errors, small
 from mlx_melpa.tasks.sinusoid import sinusoid
+from mlx_melpa.train import meta_train
 from mlx_melpa.types import Episode
 
 FORMS = ("whole", "chunked")
@@ -248,3 +249,19 @@ def test_a_run_trains_its_encoder_and_gives_people_rows_of_their_own(
     assert np.abs(numbers["me"] - numbers["you"]).max() > 1e-5
     found = melpa("eval", run, "--episodes", 4, "--methods", "base,meta")
     assert 0 <= found["meta"]["accuracy"] <= 1
+
+
+def test_a_run_that_stopped_goes_on_with_its_encoder(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "problem: {kind: regression, hidden: [10]}\ntasks: sinusoid\nlearner: {kind: maml, steps: 1}\n"
+        "initializer: {kind: hypernetwork, form: whole, embedding: 8, hidden: 8}\n"
+        "train: {iterations: 9, tasks_per_step: 2, checkpoint_every: 2, validation_episodes: 2}\n"
+    )
+    recipe = load_recipe(tmp_path / "r.yaml")
+    list(meta_train(recipe, tmp_path / "whole"))
+    for event in meta_train(recipe, tmp_path / "stopped"):
+        if event["iteration"] == 5:
+            break
+    list(meta_train(recipe, tmp_path / "stopped", resume=True))
+    ends = [(tmp_path / name / "theta.safetensors").read_bytes() for name in ("whole", "stopped")]
+    assert ends[0] == ends[1]
