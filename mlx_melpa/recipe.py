@@ -214,8 +214,8 @@ def _require_streams(resolved: Mapping[str, Any], report: Report) -> None:
     if resolved["learner"] and not getattr(_built("learner", resolved), "streams", False):
         report(
             ("learner",),
-            f"learner '{resolved['learner']['kind']}' sees where one task ends, not what a stream of {length} keeps of "
-            "its tasks; take maml or fomaml, or set train.stream: 1",
+            f"learner '{resolved['learner']['kind']}' is for single tasks, and train.stream asks for {length} that "
+            "follow one another; take maml or fomaml, or set train.stream: 1",
         )
     if resolved["regularizer"] and getattr(_built("regularizer", resolved), "carries", False):
         report(

@@ -99,7 +99,7 @@ def test_the_cost_is_foretold(recipe: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "problem"),
     [
-        ("learner=reptile", "learner 'reptile' sees where one task ends, not what a stream of 3 keeps"),
+        ("learner=reptile", "learner 'reptile' is for single tasks, and train.stream asks for 3 that follow"),
         ("regularizer=ewc", "what regularizer 'ewc' carries from task to task has no derivative here"),
         ("train.stream=0", "train.stream: expected a whole number at least 1, found 0"),
     ],
