@@ -70,6 +70,11 @@ def join(parts: Parts, own: Array, shared: list[Array]) -> Array:
     return parts.ops.concatenate([pieces.pop(0) if mine else shared.pop(0) for mine, _ in layout.runs], 1)
 
 
+def whole(parts: Parts, theta: Tree, own: Array, shared: list[Array]) -> Array:
+    """The rows (T, P) of own numbers (T, own), beside the shared ones; these stay as they are, unlike with `join`."""
+    return join(parts, own, list(shared))
+
+
 def gradient(parts: Parts, theta: Tree, state: State, support: Batch) -> Array:
     """The inner gradient (T, own) at a state; differentiable again."""
     own, shared = cut(parts, state["rows"])

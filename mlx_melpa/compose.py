@@ -1,5 +1,6 @@
 """The parts of a recipe put together: where the folders of methods meet."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -14,11 +15,15 @@ from .types import Learner, Parts, Splits, Tree
 
 @dataclass(frozen=True)
 class Composition:
-    """What a recipe builds. `base` and `model` (the base with its adapter) are None for problems without one."""
+    """What a recipe builds. `base` and `model` (the base with its adapter) are None for problems without one.
+
+    `free` is the layout of what has nothing to do with the learner: all that is a person's moves.
+    """
 
     recipe: Recipe
     parts: Parts
     learner: Learner
+    free: Layout
     base: Any = None
     model: Any = None
 
@@ -44,10 +49,11 @@ class Composition:
 
     def baseline(self, lr: float) -> "Composition":
         """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned."""
-        ops, problem = self.parts.ops, self.parts.problem
-        rule = kinds("rule")["adam"](ops, self.layout.personal, lr=lr)
+        ops, problem = self.parts.ops, copy(self.parts.problem)
+        problem.layout = self.free
+        rule = kinds("rule")["adam"](ops, problem.layout.personal, lr=lr)
         parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
-        return Composition(self.recipe, parts, self.learner, self.base, self.model)
+        return replace(self, parts=parts)
 
 
 def part_of(backend: str, module: str) -> Any:
@@ -107,12 +113,14 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
         problem = recipe.make("problem", ops, model, head)
     else:
         problem = recipe.make("problem", ops)
+    free = problem.layout
+    problem.layout = recipe.held(free)
     rule = recipe.make("rule", ops, problem.layout.personal)
     regularizer = recipe.make("regularizer", ops)
     parts = Parts(ops, problem, recipe.make("initializer", ops, problem), rule, regularizer)
     learner = recipe.make("learner", parts)
     recipe.check_trains(learner, rule=rule, regularizer=regularizer)
-    return Composition(recipe, parts, learner, base, model)
+    return Composition(recipe, parts, learner, free, base, model)
 
 
 def readout_for(splits: Splits) -> str:

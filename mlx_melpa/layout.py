@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -27,6 +27,12 @@ class Segment:
     def size(self) -> int:
         """The count of numbers in this weight."""
         return prod(self.shape)
+
+    @property
+    def block(self) -> int | None:
+        """The block of the base, or the layer of a network, that the name begins with; None for a readout's weight."""
+        first = self.name.split(".")[0]
+        return int(first) if first.isdigit() else None
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draws this weight's random start, flat, float32."""
@@ -70,6 +76,10 @@ class Layout:
                 found = "is missing" if s.name not in weights else f"has shape {tuple(weights[s.name].shape)}"
                 raise ValueError(f"weight '{s.name}' {found}, expected shape {s.shape}")
         return np.concatenate([np.asarray(weights[s.name], np.float32).reshape(-1) for s in self.segments])
+
+    def sharing(self, blocks: Collection[int]) -> "Layout":
+        """The same layout with the weights of some blocks shared."""
+        return Layout(replace(s, shared=s.shared or s.block in blocks) for s in self.segments)
 
     @property
     def personal(self) -> "Layout":

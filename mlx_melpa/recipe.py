@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, get_type_hints
 import yaml
 
 from .errors import RecipeError
+from .layout import Layout
 from .signature import Report, describe, did_you_mean, read_part, read_settings, read_value, show
 from .train_settings import TrainSettings
 from .yaml_lines import Document, KeyPath, Place, read_document
@@ -88,6 +89,11 @@ class Recipe:
         for name, part in parts.items():
             if part.learnable and name not in learner.trains:
                 raise RecipeError(f"recipe {self.name}: {name}: {_untrained(self.resolved, learner.trains, name)}")
+
+    def held(self, layout: Layout) -> Layout:
+        """The layout with what the learner's steps leave where it is marked as shared; raises RecipeError."""
+        hold = getattr(_built("learner", self.resolved), "hold", None)
+        return layout if hold is None else hold(layout, self.resolved["learner"])
 
     def dump(self) -> str:
         """The resolved recipe as YAML, which loads to the same recipe."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from . import retention, verify, verify_streams
 from .compose import compose, engine, readout_for
+from .learners.anil import Anil
 from .recipe import Recipe, kinds
 from .tasks.sinusoid import sinusoid
 from .tasks.streams import streams
@@ -26,8 +27,9 @@ RULES: dict[str, dict[str, Any]] = {
 }
 REGULARIZERS: dict[str, dict[str, Any]] = {
     "none": {},
-    "l2": {"strength": 0.5, "learn": True},
-    "ewc": {"strength": 0.5, "prior": 1.0, "learn": True},
+    # So strong that the inner problem has one solution, which imaml takes for granted.
+    "l2": {"strength": 5.0, "learn": True},
+    "ewc": {"strength": 5.0, "prior": 1.0, "learn": True},
 }
 HYPERNETWORK: dict[str, Any] = {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh"}
 INITIALIZERS: dict[str, dict[str, Any]] = {"whole": HYPERNETWORK, "chunked": {**HYPERNETWORK, "form": "chunked"}}
@@ -45,10 +47,15 @@ Definition = Callable[[Parts, Tree, Any, Any, int], Tree]
 SLOPES = Check("finite differences", 1e-2)
 HALFWAY = (0.0, 1 / 6, 1 / 6, 2 / 3)
 """The weights of MAML++ half way from thirds to the last of 3 steps alone."""
-SETTINGS: dict[str, dict[str, Any]] = {"maml_plus_plus": {"multi_step": 1.0, "first_order": 0.0}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "maml_plus_plus": {"multi_step": 1.0, "first_order": 0.0},
+    "imaml": {"cg_steps": 60, "tolerance": 1e-6},
+}
 DEFINITIONS: dict[str, tuple[Check, Definition]] = {
     "maml": (Check("plain unrolled loop", 1e-5), verify.unrolled),
     "maml_plus_plus": (Check("plain unrolled loop", 1e-5), partial(verify.unrolled, weights=HALFWAY)),
+    "anil": (Check("plain unrolled loop", 1e-5), verify.unrolled),
+    "imaml": (Check("its definition", 1e-4), verify.implicit),
     "fomaml": (Check("its definition", 1e-6), verify.held_constant),
     "reptile": (Check("its definition", 1e-6), verify.start_minus_adapted),
 }
@@ -59,8 +66,10 @@ STREAMS: dict[str, tuple[Check, Definition]] = {
 """The same over streams of tasks."""
 SMOOTH = ("sgd", "meta_sgd", "lslr")
 """Rules whose slopes difference quotients in float32 still see after the nine steps of a stream."""
-EXACT: dict[str, tuple[float, ...] | None] = {"maml": None, "maml_plus_plus": HALFWAY}
+EXACT: dict[str, tuple[float, ...] | None] = {"maml": None, "maml_plus_plus": HALFWAY, "anil": None}
 """Learners whose gradient is that of the query loss, with its weights, so that finite differences apply."""
+HELD = "universal, one layer moves"
+"""The start in the cases of anil."""
 
 
 def sweep(
@@ -79,12 +88,23 @@ def sweep(
     for names, parts, theta, support, query, tries in _cases(recipe, seed, backend):
         streamed = isinstance(support, tuple)
         for learner in STREAMS if streamed else DEFINITIONS:
+            if not _suits(learner, names, recipe):
+                continue
             for part, error, check in errors(learner, parts, theta, support, query, seed, tries):
                 entry = {"learner": learner, "rule": names[0], "part": part, "relative_error": error}
                 entry |= {"regularizer": names[1], "initializer": names[2], "stream": len(support) if streamed else 1}
                 found.append({**entry, "against": check.against, "limit": check.limit})
         advance()
     return found
+
+
+def _suits(learner: str, names: tuple[str, str, str], recipe: Recipe | None) -> bool:
+    """Says whether a case is one for this learner: some want a layout or a regularizer of their own."""
+    if recipe is not None:
+        return learner not in ("anil", "imaml") or learner == recipe.resolved["learner"]["kind"]
+    if learner == "imaml":
+        return names[1] != "none" and names[2] == "universal"
+    return (learner == "anil") == (names[2] == HELD)
 
 
 def errors(
@@ -107,7 +127,8 @@ def errors(
         else:
             loss = verify.query_loss(parts, support, query, STEPS, EXACT[learner])
         rng = np.random.default_rng(seed)
-        results.append((SLOPES, dict(verify.slopes(loss, theta, gradient, parts.ops, rng, tries))))
+        often = tries if learner == "maml" else 1  # the others walk as it does
+        results.append((SLOPES, dict(verify.slopes(loss, theta, gradient, parts.ops, rng, often))))
     for check, by_leaf in results:
         for part in theta:
             of_part = [error for name, error in by_leaf.items() if name.split(".")[0] == part]
@@ -132,6 +153,10 @@ def _cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
         begun = small("sgd", RULES["sgd"], "none", {}, seed, backend, ("hypernetwork", shape))
         yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 3
 
+    for rule, settings in RULES.items():
+        begun = small(rule, settings, "l2", REGULARIZERS["l2"], seed, backend, last=1)
+        yield (rule, "l2", HELD), *begun, 1
+
 
 def small(
     rule: str,
@@ -141,13 +166,16 @@ def small(
     seed: int = 0,
     backend: str = "mlx",
     start: tuple[str, dict[str, Any]] = ("universal", {}),
+    last: int | None = None,
 ) -> tuple[Parts, Tree, Batch, Batch]:
     """Parts, theta and batches of two tasks on sine curves with a smooth network.
 
     A hypernetwork is moved off the zeros that it begins with: they would leave its other weights without a gradient.
+    Of the layers the `last` move, all if that is None.
     """
     ops = engine(backend)
     problem = kinds("problem")["regression"](ops, hidden=[10, 10], activation="tanh")
+    problem.layout = problem.layout if last is None else Anil.hold(problem.layout, {"last": last})
     parts = Parts(
         ops,
         problem,

@@ -223,6 +223,7 @@ class Trainer:
             "loss": loss,
             "norm": size,
             "tokens": int(tokens),
+            **getattr(self.learner, "numbers", dict)(),
         }
 
     def check(self) -> dict[str, float]:

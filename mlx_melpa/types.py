@@ -171,7 +171,9 @@ class Learner(Protocol):
 
     `streams` says that support and query may be tuples, one batch for each place of T streams. A learner that changes
     on the way is built as it is at the end of meta-training, and `at(passed)` gives it as it is where a share of the
-    iterations has passed, 0 at the first and 1 at the last.
+    iterations has passed, 0 at the first and 1 at the last. `numbers()` is what it has to tell of its passes since the
+    last call, and the class's `hold(layout, settings)` the layout with what its steps never move marked as shared; both
+    are optional.
     """
 
     trains: frozenset[str]

@@ -58,9 +58,7 @@ def start_minus_adapted(parts: Parts, theta: Tree, support: Batch, query: Batch,
     return ops.value_and_grad(along, theta)[2]
 
 
-def query_loss(
-    parts: Parts, support: Batch, query: Batch, steps: int, weights: Sequence[float] | None = None
-) -> Loss:
+def query_loss(parts: Parts, support: Batch, query: Batch, steps: int, weights: Sequence[float] | None = None) -> Loss:
     """The summed query loss after adapting, as a function of theta: what finite differences probe.
 
     `weights` as in `unrolled`.
@@ -79,6 +77,47 @@ def query_loss(
         return sum(found)
 
     return loss
+
+
+def implicit(parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int) -> Tree:
+    """iMAML by its definition, at the rows where the steps end: the tasks' systems solved as one, in float64."""
+    ops, state = parts.ops, adapt.adapt(parts, theta, support, steps)
+    own, shared = adapt.cut(parts, state["rows"])
+
+    def asked(theta: Tree, own: Any, shared: list[Any]) -> Any:
+        return parts.problem.losses(adapt.whole(parts, theta, own, shared), query).sum()
+
+    def inner(own: Any) -> Any:
+        return adapt.gradient(parts, theta, {**state, "rows": adapt.whole(parts, theta, own, shared)}, support)
+
+    def product(x: np.ndarray) -> np.ndarray:
+        found: np.ndarray = ops.numpy(ops.vjp(inner, own, ops.array(x))).astype(np.float64)
+        return found
+
+    right = ops.numpy(ops.grad(lambda own: asked(theta, own, shared), own)).astype(np.float64)
+    solution = ops.array(_solved(product, right))
+
+    def along(theta: Tree) -> tuple[Any, Any]:
+        begun = adapt.begin(parts, theta, support)
+        free = adapt.cut(parts, begun["rows"])[1]
+        there = {**begun, "rows": adapt.whole(parts, theta, own, free)}
+        return asked(theta, own, free) - (solution * adapt.gradient(parts, theta, there, support)).sum(), own
+
+    return ops.value_and_grad(along, theta)[2]
+
+
+def _solved(product: Callable[[np.ndarray], np.ndarray], b: np.ndarray, most: int = 200) -> np.ndarray:
+    """Conjugate gradients over all rows as one symmetric system."""
+    x, rest = np.zeros_like(b), b.copy()
+    along = rest.copy()
+    for _ in range(most):
+        times, left = product(along), (rest * rest).sum()
+        rate = left / (along * times).sum()
+        x, rest = x + rate * along, rest - rate * times
+        if (rest * rest).sum() <= 1e-13 * (b * b).sum():
+            break
+        along = rest + (rest * rest).sum() / left * along
+    return x
 
 
 def _last(steps: int) -> Sequence[float]:

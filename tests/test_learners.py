@@ -50,7 +50,7 @@ def found(learner: str, rule: str, regularizer: str = "none", steps: int = STEPS
     return ops.numpy(losses), ops.map_tree(ops.numpy, gradient)
 
 
-@pytest.mark.parametrize("learner", KINDS)
+@pytest.mark.parametrize("learner", [name for name in KINDS if name != "imaml"])  # which wants a regularizer
 def test_query_losses_are_those_after_adapting(learner: str) -> None:
     losses, _ = found(learner, "sgd")
     np.testing.assert_allclose(losses, 0.5 * (CURVED * (ADAPTED - QUERY) ** 2).sum(-1), rtol=1e-5)

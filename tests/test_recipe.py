@@ -287,7 +287,10 @@ def test_a_learner_is_refused_with_what_it_cannot_train(load: Any) -> None:
     read.check_trains(Starts(), regularizer=SimpleNamespace(learnable=False))
 
 
-@pytest.mark.parametrize("name", ["clinc150", "quickstart", "shakespeare", "sinusoid-maml", "sinusoid-meta-sgd"])
+SINUSOIDS = [f"sinusoid-{name}" for name in ("anil", "imaml", "maml", "maml-plus-plus", "meta-sgd")]
+
+
+@pytest.mark.parametrize("name", ["clinc150", "quickstart", "shakespeare", *SINUSOIDS])
 def test_packaged_recipes_are_valid(name: str) -> None:
     read = load_recipe(name)
     assert read.text.startswith("# ")

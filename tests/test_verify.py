@@ -8,7 +8,7 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa import adapt, learners, rules, verify
-from mlx_melpa.sweep import DEFINITIONS, EXACT, INITIALIZERS, RULES, SMOOTH, STREAMS, errors, small, sweep
+from mlx_melpa.sweep import DEFINITIONS, EXACT, HELD, INITIALIZERS, RULES, SMOOTH, STREAMS, errors, small, sweep
 from mlx_melpa.types import Parts
 
 
@@ -19,14 +19,17 @@ def test_every_learner_and_rule_is_swept_and_every_check_is_met() -> None:
     assert {(e["learner"], e["rule"]) for e in found} == {(a, b) for a in learners.KINDS for b in rules.KINDS}
     slopes = [e for e in found if e["against"] == "finite differences"]
     by_start = {e["initializer"] for e in slopes}
-    assert by_start == {"universal", *(f"hypernetwork, {form}" for form in INITIALIZERS)}
+    assert by_start == {"universal", HELD, *(f"hypernetwork, {form}" for form in INITIALIZERS)}
     streams = [e for e in found if e["stream"] == 3]
     assert {e["learner"] for e in streams} == set(STREAMS) and {e["rule"] for e in streams} == set(SMOOTH)
     assert {e["part"] for e in streams if e in slopes} == {"initializer", "rule", "regularizer"}
+    held = {(e["learner"], e["rule"], e["part"]) for e in slopes if e["initializer"] == HELD}
+    assert {part for _, _, part in held} == {"initializer", "rule", "regularizer"}
+    assert {(learner, rule) for learner, rule, _ in held} == {("anil", rule) for rule in rules.KINDS}
     slopes = [e for e in slopes if e["initializer"] == "universal" and e["stream"] == 1]
     assert {e["part"] for e in slopes} == {"initializer", "rule", "regularizer"}
     # initializers of five rules with three regularizers; what two of those learn; what three rules learn
-    assert len(slopes) == len(EXACT) * (5 * 3 + 5 * 2 + 3 * 3)
+    assert len(slopes) == len(EXACT.keys() - {"anil"}) * (5 * 3 + 5 * 2 + 3 * 3)
     for entry in found:
         assert entry["relative_error"] <= entry["limit"], entry
     assert {e["limit"] for e in slopes} == {1e-2}

@@ -75,7 +75,8 @@ def layout_of(base: Any, adapter: Any) -> Layout:
 
 def adapter_row(own: Layout, row: np.ndarray, meta: Meta) -> np.ndarray:
     """The numbers of layout `own` in a row; raises ExportError where the row is not one of this adapter."""
-    if row.shape != (meta.layout.size,) or meta.layout.segments[: len(own.segments)] != own.segments:
+    beginning = Layout(meta.layout.segments[: len(own.segments)])  # of which a learner may share some
+    if row.shape != (meta.layout.size,) or beginning.fingerprint != own.fingerprint:
         raise ExportError(
             f"a row of {row.size} numbers does not fit this adapter of {own.size}; "
             "take the base and the run that it was adapted with"

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from ..types import Learner
+from .anil import anil
 from .fomaml import fomaml
+from .imaml import imaml
 from .maml import maml
 from .maml_plus_plus import maml_plus_plus
 from .reptile import reptile
@@ -13,4 +15,6 @@ KINDS: dict[str, Callable[..., Learner]] = {
     "fomaml": fomaml,
     "maml": maml,
     "maml_plus_plus": maml_plus_plus,
+    "anil": anil,
+    "imaml": imaml,
 }

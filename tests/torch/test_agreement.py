@@ -70,7 +70,7 @@ def assert_same(first: tuple[np.ndarray, Any], second: tuple[np.ndarray, Any]) -
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_meta_gradients_on_the_sinusoid(learner: str, rule: str) -> None:
-    strength = {"strength": 0.5, "learn": True}
+    strength = {"strength": 5.0, "learn": True}
     found = [gradients(learner, *small(rule, SETTINGS[rule], "l2", strength, 0, name)) for name in ENGINES]
     assert np.abs(found[0][1]["initializer"]["start"]).max() > 1e-3
     assert_same(*found)
@@ -78,7 +78,7 @@ def test_meta_gradients_on_the_sinusoid(learner: str, rule: str) -> None:
 
 @pytest.mark.parametrize("adapter", ADAPTERS)
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("learner", [name for name in LEARNERS if name != "imaml"])  # which wants a regularizer
 def test_meta_gradients_on_a_language_model(put: Callable[..., Any], learner: str, rule: str, adapter: str) -> None:
     tasks = synthetic(ways=2, shots=2, queries=2).train
     episodes = [tasks.episode(np.random.default_rng([0, i])) for i in range(2)]

@@ -1,0 +1,39 @@
+"""ANIL: the inner steps move the head alone, the outer loop all: features are learned once, and reused."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from ..errors import RecipeError
+from ..layout import Layout
+from ..settings import Bounds
+from ..types import Parts
+from .maml import Maml
+
+
+class Anil(Maml):
+    """MAML on a layout whose body is shared: meta-learned, the same for everyone, and no person's to store."""
+
+    @staticmethod
+    def hold(layout: Layout, settings: Mapping[str, Any]) -> Layout:
+        """The layout with all but the `last` blocks that are adapted shared; a readout's own numbers stay a person's.
+
+        Raises RecipeError where that leaves nothing to move, or nothing to share.
+        """
+        last, blocks = settings["last"], sorted({s.block for s in layout.segments if s.block is not None})
+        body = blocks[: max(0, len(blocks) - last)]
+        held = layout.sharing(body)
+        if not body or not held.personal.size:
+            raise RecipeError(
+                f"learner.last: the last {last} of {len(blocks)} adapted blocks leave the inner steps "
+                + ("all there is: take learner maml" if not body else "nothing to move: set it to 1 at least")
+            )
+        return held
+
+
+def anil(parts: Parts, *, steps: Annotated[int, Bounds(1, 1000)] = 5, last: Annotated[int, Bounds(0)] = 1) -> Anil:
+    """Builds ANIL over `steps` inner steps of the `last` adapted blocks and the readout (Raghu et al. 2020).
+
+    With 0 blocks only the readout's own numbers move. The parts have a layout that was held by `Anil.hold` before the
+    rule was built on it, as `compose` does.
+    """
+    return Anil(parts, steps)

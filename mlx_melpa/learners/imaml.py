@@ -1,0 +1,112 @@
+"""Implicit MAML: the gradient at the solution of the inner problem, whatever way led there.
+
+inner   rows = argmin of  loss(rows) + penalty(rows, start)  in a row's own numbers, by the rule's steps
+at it   A c = query gradient,  A the Hessian of both, by conjugate gradients
+back    theta gets  -(d inner gradient / d theta)' c  with the solution held, and what the query asks of theta directly
+
+With `regularizer: l2`, the paper's lambda / 2 |rows - start|^2, A = H + lambda and the start gets lambda c: that is
+(I + H / lambda)^-1 times the query gradient, with the loss's Hessian H. The gradient knows nothing of the steps: a
+learned rule can't be trained, memory is that of one step, and it is right as far as the inner problem is solved.
+"""
+
+from collections.abc import Mapping
+from logging import getLogger
+from typing import Annotated
+
+import numpy as np
+
+from .. import adapt
+from ..errors import RecipeError
+from ..settings import Bounds, Count, Positive
+from ..types import Array, Batch, Parts, Tree
+from .conjugate import Solution, solve
+from .walk import query_gradient
+
+warn = getLogger(__name__).warning
+
+
+class Imaml:
+    """The implicit gradient by at most `cg_steps` conjugate gradients."""
+
+    trains = frozenset({"initializer", "regularizer"})
+    streams = False
+
+    def __init__(self, parts: Parts, steps: int, cg_steps: int, tolerance: float):
+        self.parts, self.steps, self.cg_steps, self.tolerance = parts, steps, cg_steps, tolerance
+        self._numbers: dict[str, float] = {}
+        self._warned = False
+
+    def numbers(self) -> Mapping[str, float]:
+        """What there was since this was last asked, for a run's metrics.
+
+        cg_residual (|rest| / |query gradient|) and inner_gradient (its norm where the steps ended) of the worst task;
+        negative_curvature, the tasks that had it.
+        """
+        found, self._numbers = self._numbers, {}
+        return found
+
+    def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
+        """Query losses (T,) and the implicit gradient of their sum."""
+        parts, ops = self.parts, self.parts.ops
+        state = adapt.adapt(parts, theta, support, self.steps)
+        losses, of_rows = query_gradient(parts, state["rows"], query)
+        ops.evaluate(losses, of_rows)
+        own, shared = adapt.cut(parts, state["rows"])
+
+        def rows(own: Array) -> Array:
+            return adapt.whole(parts, theta, own, shared)
+
+        def inner(own: Array) -> Array:
+            return adapt.gradient(parts, theta, {**state, "rows": rows(own)}, support)
+
+        of_own = ops.vjp(rows, own, of_rows)
+        found = solve(ops, lambda v: ops.vjp(inner, own, v), of_own, self.cg_steps, self.tolerance)
+        left = inner(own)
+        self._note(found, ops.numpy((left * left).sum(-1)))
+
+        def held(theta: Tree) -> tuple[Array, Array]:
+            begun = adapt.begin(parts, theta, support)
+            rows = adapt.whole(parts, theta, own, adapt.cut(parts, begun["rows"])[1])
+            return rows, adapt.gradient(parts, theta, {**begun, "rows": rows}, support)
+
+        gradient = ops.vjp(held, theta, (of_rows, -found.x))
+        ops.evaluate(gradient)
+        return losses, gradient
+
+    def _note(self, found: Solution, squares: np.ndarray) -> None:
+        """Keeps the worst numbers, and warns once where the gradient is not the implicit one."""
+        before, residual = self._numbers, float(np.max(found.residuals))
+        self._numbers = {
+            "cg_residual": max(residual, before.get("cg_residual", 0.0)),
+            "inner_gradient": max(float(np.sqrt(np.max(squares))), before.get("inner_gradient", 0.0)),
+            "negative_curvature": int(np.sum(found.negative)) + before.get("negative_curvature", 0),
+        }
+        if self._warned or residual <= self.tolerance:
+            return
+        self._warned = True
+        if np.any(found.negative):
+            warn(
+                "imaml: the inner problem curves down where the steps end; raise regularizer.strength or learner.steps"
+            )
+        else:
+            left = f"{residual:.1%} of the query gradient after {self.cg_steps} steps"
+            warn(f"imaml: conjugate gradients leave {left}; raise learner.cg_steps or regularizer.strength")
+
+
+def imaml(
+    parts: Parts,
+    *,
+    steps: Annotated[int, Bounds(1, 1000)] = 16,
+    cg_steps: Count = 10,
+    tolerance: Positive = 1e-3,
+) -> Imaml:
+    """Builds implicit MAML (Rajeswaran et al. 2019), for a regularizer that pulls rows to their start.
+
+    `cg_steps` conjugate gradients at most, each the cost of a step of `maml`, until the residual is `tolerance` of the
+    query gradient. Raises RecipeError where nothing holds rows to their start: the solution would not depend on it.
+    """
+    if not hasattr(parts.regularizer, "strength"):
+        raise RecipeError(
+            "learner 'imaml' needs what pulls rows to their start; set regularizer: {kind: l2, strength: 1}"
+        )
+    return Imaml(parts, steps, cg_steps, tolerance)

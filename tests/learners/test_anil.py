@@ -1,0 +1,125 @@
+"""ANIL: steps move the head alone, the outer loop trains all, and a person's version holds the head."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_melpa import adapt, verify
+from mlx_melpa.compose import Composition, compose
+from mlx_melpa.errors import RecipeError
+from mlx_melpa.layout import Layout, Segment
+from mlx_melpa.learners.anil import Anil
+from mlx_melpa.learners.maml import maml
+from mlx_melpa.recipe import load_recipe
+from mlx_melpa.run import load_run
+from mlx_melpa.sweep import small
+from mlx_melpa.train import meta_train
+
+SINUSOID = """
+problem: {kind: regression, hidden: [8, 8], activation: tanh}
+tasks: {kind: sinusoid, shots: 5, queries: 5}
+rule: {kind: lslr, lr: 0.05}
+learner: {kind: anil, steps: 2}
+train: {iterations: 3, tasks_per_step: 2, validation_episodes: 2, checkpoint_every: 2}
+"""
+HEAD = 8 + 1
+
+
+def composed(folder: Path, *sets: str) -> Composition:
+    (folder / "r.yaml").write_text(SINUSOID)
+    return compose(load_recipe(folder / "r.yaml", sets))
+
+
+def layout(*names: str, shared: tuple[str, ...] = ()) -> Layout:
+    return Layout(Segment(name, (2,), shared=name in shared) for name in names)
+
+
+def test_the_last_adapted_blocks_and_the_readout_s_own_numbers_move() -> None:
+    whole = layout("3.a", "3.b", "5.a", "10.a", "readout.scale", "readout.metric", shared=("readout.metric",))
+    for last, names in {
+        0: ["readout.scale"],
+        1: ["10.a", "readout.scale"],
+        2: ["5.a", "10.a", "readout.scale"],
+    }.items():
+        held = Anil.hold(whole, {"last": last})
+        assert [s.name for s in held.personal.segments] == names
+        assert (held.fingerprint, held.size) == (whole.fingerprint, whole.size)
+    with pytest.raises(RecipeError, match="the last 3 of 3 adapted blocks leave the inner steps all there is: take"):
+        Anil.hold(whole, {"last": 3})
+    with pytest.raises(RecipeError, match="nothing to move: set it to 1"):
+        Anil.hold(layout("0.a", "1.a"), {"last": 0})
+
+
+@pytest.mark.parametrize("backend", ["mlx", "torch"])
+def test_steps_move_the_head_alone_and_the_outer_loop_trains_all(tmp_path: Path, backend: str) -> None:
+    if backend == "torch":
+        pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
+    made = composed(tmp_path, f"backend={backend}")
+    parts, theta, ops = made.parts, made.begin(0), made.parts.ops
+    tasks = load_recipe(tmp_path / "r.yaml").make("tasks").train
+    support, query = parts.problem.prepare([tasks.episode(np.random.default_rng(i)) for i in range(2)])
+    states: list[np.ndarray] = []
+    adapt.adapt(parts, theta, support, 2, watch=lambda k, state: states.append(ops.numpy(state["rows"])))
+    moved = (states[2] != states[0]).all(0)
+    assert (moved == made.layout.own).all() and moved.sum() == HEAD
+    assert theta["rule"]["lr"].shape == (5, 2)
+    losses, gradient = made.learner.meta_grad(theta, support, query)
+    assert (ops.numpy(gradient["initializer"]["start"]) != 0).all()
+    assert np.abs(ops.numpy(gradient["rule"]["lr"])[:2]).min() > 0
+    wanted = verify.unrolled(parts, theta, support, query, 2)
+    assert max(verify.difference(gradient, wanted, ops).values()) < 1e-5
+    loss = verify.query_loss(parts, support, query, 2)
+    assert float(ops.numpy(losses).sum()) == pytest.approx(loss(theta), rel=1e-5)
+    assert max(dict(verify.slopes(loss, theta, gradient, ops, np.random.default_rng(0), 1)).values()) < 1e-2
+
+
+def test_rates_of_zero_outside_the_head_make_maml_of_it(tmp_path: Path) -> None:
+    free, start, support, query = small("meta_sgd", {"lr": 0.05}, "none", {})
+    held, theta, *_ = small("meta_sgd", {"lr": 0.05}, "none", {}, last=1)
+    ops, own = free.ops, held.problem.layout.own
+    start["rule"]["lr"] = ops.array(np.where(own, 0.05, 0.0))
+    wanted, found = (maml(p, steps=3).meta_grad(t, support, query)[1] for p, t in ((free, start), (held, theta)))
+    np.testing.assert_allclose(
+        ops.numpy(found["initializer"]["start"]), ops.numpy(wanted["initializer"]["start"]), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(ops.numpy(found["rule"]["lr"]), ops.numpy(wanted["rule"]["lr"])[own], rtol=1e-4)
+
+
+def test_a_run_trains_the_body_and_a_person_s_row_is_whole_again(tmp_path: Path) -> None:
+    begun = composed(tmp_path).begin(0)["initializer"]["start"]
+    list(meta_train(load_recipe(tmp_path / "r.yaml"), tmp_path / "run"))
+    run = load_run(tmp_path / "run")
+    ops, layout = run.composed.parts.ops, run.composed.layout
+    start = ops.numpy(run.theta["initializer"]["start"])
+    assert (start != ops.numpy(begun)).all()
+    own = layout.stored(start) + 1
+    assert own.shape == (HEAD,)
+    row = run.rows(own[None])[0]
+    assert (row[~layout.own] == start[~layout.own]).all() and (row[layout.own] == own).all()
+
+
+def test_a_baseline_is_not_held_by_the_learner(tmp_path: Path) -> None:
+    made = composed(tmp_path)
+    baseline = made.baseline(1e-2)
+    assert made.layout.shares and not baseline.layout.shares
+    assert baseline.layout.size == made.layout.size
+    assert not composed(tmp_path, "learner=maml").layout.shares
+
+
+def test_a_language_run_stores_and_exports_the_whole_adapter(tmp_path: Path, shared: Path) -> None:
+    from mlx_melpa.exports.folder import adapter_row, meta_of
+
+    (tmp_path / "r.yaml").write_text(
+        f"model: {shared}/models/stories260k\nadapter: {{kind: lora, rank: 2, sites: [q_proj, v_proj], layers: 2}}\n"
+        "tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}\nreadout: prototypes\n"
+        "learner: {kind: anil, steps: 1}\n"
+    )
+    made: Any = compose(load_recipe(tmp_path / "r.yaml"))
+    moving = {s.name.split(".")[0] for s in made.layout.personal.segments}
+    assert moving == {"4", "readout"}
+    row = np.zeros(made.layout.size, np.float32)
+    meta = type(meta_of(made.model))(made.layout, {})
+    assert adapter_row(made.model.layout, row, meta).shape == (made.model.layout.size,)
+    made.model.detach()
