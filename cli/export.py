@@ -10,6 +10,7 @@ from .console import OtherWeights, command, json_out, note, out, size, table
 
 if TYPE_CHECKING:
     from mlx_melpa.exports import Report
+    from mlx_melpa.layout import Layout
     from mlx_melpa.run import Run
     from mlx_melpa.store import Store, Version
 
@@ -52,9 +53,8 @@ def export(
         if run is not None:
             _moved(store, user, run)
         found, version = opened(store, user, base=base, other_weights=other_weights, backend=ENGINES.get(to.value))
-    report = KINDS[to.value](
-        found.composed.model, found.rows(version.state["rows"])[0], folder, meta=_meta(found, version)
-    )
+    layout, row = found.plain(version.state["rows"])
+    report = KINDS[to.value](found.composed.model, row, folder, meta=_meta(found, version, layout))
     following = _next(report, found.composed.base)
     if json:
         record = {"user": user, "version": version.number, "to": report.to, "out": report.folder, "files": report.files}
@@ -80,13 +80,13 @@ def _moved(store: "Store", user: str, run: str) -> None:
     store.add_run(folder.name, folder, found, describe(folder)["base"]["family"])
 
 
-def _meta(run: "Run", version: "Version") -> Any:
+def _meta(run: "Run", version: "Version", layout: "Layout") -> Any:
     from mlx_melpa.exports import Meta
 
     known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
     arrays = {name: array for name, array in version.state.items() if name != "rows"}
     readout = run.composed.recipe.resolved["readout"] or {"kind": run.info["readout"]}
-    return Meta(version.layout, known, version.run, readout, version.labels, arrays)
+    return Meta(layout, known, version.run, readout, version.labels, arrays)
 
 
 def _next(report: "Report", base: Any) -> list[str]:

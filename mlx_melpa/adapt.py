@@ -5,8 +5,9 @@ Tasks never mix, so the gradient of the summed losses holds each row's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
-from .types import Array, Batch, Parts, State, Tree
+from .types import Array, Batch, Decoder, Parts, State, Tree
 
 
 def begin(parts: Parts, theta: Tree, support: Batch) -> State:
@@ -36,7 +37,7 @@ def end(parts: Parts, theta: Tree, state: State, examples: Callable[[], Iterable
             tasks = batch["weights"].shape[0]
             alike = [parts.ops.broadcast(piece, (tasks, piece.shape[1])) for piece in shared]
             repeated = parts.ops.broadcast(own, (tasks, own.shape[1]))
-            grads = parts.ops.grad(_summed(parts, batch, alike), repeated)
+            grads = parts.ops.grad(_summed(parts, theta, batch, alike), repeated)
             total, count = total + (grads * grads).sum(0).reshape(1, -1), count + tasks
             parts.ops.evaluate(total)
         return total / count
@@ -44,9 +45,9 @@ def end(parts: Parts, theta: Tree, state: State, examples: Callable[[], Iterable
     return parts.regularizer.end(theta["regularizer"], state["carry"], own, squares)
 
 
-def _summed(parts: Parts, batch: Batch, shared: list[Array]) -> Callable[[Array], Array]:
+def _summed(parts: Parts, theta: Tree, batch: Batch, shared: list[Array]) -> Callable[[Array], Array]:
     """The loss summed over tasks, as a function of their own numbers."""
-    return lambda own: parts.problem.losses(join(parts, own, list(shared)), batch).sum()
+    return lambda own: parts.problem.losses(whole(parts, theta, own, shared), batch).sum()
 
 
 def cut(parts: Parts, rows: Array) -> tuple[Array, list[Array]]:
@@ -71,7 +72,10 @@ def join(parts: Parts, own: Array, shared: list[Array]) -> Array:
 
 
 def whole(parts: Parts, theta: Tree, own: Array, shared: list[Array]) -> Array:
-    """The rows (T, P) of own numbers (T, own), beside the shared ones; these stay as they are, unlike with `join`."""
+    """The rows (T, P) of own numbers (T, own): beside the shared ones, or decoded where these are a code."""
+    if parts.initializer.code:
+        initializer = cast(Decoder, parts.initializer)
+        return initializer.decode(theta["initializer"], own)
     return join(parts, own, list(shared))
 
 
@@ -81,7 +85,7 @@ def gradient(parts: Parts, theta: Tree, state: State, support: Batch) -> Array:
 
     def loss(own: Array) -> Array:
         penalty = parts.regularizer.penalty(theta["regularizer"], state["carry"], own)
-        return (parts.problem.losses(join(parts, own, list(shared)), support) + penalty).sum()
+        return (parts.problem.losses(whole(parts, theta, own, shared), support) + penalty).sum()
 
     return parts.ops.grad(loss, own)
 
@@ -90,7 +94,7 @@ def move(parts: Parts, theta: Tree, k: int, state: State, grads: Array) -> State
     """Applies the rule's k-th step to gradients that are there already."""
     own, shared = cut(parts, state["rows"])
     own, memory = parts.rule.step(theta["rule"], k, own, grads, state["memory"])
-    return {"rows": join(parts, own, list(shared)), "memory": memory, "carry": state["carry"]}
+    return {"rows": whole(parts, theta, own, shared), "memory": memory, "carry": state["carry"]}
 
 
 def step(parts: Parts, theta: Tree, k: int, state: State, support: Batch) -> State:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .coded import fitting, plain
 from .errors import MelpaError, RecipeError
 from .layout import Layout
 from .recipe import Recipe, kinds
@@ -49,7 +50,7 @@ class Composition:
 
     def baseline(self, lr: float) -> "Composition":
         """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned."""
-        ops, problem = self.parts.ops, copy(self.parts.problem)
+        ops, problem = self.parts.ops, copy(plain(self.parts.problem))
         problem.layout = self.free
         rule = kinds("rule")["adam"](ops, problem.layout.personal, lr=lr)
         parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
@@ -115,11 +116,19 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
         problem = recipe.make("problem", ops)
     free = problem.layout
     problem.layout = recipe.held(free)
+    initializer = recipe.make("initializer", ops, problem)
+    problem = fitting(problem, initializer)
     rule = recipe.make("rule", ops, problem.layout.personal)
     regularizer = recipe.make("regularizer", ops)
-    parts = Parts(ops, problem, recipe.make("initializer", ops, problem), rule, regularizer)
+    parts = Parts(ops, problem, initializer, rule, regularizer)
     learner = recipe.make("learner", parts)
     recipe.check_trains(learner, rule=rule, regularizer=regularizer)
+    if initializer.code and "rule" not in learner.trains:
+        kinds_of = {part: recipe.resolved[part]["kind"] for part in ("learner", "initializer")}
+        raise RecipeError(
+            f"recipe {recipe.name}: learner '{kinds_of['learner']}' does not go back along the steps, and initializer "
+            f"'{kinds_of['initializer']}' makes the rows of each; take learner: fomaml or maml"
+        )
     return Composition(recipe, parts, learner, free, base, model)
 
 

@@ -4,15 +4,17 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from .coded import plain
 from .compose import Composition, compose, load_base, on_backend
 from .disk import replace, replace_text
 from .errors import ModelError, StoreError
+from .layout import Layout
 from .recipe import Recipe, load_recipe
-from .types import Tree
+from .types import Decoder, Tree
 
 FORMAT = 1
 
@@ -42,8 +44,17 @@ class Run:
         layout, parts = self.composed.layout, self.composed.parts
         if stored.shape[1] == layout.size:
             return np.asarray(stored, np.float32)
+        if parts.initializer.code:
+            decoder, codes = cast(Decoder, parts.initializer), parts.ops.array(stored)
+            decoded: np.ndarray = parts.ops.numpy(decoder.decode(self.theta["initializer"], codes))
+            return decoded
         start = parts.ops.numpy(parts.initializer.make(self.theta["initializer"], {}, 1))[0]
         return layout.whole(np.asarray(stored[0], np.float32), start)[None]
+
+    def plain(self, stored: np.ndarray) -> tuple[Layout, np.ndarray]:
+        """A person's row (P,) as it acts, without the code that it may be made from, and its layout."""
+        layout = plain(self.composed.parts.problem).layout
+        return layout, self.rows(stored)[0, : layout.size]
 
 
 def describe(folder: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import retention, verify, verify_streams
+from .coded import fitting
 from .compose import compose, engine, readout_for
 from .learners.anil import Anil
 from .recipe import Recipe, kinds
@@ -33,7 +34,7 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
 }
 HYPERNETWORK: dict[str, Any] = {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh"}
 INITIALIZERS: dict[str, dict[str, Any]] = {"whole": HYPERNETWORK, "chunked": {**HYPERNETWORK, "form": "chunked"}}
-"""Hypernetworks, which are checked with the first rule alone; all others begin as `universal`."""
+"""Hypernetworks, which are checked with the first rule alone; all others but `subspace` begin as `universal`."""
 
 
 class Check(NamedTuple):
@@ -116,6 +117,8 @@ def errors(
     """
     built = kinds("learner")[learner](parts, steps=STEPS, **SETTINGS.get(learner, {}))
     built = built.at(0.5) if hasattr(built, "at") else built
+    if parts.initializer.code and "rule" not in built.trains:
+        return
     gradient = built.meta_grad(theta, support, query)[1]
     streamed = isinstance(support, tuple)
     check, definition = (STREAMS if streamed else DEFINITIONS)[learner]
@@ -152,6 +155,9 @@ def _cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
     for form, shape in INITIALIZERS.items():
         begun = small("sgd", RULES["sgd"], "none", {}, seed, backend, ("hypernetwork", shape))
         yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 3
+    for rule in ("sgd", "lslr"):
+        begun = small(rule, RULES[rule], "l2", REGULARIZERS["l2"], seed, backend, ("subspace", {"size": 20}))
+        yield (rule, "l2", "subspace"), *begun, 3
 
     for rule, settings in RULES.items():
         begun = small(rule, settings, "l2", REGULARIZERS["l2"], seed, backend, last=1)
@@ -176,16 +182,18 @@ def small(
     ops = engine(backend)
     problem = kinds("problem")["regression"](ops, hidden=[10, 10], activation="tanh")
     problem.layout = problem.layout if last is None else Anil.hold(problem.layout, {"last": last})
+    initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
+    problem = fitting(problem, initializer)
     parts = Parts(
         ops,
         problem,
-        kinds("initializer")[start[0]](ops, problem, **start[1]),
+        initializer,
         kinds("rule")[rule](ops, problem.layout.personal, **settings),
         kinds("regularizer")[regularizer](ops, **strength),
     )
     tasks = sinusoid(shots=5, queries=5).train
     support, query = problem.prepare([tasks.episode(np.random.default_rng([seed, 1, i])) for i in range(2)])
-    return parts, _theta(parts, seed, 0.5 if start[1] else 0.0), support, query
+    return parts, _theta(parts, seed, 0.5 if start[0] == "hypernetwork" else 0.0), support, query
 
 
 def in_turn(parts: Parts, seed: int = 0) -> tuple[Any, Any]:

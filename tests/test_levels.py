@@ -15,7 +15,7 @@ LIBRARY = ROOT / "mlx_melpa"
 LEVELS = {
     0: "errors settings layout",
     1: "types signature text identity disk yaml_lines train_settings files sites backends pocket.__init__",
-    2: "adapt encoder walk",
+    2: "adapt coded encoder walk",
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
     4: "recipe compose run evaluate retention passes difficulty embeddings continual",
     5: "run train store exports",

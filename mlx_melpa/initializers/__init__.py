@@ -1,6 +1,7 @@
 """Initializers: where a task's row starts. `initializer: universal` in a recipe."""
 
 from .hypernetwork import hypernetwork
+from .subspace import subspace
 from .universal import universal
 
-KINDS = {"universal": universal, "hypernetwork": hypernetwork}
+KINDS = {"universal": universal, "hypernetwork": hypernetwork, "subspace": subspace}

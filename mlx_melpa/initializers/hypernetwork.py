@@ -70,6 +70,8 @@ class Hypernetwork:
     support set rows are the start alone.
     """
 
+    code = 0
+
     def __init__(self, ops: Any, layout: Layout, encoder: TaskEncoder, writer: Whole | Chunked):
         self.ops, self.layout, self.encoder, self.writer = ops, layout, encoder, writer
 

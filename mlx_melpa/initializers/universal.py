@@ -11,6 +11,8 @@ from ..types import Array, Batch, Tree
 class Universal:
     """Rows all equal to one learned vector `start` (P,)."""
 
+    code = 0
+
     def __init__(self, ops: Any):
         self.ops = ops
 

@@ -70,6 +70,11 @@ def moving(theta: Tree) -> Tree:
     return {name: part for name, part in theta.items() if name != "initializer"}
 
 
+def acting(parts: Parts, theta: Tree) -> Tree:
+    """The same, with the initializer where it makes the rows of every step from codes."""
+    return theta if parts.initializer.code else moving(theta)
+
+
 def through_begin(parts: Parts, theta: Tree, support: Batch, cotangent: State) -> Tree:
     """Pulls the cotangent of the first state back to the initializer's parameters."""
     return parts.ops.vjp(
@@ -84,7 +89,7 @@ def exact(parts: Parts, theta: Tree) -> Pull:
         def one(at: tuple[State, Tree]) -> State:
             return adapt.step(parts, at[1], k, at[0], leg.support)
 
-        return parts.ops.vjp(one, (state, moving(theta)), cotangent)
+        return parts.ops.vjp(one, (state, acting(parts, theta)), cotangent)
 
     return pull
 
@@ -96,7 +101,7 @@ def first_order(parts: Parts, theta: Tree) -> Pull:
         def one(at: tuple[State, Tree]) -> State:
             return adapt.move(parts, at[1], k, at[0], grads)
 
-        return parts.ops.vjp(one, (state, moving(theta)), cotangent)
+        return parts.ops.vjp(one, (state, acting(parts, theta)), cotangent)
 
     return pull
 
@@ -115,7 +120,7 @@ def walk(parts: Parts, theta: Tree, legs: Sequence[Leg], pull: Pull) -> tuple[Ar
         way.append(forward(parts, theta, leg.support, len(leg.terms) - 1, onward))
     recall = _recall(parts, legs, [states[-1]["rows"] for states, _ in way])
     losses: Array | None = None
-    dmoving, cotangent = ops.zeros_like(moving(theta)), None
+    dmoving, cotangent = ops.zeros_like(acting(parts, theta)), None
     for number, leg in reversed(list(enumerate(legs))):
         states, grads = way.pop()
         if cotangent is not None:  # of the first state of the leg after this one: back to the rows it went on from
@@ -129,7 +134,10 @@ def walk(parts: Parts, theta: Tree, legs: Sequence[Leg], pull: Pull) -> tuple[Ar
             losses, cotangent = _with_terms(parts, states.pop(), leg.terms[k], losses, cotangent, recall)
             if recall is not None and cotangent is not None and k == len(leg.terms) - 1:
                 cotangent = {**cotangent, "rows": cotangent["rows"] + recall.pull(number)}
-    gradient = {"initializer": through_begin(parts, theta, legs[0].support, cotangent), **dmoving}
+    dbegin = through_begin(parts, theta, legs[0].support, cotangent)
+    if "initializer" in dmoving:
+        dbegin = ops.add(dbegin, dmoving.pop("initializer"))
+    gradient = {"initializer": dbegin, **dmoving}
     ops.evaluate(losses, gradient)
     return losses, gradient
 

@@ -14,6 +14,7 @@ e^p (22,026 at p = 10): second derivatives through it (learner `maml`) call for 
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.random import default_rng
 
 from ..layout import Layout
 from ..settings import Bounds, Positive
@@ -38,7 +39,7 @@ class Learned:
 
         A rule has no seed: the draw is the same every time, and for every group. The forget gate's bias is 1.
         """
-        h, rng = self.hidden, np.random.default_rng(0)
+        h, rng = self.hidden, default_rng(0)
         bound = (FEATURES + h) ** -0.5
         gates = rng.uniform(-bound, bound, (4 * h, FEATURES + h))
         bias = np.repeat([0.0, 1.0, 0.0, 0.0], h)[:, None]
