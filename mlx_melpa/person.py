@@ -41,11 +41,14 @@ def adapt_person(
 
     Examples that the previous version learned already stay part of the support, but nothing is measured on them. With
     8 new ones or more, cross-validation with its folds in one pass measures every number of steps for as long as the
-    held-out loss falls, up to twice the run's (LONGEST at least); "auto" takes the best. Then
-    all examples train for that many steps. The outcome is not better, and the earlier version stays the answer, unless
-    the held-out loss is below what there was: the previous version on the same examples, or the base model. For
-    labelled examples of a new person it is a guess, log N or the share of the largest class, of which one has to be
-    beaten: 0 steps count too, since their class means are an adaptation.
+    held-out loss falls, up to twice the run's (LONGEST at least); "auto" takes the best. Then all examples train for
+    that many steps. The outcome is not better, and the earlier version stays the answer, unless the held-out loss is
+    below what there was: the previous version on the same examples, or the base model. For labelled examples of a new
+    person it is a guess, log N or the share of the largest class, of which one has to be beaten: 0 steps count too,
+    since their class means are an adaptation.
+
+    Where the previous version keeps class means, "auto" takes no step: they were made under its row, and what moved
+    away from it would be compared with them. Only a run that was trained on streams has learned to take steps then.
 
     Of the person's `kept` earlier examples one half is rehearsed, as part of the support. On the other half the loss
     may rise by `margin` nats at most: "auto" halves the number of steps until that holds, and where it never does the
@@ -62,6 +65,8 @@ def adapt_person(
     used, rehearsed, judging = (_drawn(part, rng) for part in (once, *halves(kept, once, labels)))
     folds = deal([*used, *rehearsed], set(new), labels, rng) if len(new) >= ENOUGH else []
     memory = recall({} if previous is None else previous.state, labels, rehearsed)
+    if steps == "auto" and memory and not run.in_turn:
+        steps = 0
     best, fits = _searched(run, folds, steps, previous, memory)
     support = run.composed.parts.problem.support([Episode("", (*used, *rehearsed), (), labels)])
     support = remembering(run.composed.parts, support, memory)

@@ -39,6 +39,11 @@ class Run:
         """The number of inner steps that the run was trained for; at least 1 for a person's adaptation."""
         return max(1, self.composed.learner.steps)
 
+    @property
+    def in_turn(self) -> bool:
+        """Says whether the run was trained on tasks that follow one another, and so to keep the earlier ones."""
+        return bool(self.composed.recipe.resolved["train"].get("stream", 1) > 1)
+
     def rows(self, stored: np.ndarray) -> np.ndarray:
         """The rows (1, P) of a person's stored numbers, with what the run shares; whole rows stay as they are."""
         layout, parts = self.composed.layout, self.composed.parts

@@ -195,6 +195,19 @@ def test_auto_takes_as_many_steps_as_earlier_examples_allow(writing: Run) -> Non
     assert (never.steps, never.better, never.notes) == (1, False, ())
 
 
+def test_where_class_means_are_kept_the_row_stays(sorting: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = stored(adapt_person(sorting, NOTES, steps=2))
+    today = [Example(f"{e.text} today", label=e.label) for e in NOTES]
+    second = adapt_person(sorting, today, previous=first)
+    assert (second.steps, len(second.curve)) == (0, 1)
+    assert np.array_equal(second.version.state["rows"], first.state["rows"])
+    assert second.version.state["counts"].sum() == 2 * len(NOTES)
+    asked = adapt_person(sorting, today, previous=first, steps=3)
+    assert asked.steps == 3 and not np.array_equal(asked.version.state["rows"], first.state["rows"])
+    monkeypatch.setattr(Run, "in_turn", True)
+    assert len(adapt_person(sorting, today, previous=first).curve) > 1
+
+
 def test_judged_weighs_new_examples_first() -> None:
     before, after = Fit(1.0, None), Fit(0.5, None)
     previous: Any = Version({}, None, "f", "b", "w", number=3)  # type: ignore[arg-type]

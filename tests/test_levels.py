@@ -15,12 +15,12 @@ LIBRARY = ROOT / "mlx_melpa"
 LEVELS = {
     0: "errors settings layout",
     1: "types signature text identity disk yaml_lines train_settings files sites backends pocket.__init__",
-    2: "adapt coded encoder walk",
+    2: "adapt coded encoder walk means",
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
-    4: "recipe compose run evaluate retention passes difficulty embeddings continual",
+    4: "recipe compose run evaluate retention passes difficulty embeddings folds continual",
     5: "run train store exports",
     6: "api serve bench report pocket verify verify_streams sweep baselines frozen random_start "
-    "person guard outcome crowd folds find earlier means look score speak track estimate prepare __init__",
+    "person guard outcome crowd find earlier look score speak track estimate prepare __init__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
 PARTS = LEVELS[3].split()
