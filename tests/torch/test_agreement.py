@@ -55,7 +55,8 @@ def far(a: Any, b: Any) -> float:
 
 
 def gradients(learner: str, parts: Parts, theta: Any, support: Any, query: Any) -> tuple[np.ndarray, Any]:
-    losses, gradient = LEARNERS[learner](parts, steps=3).meta_grad(theta, support, query)
+    solved: Any = {"cg_steps": 60, "tolerance": 1e-6} if learner == "imaml" else {}
+    losses, gradient = LEARNERS[learner](parts, steps=3, **solved).meta_grad(theta, support, query)
     return parts.ops.numpy(losses), parts.ops.map_tree(parts.ops.numpy, gradient)
 
 
