@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
-from mlx.utils import tree_flatten
 
 from ..backends.mlx import ops
 from ..errors import ExportError
 from ..layout import Layout
 from .folder import MOST, ROUNDINGS, TEXTS, Meta, Report, adapter_row, meta_of, sizes, whole
+
+import mlx.core as mx  # isort: skip  (a line above loads the BLAS that mlx.core is to find)
+from mlx.utils import tree_flatten  # isort: skip
 
 WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
 

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import mlx.core as mx
 import numpy as np
 
 from ..backends.mlx import ops
@@ -13,6 +12,8 @@ from ..sites import Site
 from .folder import Found, Meta, layout_of
 from .melpa import build
 from .mlx_lm import CONFIG, WEIGHTS, block_names
+
+import mlx.core as mx  # isort: skip  (a line above loads the BLAS that mlx.core is to find)
 
 
 def read_mlx_lm(base: Any, folder: Path) -> Found:
