@@ -71,6 +71,8 @@ def continual(
     own = [key for key in sets or () if not key.startswith("tasks.")]
     if loaded and own:
         raise MelpaError(f"--set {own[0]}: with --run all but tasks is the run's own; leave it out, or leave out --run")
+    if loaded and (loaded.composed.recipe.resolved["initializer"] or {}).get("kind") == "hypernetwork":
+        raise MelpaError("a hypernetwork begins each task anew, and a stream goes on from one row; take another run")
     seen = loaded.info["seen"] if loaded else ()
     try:
         chosen = tuple(float(rate) for rate in names(rates))

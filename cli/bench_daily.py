@@ -14,7 +14,7 @@ def daily(
     days: Annotated[int, typer.Option(help="Calls of melpa adapt.", min=2)] = 100,
     labels: Annotated[int, typer.Option(help="Labels of a day's notes.", min=2)] = 3,
     shots: Annotated[int, typer.Option(help="A day's notes, per label.", min=1)] = 4,
-    keep: Annotated[int | None, typer.Option(metavar="N", help="As in melpa adapt --keep.", min=0)] = None,
+    keep: Annotated[int | None, typer.Option(metavar="N", help="As in melpa adapt --keep.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the notes.", min=0)] = 0,
     sets: Annotated[list[str] | None, typer.Option("--set", help="Change the tasks: tasks.train=FILE.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

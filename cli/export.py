@@ -86,7 +86,8 @@ def _meta(run: "Run", version: "Version", layout: "Layout") -> Any:
     known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
     arrays = {name: array for name, array in version.state.items() if name != "rows"}
     readout = run.composed.recipe.resolved["readout"] or {"kind": run.info["readout"]}
-    return Meta(layout, known, version.run, readout, version.labels, arrays)
+    same = layout == version.layout  # a code's decoder stays with the run: what is written stands by itself
+    return Meta(layout, known, version.run if same else None, readout, version.labels, arrays)
 
 
 def _next(report: "Report", base: Any) -> list[str]:

@@ -52,7 +52,8 @@ def opened(
     known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
     check_base(run.composed.base, known, whose, other_weights)
     if run.composed.layout != version.layout:
-        raise StoreError(f"{whose} has another layout than its run; export it with: melpa export --to melpa")
+        again = f"melpa adapt --user {shlex.quote(user)} DATA --run {shlex.quote(str(run.folder))}"
+        raise StoreError(f"{whose} has another layout than its run; adapt again with: {again}")
     return run, version
 
 

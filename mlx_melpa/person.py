@@ -23,6 +23,8 @@ from .types import Array, Batch, Episode, Example, State
 
 LONGEST = 10
 """Steps that the search for their number may always go up to."""
+STAYS = "the row stays where earlier class means were made: the new examples add to the means, with no step"
+MOVES = "steps move the row away from earlier class means: what was learned before may answer wrongly"
 MOST = 64
 """Examples that the steps see, and kept ones beside them; the class means see all."""
 
@@ -74,7 +76,7 @@ def adapt_person(
     tried = list(_fewer(best, 0 if labels else 1)) if was and steps == "auto" else [best]
     states = _trained(run, support, tried, previous)
     for chosen in tried:
-        rows, end = _as_stored(run, states[chosen])
+        rows, end = _as_stored(run, states[chosen], previous)
         state = {"rows": rows, **_means(run, end["rows"], [*new, *rehearsed], labels, memory)}
         earlier = (was, fit(run, state, judging, labels)) if was else None
         if not forgets(earlier, margin):
@@ -84,13 +86,17 @@ def adapt_person(
         before, after = before_folds(run, folds, labels, previous, fits), fits[chosen]
     else:
         before, after = (fit_of(run.composed.parts.problem.measure(at["rows"], support)) for at in (states[0], end))
+        if previous is not None and memory:
+            before = fit(run, previous.state, used, labels)
     better, reason = judged(before, after, len(folds), previous, earlier, margin)
     about: dict[str, Any] = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss}
     about |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss} if earlier else {}
     about |= {"accuracy": after.accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
     about |= {"backend": run.composed.parts.ops.name, **described(run)}
     version = version_of(run, state, labels, len(new), about)
-    notes = remarks(len(examples), len(once), len(new), len(used), previous)
+    notes = remarks(len(examples), len(once), len(new), len(used) if chosen else len(once), previous)
+    if memory and not run.in_turn:
+        notes.append(STAYS if chosen == 0 else MOVES)
     if len(examples) > given:
         notes.append(f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew")
     if chosen < best and not forgets(earlier, margin):
@@ -157,11 +163,15 @@ def _trained(run: Run, support: Batch, wanted: Sequence[int], previous: Version 
     return found
 
 
-def _as_stored(run: Run, state: State) -> tuple[np.ndarray, State]:
-    """A person's own numbers as they are stored, and the state with rows made of these."""
-    ops = run.composed.parts.ops
-    own = run.composed.layout.stored(ops.numpy(state["rows"])[0])[None]
-    stored = unpack(pack({"rows": own}))["rows"]
+def _as_stored(run: Run, state: State, previous: Version | None) -> tuple[np.ndarray, State]:
+    """A person's own numbers as they are stored, and the state with rows made of these.
+
+    A row that came whole, by an import, stays whole: no run has what it shares.
+    """
+    ops, layout = run.composed.parts.ops, run.composed.layout
+    row = ops.numpy(state["rows"])[0]
+    imported = previous is not None and previous.state["rows"].shape[1] == layout.size
+    stored = unpack(pack({"rows": (row if imported else layout.stored(row))[None]}))["rows"]
     return stored, {**state, "rows": ops.array(run.rows(stored))}
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..continual.streams import Stream, reserved
+from ..errors import DataError
 from ..types import Example
 from .commands import Commands
 from .settings import Advance
@@ -29,21 +30,24 @@ class Diary:
 def diary(stream: Stream, days: int, labels: int, shots: int, seed: int) -> Diary:
     """Goes through the stream's tasks one after another, an equal share of the days each.
 
-    A day has `shots` examples of each of at most `labels` labels drawn from its task; a label's examples come in turn,
-    and begin again where they run out. What `reserved` sets apart of the first day's labels is asked about.
+    A day has at most `shots` examples of each of at most `labels` labels drawn from its task; a label's examples come
+    in turn, each once. What `reserved` sets apart of the first day's labels is asked about. Raises DataError where a
+    day finds nothing new.
     """
     rng, names, at = np.random.default_rng([seed, 6]), list(stream.groups), dict[tuple[str, str], int]()
     written, first = [], list[str]()
     for day in range(days):
         name = names[day * len(names) // days]
-        held = list(stream.groups[name])
+        shown = {label: e[reserved(len(e)) :] for label, e in stream.groups[name].items()}
+        held = [label for label in shown if at.get((name, label), 0) < len(shown[label])]
+        if not held:
+            raise DataError(f"day {day + 1} finds no new example in task '{name}'; lower --days, --labels or --shots")
         drawn = [held[i] for i in rng.permutation(len(held))[:labels]]
         first = first or drawn
         today: list[Example] = []
         for label in drawn:
-            shown = stream.groups[name][label][reserved(len(stream.groups[name][label])) :]
             begun = at.get((name, label), 0)
-            today += [shown[i % len(shown)] for i in range(begun, begun + min(shots, len(shown)))]
+            today += shown[label][begun : begun + shots]
             at[name, label] = begun + shots
         written.append(tuple(today))
     apart = (stream.groups[names[0]][label] for label in first)

@@ -105,7 +105,7 @@ def imaml(
     `cg_steps` conjugate gradients at most, each the cost of a step of `maml`, until the residual is `tolerance` of the
     query gradient. Raises RecipeError where nothing holds rows to their start: the solution would not depend on it.
     """
-    if not hasattr(parts.regularizer, "strength"):
+    if not hasattr(parts.regularizer, "strength") or getattr(parts.regularizer, "prior", 1) == 0:
         raise RecipeError(
             "learner 'imaml' needs what pulls rows to their start; set regularizer: {kind: l2, strength: 1}"
         )

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from mlx_melpa.bench.daily import diary, ends
 from mlx_melpa.continual.streams import Stream, reserved
+from mlx_melpa.errors import DataError
 from mlx_melpa.types import Example
 
 TOPICS = {"a": ("cats", "dogs", "birds"), "b": ("red", "blue", "green")}
@@ -23,19 +24,20 @@ def groups(count: int, **more: tuple[str, ...]) -> dict[str, dict[str, tuple[Exa
 
 def test_days_go_through_the_tasks_and_never_show_what_is_asked() -> None:
     held = groups(20)
-    lived = diary(Stream(held, 2, 2), 10, labels=2, shots=3, seed=0)
-    assert len(lived.days) == 10 and all(len(notes) == 6 for notes in lived.days)
+    lived = diary(Stream(held, 2, 2), 6, labels=2, shots=3, seed=0)
+    assert len(lived.days) == 6 and all(len(notes) == 6 for notes in lived.days)
     topics = ["a" if notes[0].label in TOPICS["a"] else "b" for notes in lived.days]
-    assert topics == ["a"] * 5 + ["b"] * 5
+    assert topics == ["a"] * 3 + ["b"] * 3
     shown = {e for notes in lived.days for e in notes}
     assert not shown & set(lived.asked)
     assert {e.label for e in lived.asked} == {e.label for e in lived.days[0]}
     assert len(lived.asked) == 2 * reserved(20)
     counts = {word: [e for notes in lived.days for e in notes if e.label == word] for word in TOPICS["a"]}
-    for word, examples in counts.items():  # in turn: nothing is shown twice before all were shown
-        cycle = list(held["a"][word][reserved(20) :])
-        assert examples == (cycle * 2)[: len(examples)]
-    assert lived != diary(Stream(held, 2, 2), 10, labels=2, shots=3, seed=1)
+    for word, examples in counts.items():  # in turn, each once
+        assert examples == list(held["a"][word][reserved(20) :])[: len(examples)]
+    with pytest.raises(DataError, match="finds no new example in task 'a'; lower --days, --labels or --shots"):
+        diary(Stream(held, 2, 2), 60, labels=3, shots=5, seed=0)
+    assert lived != diary(Stream(held, 2, 2), 6, labels=2, shots=3, seed=1)
 
 
 def test_ends_are_medians_of_tenths() -> None:
