@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, cast
 
 import typer
 
@@ -175,7 +175,7 @@ def command(function: Function) -> Function:
             note("stopped")
             raise typer.Exit(130) from None
 
-    return run  # type: ignore[return-value]
+    return cast(Function, run)
 
 
 @contextmanager

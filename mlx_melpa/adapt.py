@@ -28,21 +28,24 @@ def end(parts: Parts, theta: Tree, state: State, examples: Callable[[], Iterable
     `examples` gives the task's examples in batches whose T tasks are one example each, if the regularizer asks for
     their gradients; it takes one row (1, P) then.
     """
-    own, shared = cut(parts, state["rows"])
+    own, _ = cut(parts, state["rows"])
+    found = lambda: squares(parts, theta, state["rows"], examples())  # noqa: E731
+    return parts.regularizer.end(theta["regularizer"], state["carry"], own, found)
 
-    def squares() -> Array:
-        total: Array = 0.0
-        count = 0
-        for batch in examples():
-            tasks = batch["weights"].shape[0]
-            alike = [parts.ops.broadcast(piece, (tasks, piece.shape[1])) for piece in shared]
-            repeated = parts.ops.broadcast(own, (tasks, own.shape[1]))
-            grads = parts.ops.grad(_summed(parts, theta, batch, alike), repeated)
-            total, count = total + (grads * grads).sum(0).reshape(1, -1), count + tasks
-            parts.ops.evaluate(total)
-        return total / count
 
-    return parts.regularizer.end(theta["regularizer"], state["carry"], own, squares)
+def squares(parts: Parts, theta: Tree, rows: Array, examples: Iterable[Batch]) -> Array:
+    """The mean over batches' tasks of their squared gradients at a row (1, P), (1, own): the empirical Fisher."""
+    own, shared = cut(parts, rows)
+    total: Array = 0.0
+    count = 0
+    for batch in examples:
+        tasks = batch["weights"].shape[0]
+        alike = [parts.ops.broadcast(piece, (tasks, piece.shape[1])) for piece in shared]
+        repeated = parts.ops.broadcast(own, (tasks, own.shape[1]))
+        grads = parts.ops.grad(_summed(parts, theta, batch, alike), repeated)
+        total, count = total + (grads * grads).sum(0).reshape(1, -1), count + tasks
+        parts.ops.evaluate(total)
+    return total / count
 
 
 def _summed(parts: Parts, theta: Tree, batch: Batch, shared: list[Array]) -> Callable[[Array], Array]:

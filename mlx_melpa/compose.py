@@ -123,12 +123,6 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
     parts = Parts(ops, problem, initializer, rule, regularizer)
     learner = recipe.make("learner", parts)
     recipe.check_trains(learner, rule=rule, regularizer=regularizer)
-    if initializer.code and "rule" not in learner.trains:
-        kinds_of = {part: recipe.resolved[part]["kind"] for part in ("learner", "initializer")}
-        raise RecipeError(
-            f"recipe {recipe.name}: learner '{kinds_of['learner']}' does not go back along the steps, and initializer "
-            f"'{kinds_of['initializer']}' makes the rows of each; take learner: fomaml or maml"
-        )
     return Composition(recipe, parts, learner, free, base, model)
 
 

@@ -176,6 +176,12 @@ def _resolve(tree: Mapping[str, Any], report: Report) -> dict[str, Any]:
         for part in ("rule", "regularizer"):
             if resolved[part] and part not in trains and getattr(_built(part, resolved), "learnable", False):
                 report((part,), _untrained(resolved, trains, part))
+        if resolved["initializer"] and hasattr(_built("initializer", resolved), "decode") and "rule" not in trains:
+            report(
+                ("learner",),
+                f"learner '{resolved['learner']['kind']}' does not go back along the steps, and initializer "
+                f"'{resolved['initializer']['kind']}' makes the rows of each; take learner: fomaml or maml",
+            )
     _require_streams(resolved, report)
     return resolved
 

@@ -126,7 +126,7 @@ def test_a_code_as_long_as_the_row_and_a_learner_without_a_walk_are_refused(shar
         "problem: regression\ntasks: sinusoid\ninitializer: subspace\nlearner: reptile\ntrain: {iterations: 1}\n"
     )
     with pytest.raises(RecipeError, match=r"learner 'reptile' does not go back along the steps.*take learner: fomaml"):
-        compose(load_recipe(path))
+        load_recipe(path)
 
 
 def test_the_baseline_of_a_subspace_moves_whole_rows(tmp_path: Path) -> None:

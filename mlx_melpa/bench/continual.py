@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.util import find_spec
 from time import perf_counter
 from typing import Any
@@ -113,7 +114,7 @@ class Bench:
         own: dict[str, Any] = {} if trial.strength is None else {"strength": trial.strength}
         own |= {"buffer": s.buffer} if kind(name).rehearses else {}
         tasks = len(s.stream.groups)
-        return KINDS[name](begun, steps=steps or s.steps, seed=seed, tasks=tasks, **own)  # type: ignore[operator]
+        return KINDS[name](begun, steps=steps or s.steps, seed=seed, tasks=tasks, **own)
 
     def ready(self, name: str, seed: int, tuning: bool = False) -> Lesson:
         """A task of the stream, made ready once."""
@@ -163,7 +164,7 @@ class Bench:
         times = []
         for steps in (1, 3):
             quick = self.method(name, start, tuning.first(self.settings, name), 0, steps=steps)
-            after, seconds = _timed(lambda quick=quick: quick.learn(state, few[1:]))  # type: ignore[misc]
+            after, seconds = _timed(partial(quick.learn, state, few[1:]))
             times.append(seconds)
         step = max(0.0, times[1] - times[0]) / 2
         _, asked = _timed(lambda: [accuracy(quick, after, one) for one in few])

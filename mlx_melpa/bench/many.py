@@ -37,14 +37,18 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
         together = adapted(composed, theta, people, count)[1]
         away = float(np.abs(alone - together).max())
         sizes = [2**i for i in range(count.bit_length()) if 2**i <= count]
-        found = {size: min(adapted(composed, theta, people, size)[0] for _ in range(2)) for size in sizes}
+
+        def timed(size: int) -> float:
+            return adapted(composed, theta, people, size)[0]
+
+        found = {size: min(timed(size) for _ in range(2)) for size in sizes}
         best = min(found, key=lambda size: found[size])
         advance(1, f"{best} people in a pass")
         answers = []
         for _ in range(settings.pairs):
-            answers.append(tuple({"seconds": adapted(composed, theta, people, n)[0]} for n in (best, 1)))
+            answers.append(({"seconds": timed(best)}, {"seconds": timed(1)}))
             advance(1)
-        ratio = Ratio(tuple(answers), lambda answer: count / answer["seconds"])  # type: ignore[arg-type]
+        ratio = Ratio(tuple(answers), lambda answer: count / answer["seconds"])
         gpu = ops.identity()["device"].startswith("Device(gpu")
         return {
             "together": ratio.record("people/s", ON_A_GPU if gpu else WANTED, people=count, people_per_pass=best),

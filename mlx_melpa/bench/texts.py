@@ -1,10 +1,11 @@
 """Examples for a bench: what simulated people write, at equal or natural lengths"""
 
 from collections.abc import Callable
+from typing import cast
 
 import numpy as np
 
-from ..tasks.synthetic import synthetic
+from ..tasks.synthetic import SimulatedTasks, synthetic
 from ..types import Example
 
 Count = Callable[[str], int]
@@ -36,7 +37,8 @@ def examples(case: str, number: int, length: int, count: Count, seed: int = 0) -
 
 def _thread(messages: int, rng: np.random.Generator) -> tuple[str, str]:
     """So many messages in the styles of others, a line each, and a long reply in one person's style."""
-    _, lines = synthetic(kind_of="style", shots=messages, queries=3).train.text_person(rng)  # type: ignore[attr-defined]
+    people = cast(SimulatedTasks, synthetic(kind_of="style", shots=messages, queries=3).train)
+    _, lines = people.text_person(rng)
     return "\n".join(e.text for e in lines[:messages]), " ".join(e.target or "" for e in lines[messages:])
 
 

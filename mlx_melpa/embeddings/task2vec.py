@@ -1,15 +1,15 @@
 """Task2Vec: which numbers of the row a task depends on (Achille et al. 2019)."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import adapt
 from ..compose import Composition
+from ..evaluate import chunks
+from ..folds import ALONE
 from ..types import Array, Batch, Parts, Tree
-
-TOGETHER = 8
-"""Rows that hold one example each, in one pass."""
 
 
 def task2vec(composed: Composition, episode: Any, theta: Tree | None = None) -> np.ndarray:
@@ -19,29 +19,22 @@ def task2vec(composed: Composition, episode: Any, theta: Tree | None = None) -> 
     """
     parts = composed.parts
     theta = composed.begin(0) if theta is None else theta
-    found = fisher(parts, adapt.begin(parts, theta, parts.problem.support([episode]))["rows"], episode)
+    found = fisher(parts, theta, adapt.begin(parts, theta, parts.problem.support([episode]))["rows"], episode)
     return np.log1p(found / max(float(found.mean()), 1e-30))
 
 
-def fisher(parts: Parts, rows: Array, episode: Any) -> np.ndarray:
+def fisher(parts: Parts, theta: Tree, rows: Array, episode: Any) -> np.ndarray:
     """The empirical Fisher's diagonal (own,) at a row (1, P): the mean over examples of each one's squared gradient.
 
     An example's loss is its term in the task's loss, on its own: class means come from the whole support set.
     """
     count = parts.problem.support([episode])["weights"].shape[1]
-    total = np.zeros(int(parts.problem.layout.own.sum()))
-    for first in range(0, count, TOGETHER):
-        scored = np.eye(count)[first : first + TOGETHER]
-        batch = {**parts.problem.support([episode] * len(scored)), "weights": parts.ops.array(scored)}
-        total += _squares(parts, rows, batch)
-    return total / count
 
+    def each() -> Iterator[Batch]:
+        for scored in chunks(list(np.eye(count)), ALONE):
+            yield {**parts.problem.support([episode] * len(scored)), "weights": parts.ops.array(np.array(scored))}
 
-def _squares(parts: Parts, rows: Array, batch: Batch) -> np.ndarray:
-    """The sum over T tasks of their squared gradients, (own,)."""
-    repeated = parts.ops.broadcast(rows, (batch["weights"].shape[0], rows.shape[1]))
-    grads = parts.ops.grad(lambda rows: parts.problem.losses(rows, batch).sum(), repeated)
-    return parts.problem.layout.stored(np.square(parts.ops.numpy(grads).astype(np.float64)).sum(0))
+    return parts.ops.numpy(adapt.squares(parts, theta, rows, each()))[0]
 
 
 def distance(one: np.ndarray, two: np.ndarray) -> float:

@@ -9,18 +9,18 @@ from .walk import exact, walk
 
 
 class Maml:
-    """The walk as it stands."""
+    """The walk as it stands; `back` is how it goes back over a step."""
 
     trains = frozenset({"initializer", "rule", "regularizer"})
-
     streams = True
+    back = staticmethod(exact)
 
     def __init__(self, parts: Parts, steps: int):
         self.parts, self.steps = parts, steps
 
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
         """Query losses (T,) of tasks or of streams, and the gradient of their sum."""
-        return walk(self.parts, theta, legs(support, query, self.steps), exact(self.parts, theta))
+        return walk(self.parts, theta, legs(support, query, self.steps), self.back(self.parts, theta))
 
 
 def maml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Maml:

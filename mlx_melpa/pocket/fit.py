@@ -102,7 +102,9 @@ def build(size: Size, seed: int) -> Any:
 
 def flat(tree: Any) -> dict[str, mx.array]:
     """A tree's arrays by dotted name."""
-    return dict(tree_flatten(tree))  # type: ignore[arg-type]
+    found: dict[str, mx.array] = {}
+    tree_flatten(tree, destination=found)
+    return found
 
 
 def sequences(ids: np.ndarray, step: int, plan: Plan, context: int) -> np.ndarray:

@@ -75,7 +75,7 @@ def test_the_fisher_of_a_curve_is_its_closed_form(tmp_path: Path) -> None:
     away = 2 * (inner * v + c - y)
     slope = (1 - inner**2) * v
     grads = np.concatenate([away * slope * x, away * slope, away * inner, away], 1)
-    found = fisher(composed.parts, composed.parts.ops.array(row[None]), episode)
+    found = fisher(composed.parts, composed.begin(0), composed.parts.ops.array(row[None]), episode)
     np.testing.assert_allclose(found, (grads**2).mean(0), rtol=1e-4)
     theta = {**composed.begin(0), "initializer": composed.parts.initializer.at(row)}
     np.testing.assert_allclose(task2vec(composed, episode, theta), np.log1p(found / found.mean()), rtol=1e-5)
@@ -95,7 +95,7 @@ def test_the_fisher_is_the_mean_of_squared_gradients_taken_one_by_one(composed: 
         alone = parts.problem.support([Episode("", (example,), (), episode.labels)])
         squares.append(ops.numpy(ops.grad(lambda r, alone=alone: parts.problem.losses(r, alone).sum(), rows))[0] ** 2)
     wanted = np.mean(squares, 0)
-    found = fisher(parts, rows, episode)
+    found = fisher(parts, composed.begin(0), rows, episode)
     np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-5 * wanted.max())
 
 
@@ -112,7 +112,8 @@ def test_with_class_means_the_gradients_of_examples_add_up_to_the_tasks(composed
         each.append(ops.numpy(ops.grad(lambda r, one=one: parts.problem.losses(r, one).sum(), rows))[0])
     np.testing.assert_allclose(np.mean(each, 0), whole, rtol=1e-2, atol=1e-4 * np.abs(whole).max())
     wanted = composed.layout.stored(np.square(each).mean(0))
-    np.testing.assert_allclose(fisher(parts, rows, episode), wanted, rtol=2e-3, atol=1e-5 * wanted.max())
+    found = fisher(parts, composed.begin(0), rows, episode)
+    np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-5 * wanted.max())
 
 
 @pytest.mark.parametrize("composed", ["{kind: prototypes, primed: 0}"], indirect=True)
