@@ -7,15 +7,13 @@ from typing import Any
 import numpy as np
 
 from .errors import DataError
-from .evaluate import chunks
+from .general import written
 from .look import check
 from .person import answer
 from .problems.language import classified
 from .run import Run
 from .store import Version
-from .types import Episode, Example
-
-AT_ONCE = 16
+from .types import Example
 
 
 def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:
@@ -27,11 +25,12 @@ def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, 
     check(run, examples)
     if version.labels:
         return _labelled(run, version, examples)
+    parts = run.composed.parts
     row = run.rows(version.state["rows"])
     start = run.composed.layout.draw(np.random.default_rng(0))[None]
     return {
-        "base": _written(run, start, examples),
-        "adapted": _written(run, row, examples),
+        "base": written(parts.problem, parts.ops.array(start), examples),
+        "adapted": written(parts.problem, parts.ops.array(row), examples),
         "examples": len(examples),
         "notes": [],
     }
@@ -53,16 +52,3 @@ def _labelled(run: Run, version: Version, examples: Sequence[Example]) -> dict[s
         "examples": len(known),
         "notes": [f"left out {gone} examples with a label that '{version.user}' has not learned"] if gone else [],
     }
-
-
-def _written(run: Run, row: np.ndarray, examples: Sequence[Example]) -> dict[str, float]:
-    problem: Any = run.composed.parts.problem
-    rows = run.composed.parts.ops.array(row)
-    nats = tokens = spelled = 0.0
-    for part in chunks(examples, AT_ONCE):
-        batch = problem.support([Episode("", tuple(part), ())])
-        count, size = (float(run.composed.parts.ops.numpy(batch[k]).sum()) for k in ("count", "bytes"))
-        nats += float(problem.measure(rows, batch)["loss"][0]) * count
-        tokens, spelled = tokens + count, spelled + size
-    loss = nats / tokens
-    return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_byte": nats / spelled / log(2)}

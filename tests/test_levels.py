@@ -17,9 +17,9 @@ LEVELS = {
     1: "types signature text identity disk yaml_lines train_settings files sites backends pocket.__init__",
     2: "adapt coded encoder walk means",
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
-    4: "recipe compose run evaluate retention passes difficulty embeddings folds continual",
+    4: "recipe compose run evaluate retention passes difficulty embeddings folds general frozen continual",
     5: "run train store exports",
-    6: "api serve bench report pocket verify verify_streams sweep baselines frozen random_start "
+    6: "api serve bench report pocket verify verify_streams verify_words sweep baselines random_start "
     "person guard outcome crowd find earlier look score speak track estimate prepare __init__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
