@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from .con_pet_dynamic import con_pet_dynamic
+from .con_pet_static import con_pet_static
 from .ewc import ewc
 from .frozen import frozen
 from .joint import joint
@@ -19,6 +21,8 @@ KINDS: dict[str, Callable[..., Method]] = {
     "lwf": lwf,
     "o_lora": o_lora,
     "replay": replay,
+    "con_pet_static": con_pet_static,
+    "con_pet_dynamic": con_pet_dynamic,
     "separate": separate,
     "joint": joint,
 }

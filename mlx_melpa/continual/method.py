@@ -63,7 +63,7 @@ def lesson(parts: Parts, task: Task) -> Lesson:
 class State:
     """What a method keeps: rows (n, P), and by task name its labels, its row, class means and stored examples.
 
-    `carry` is what the regularizer takes from task to task.
+    `carry` is what the regularizer takes from task to task, `statistics` what a method knows of the texts it has seen.
     """
 
     rows: Array
@@ -72,6 +72,7 @@ class State:
     means: Mapping[str, Means] = field(default_factory=dict)
     examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     carry: Tree = field(default_factory=dict)
+    statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 class Together:
@@ -119,11 +120,12 @@ class Method:
         return self.problem.predict(row, {**asked.test, **self.recalled(means)})
 
     def nbytes(self, state: State) -> int:
-        """Bytes of one person: rows, class means and what is carried as fp16, stored texts and labels as UTF-8."""
+        """Bytes of one person: rows, class means and what is carried as fp16, texts and labels as UTF-8, statistics."""
         carried = sum(2 * self.ops.numpy(array).size for array in state.carry.values())
         texts = sum(len(f"{e.text}{e.label}".encode()) for kept in state.examples.values() for e in kept)
-        means = sum(array.nbytes for kept in state.means.values() for array in kept.values())
-        return 2 * int(self.start.layout.own.sum()) * state.rows.shape[0] + means + texts + carried
+        arrays = [array for kept in (*state.means.values(), state.statistics) for array in kept.values()]
+        rows = 2 * int(self.start.layout.own.sum()) * state.rows.shape[0]
+        return rows + sum(array.nbytes for array in arrays) + texts + carried
 
     def trainable(self) -> int:
         """The numbers that steps move, over all tasks."""
@@ -138,16 +140,24 @@ class Method:
         acting, theta = self.acting(state), self.start.theta
         together: Any = Together(acting.problem)
         parts = replace(acting, problem=together)
-        at = adapt.resume(parts, state.rows, state.carry)
+        at = adapt.resume(parts, self.first(state), state.carry)
         rng = np.random.default_rng([self.seed, 3, len(state.labels)])
         for k in range(self.steps * len(lessons)):
             if k % len(lessons) == 0:
                 turn = rng.permutation(len(lessons))
-            batches: Any = self.batches(state, lessons[turn[k % len(lessons)]], rng)
-            grads = self.let_through(state, adapt.gradient(parts, theta, at, batches))
+            batches = self.batches(state, lessons[turn[k % len(lessons)]], rng)
+            grads = self.let_through(state, self.gradient(parts, k, at, batches))
             at = adapt.move(parts, theta, k, at, grads)
             parts.ops.evaluate(at)
         return at
+
+    def first(self, state: State) -> Array:
+        """The row (1, P) that the next task's steps begin from."""
+        return state.rows
+
+    def gradient(self, parts: Parts, k: int, at: Tree, batches: Weighted) -> Array:
+        """The gradient (1, own) of the k-th step; the new task's batch is the first."""
+        return adapt.gradient(parts, self.start.theta, at, cast(Any, batches))
 
     def acting(self, state: State) -> Parts:
         """The parts that act on the next task."""

@@ -1,35 +1,19 @@
 """What each method promises: which rows move, what is stored, and what it counts."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
-from mlx_melpa.compose import Composition, compose
+from mlx_melpa.compose import Composition
 from mlx_melpa.continual import KINDS
-from mlx_melpa.continual.method import Lesson, Method, Start, State, Together, lesson
+from mlx_melpa.continual.method import Lesson, Method, State, Together
 from mlx_melpa.continual.o_lora import OLora, Orthogonal
 from mlx_melpa.continual.replay import sample
-from mlx_melpa.continual.streams import Stream, of_records
-from mlx_melpa.files import Record
-from mlx_melpa.recipe import check
 from mlx_melpa.types import Example
-from mlx_melpa.yaml_lines import Document
 
-WORDS = {
-    "pets": {"cat": "the cat sleeps", "dog": "a dog barks"},
-    "food": {"sweet": "cake and honey", "salty": "chips and olives"},
-    "sky": {"day": "the sun shines", "night": "the moon is up"},
-}
-RECIPE = """
-model: {model}
-adapter: {{kind: lora, rank: 3, layers: 1, sites: [q_proj, v_proj]}}
-tasks: {{kind: jsonl, train: none.jsonl}}
-readout: {readout}
-rule: {{kind: adam, lr: 0.01}}
-learner: {{kind: fomaml, steps: 1}}
-"""
+Build = Callable[..., Method]
 
 
 def test_kind_is_file_is_function() -> None:
@@ -37,50 +21,15 @@ def test_kind_is_file_is_function() -> None:
         assert (builder.__name__, builder.__module__) == (kind, f"mlx_melpa.continual.{kind}")
 
 
-@pytest.fixture(scope="module")
-def stream() -> Stream:
-    records = [
-        Record(Example(f"{text} {number}", label=label), group)
-        for group, labels in WORDS.items()
-        for label, text in labels.items()
-        for number in range(12)
-    ]
-    return of_records(records, shots=4, queries=4)
-
-
-def composition(model: str, readout: str) -> Composition:
-    return compose(check(Document("test", RECIPE.format(model=model, readout=readout)), "test"))
-
-
-@pytest.fixture(scope="module", params=["prototypes", "labels"])
-def composed(request: pytest.FixtureRequest, shared: object) -> Iterator[Composition]:
-    found = composition(f"{shared}/models/stories260k", request.param)
-    yield found
-    found.model.detach()
-
-
-@pytest.fixture(scope="module")
-def lessons(composed: Composition, stream: Stream) -> list[Lesson]:
-    return [lesson(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
-
-
-def built(composed: Composition, name: str, **settings: float) -> Method:
-    baseline = composed.baseline(0.01)
-    settings = {"buffer": 3} | settings if name == "replay" else settings
-    return KINDS[name](Start(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3, **settings)
-
-
 def numbers(method: Method, rows: object) -> np.ndarray:
     return method.ops.numpy(rows)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_learning_is_repeatable_and_answers_are_probabilities(
-    composed: Composition, lessons: list[Lesson], name: str
-) -> None:
+def test_learning_is_repeatable_and_answers_are_probabilities(built: Build, lessons: list[Lesson], name: str) -> None:
     found = []
     for _ in range(2):
-        method = built(composed, name)
+        method = built(name)
         state = method.begin()
         for piece in [lessons] if method.at_once else [[one] for one in lessons]:
             state = method.learn(state, piece)
@@ -92,10 +41,8 @@ def test_learning_is_repeatable_and_answers_are_probabilities(
     assert np.array_equal(found[0][:1], numbers(method, Method.begin(method).rows)) == (name == "frozen")
 
 
-def test_sequential_moves_one_row_and_separate_leaves_earlier_rows(
-    composed: Composition, lessons: list[Lesson]
-) -> None:
-    one, many = built(composed, "sequential"), built(composed, "separate")
+def test_sequential_moves_one_row_and_separate_leaves_earlier_rows(built: Build, lessons: list[Lesson]) -> None:
+    one, many = built("sequential"), built("separate")
     state, apart = one.learn(one.begin(), lessons[:1]), many.learn(many.begin(), lessons[:1])
     assert np.array_equal(numbers(one, state.rows), numbers(many, apart.rows))
     after, more = one.learn(state, lessons[1:2]), many.learn(apart, lessons[1:2])
@@ -107,9 +54,9 @@ def test_sequential_moves_one_row_and_separate_leaves_earlier_rows(
 
 
 def test_joint_takes_the_steps_of_all_tasks(
-    composed: Composition, lessons: list[Lesson], monkeypatch: pytest.MonkeyPatch
+    built: Build, lessons: list[Lesson], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    joint, one = built(composed, "joint"), built(composed, "sequential")
+    joint, one = built("joint"), built("sequential")
     once = joint.learn(joint.begin(), lessons[:1])
     assert np.array_equal(numbers(joint, once.rows), numbers(one, one.learn(one.begin(), lessons[:1]).rows))
     taken: list[object] = []
@@ -124,8 +71,10 @@ def test_joint_takes_the_steps_of_all_tasks(
     assert len(taken) == 2 * 3
 
 
-def test_replay_stores_as_many_as_it_may_and_its_loss_counts_them(composed: Composition, lessons: list[Lesson]) -> None:
-    method = built(composed, "replay")
+def test_replay_stores_as_many_as_it_may_and_its_loss_counts_them(
+    built: Build, composed: Composition, lessons: list[Lesson]
+) -> None:
+    method = built("replay")
     state = method.learn(method.begin(), lessons[:1])
     held = state.examples[lessons[0].task.name]
     assert len(held) == 3 and set(held) <= set(lessons[0].task.train)
@@ -149,8 +98,8 @@ def test_a_store_is_a_uniform_sample() -> None:
     assert sample(examples, 20, rng) == tuple(examples)
 
 
-def test_o_lora_moves_the_block_of_its_task_alone(composed: Composition, lessons: list[Lesson]) -> None:
-    method = built(composed, "o_lora")
+def test_o_lora_moves_the_block_of_its_task_alone(built: Build, composed: Composition, lessons: list[Lesson]) -> None:
+    method = built("o_lora")
     assert isinstance(method, OLora) and method.rank == 1
     views = composed.layout.views
     states = [method.begin()]
@@ -178,12 +127,12 @@ def test_the_penalty_of_o_lora_is_its_formula(composed: Composition) -> None:
         assert float(held.penalty({}, {}, ops.array(row[None]))[0]) == pytest.approx(value, rel=1e-5)
 
 
-def test_bytes_are_counted(composed: Composition, lessons: list[Lesson]) -> None:
+def test_bytes_are_counted(built: Build, composed: Composition, lessons: list[Lesson]) -> None:
     own = int(composed.layout.own.sum())
     width = {"prototypes": composed.layout.segments[-2].size ** 0.5}.get(composed.recipe.resolved["readout"]["kind"], 0)
     means = 2 * (2 * int(width) + 4) if width else 0
     for name, rows in (("sequential", 1), ("replay", 1), ("separate", 2)):
-        method = built(composed, name)
+        method = built(name)
         state = method.begin()
         for one in lessons[:2]:
             state = method.learn(state, [one])
@@ -192,10 +141,10 @@ def test_bytes_are_counted(composed: Composition, lessons: list[Lesson]) -> None
         assert method.nbytes(state) == 2 * own * rows + 2 * means * (1 if means else 0) + texts, name
 
 
-def test_ewc_holds_the_row_more_than_nothing_does(composed: Composition, lessons: list[Lesson]) -> None:
+def test_ewc_holds_the_row_more_than_nothing_does(built: Build, lessons: list[Lesson]) -> None:
     moves = []
     for name, settings in (("sequential", {}), ("ewc", {"strength": 1e-2}), ("ewc", {"strength": 1e4})):
-        method = built(composed, name, **settings)
+        method = built(name, **settings)
         first = method.learn(method.begin(), lessons[:1])
         after = method.learn(first, lessons[1:2])
         moves.append(np.abs(numbers(method, after.rows) - numbers(method, first.rows)).sum())
@@ -205,8 +154,8 @@ def test_ewc_holds_the_row_more_than_nothing_does(composed: Composition, lessons
     assert moves[2] < 0.75 * moves[0] and moves[1] <= moves[0] * 1.01
 
 
-def test_lwf_distils_from_the_row_before(composed: Composition, lessons: list[Lesson]) -> None:
-    method = built(composed, "lwf")
+def test_lwf_distils_from_the_row_before(built: Build, composed: Composition, lessons: list[Lesson]) -> None:
+    method = built("lwf")
     state = method.learn(method.begin(), lessons[:1])
     (_, now), (strength, old) = method.batches(state, lessons[1], np.random.default_rng(0))
     assert now is lessons[1].support and strength == 1
@@ -223,7 +172,7 @@ def test_lwf_distils_from_the_row_before(composed: Composition, lessons: list[Le
     assert here < 1e-3 * there
 
 
-def test_what_a_regularizer_carries_counts(composed: Composition, lessons: list[Lesson]) -> None:
-    plain, held = built(composed, "sequential"), built(composed, "ewc")
+def test_what_a_regularizer_carries_counts(built: Build, composed: Composition, lessons: list[Lesson]) -> None:
+    plain, held = built("sequential"), built("ewc")
     sizes = [m.nbytes(m.learn(m.begin(), lessons[:1])) for m in (plain, held)]
     assert sizes[1] - sizes[0] == 2 * int(composed.layout.own.sum())
