@@ -8,8 +8,10 @@ from .ewc import ewc
 from .frozen import frozen
 from .joint import joint
 from .lwf import lwf
+from .maml import maml
 from .method import Method
 from .o_lora import o_lora
+from .oml import oml
 from .replay import replay
 from .separate import separate
 from .sequential import sequential
@@ -23,6 +25,8 @@ KINDS: dict[str, Callable[..., Method]] = {
     "replay": replay,
     "con_pet_static": con_pet_static,
     "con_pet_dynamic": con_pet_dynamic,
+    "maml": maml,
+    "oml": oml,
     "separate": separate,
     "joint": joint,
 }
