@@ -49,11 +49,16 @@ class Composition:
         }
 
     def baseline(self, lr: float) -> "Composition":
-        """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned."""
+        """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned.
+
+        A head in closed form is none that was learned: a random start begins with it too.
+        """
         ops, problem = self.parts.ops, copy(plain(self.parts.problem))
         problem.layout = self.free
         rule = kinds("rule")["adam"](ops, problem.layout.personal, lr=lr)
-        parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
+        start = "prototype" if getattr(self.parts.initializer, "closed", False) else "universal"
+        initializer = kinds("initializer")[start](ops, problem)
+        parts = Parts(ops, problem, initializer, rule, kinds("regularizer")["none"](ops))
         return replace(self, parts=parts)
 
 

@@ -182,7 +182,11 @@ def _resolve(tree: Mapping[str, Any], report: Report) -> dict[str, Any]:
                 f"learner '{resolved['learner']['kind']}' does not go back along the steps, and initializer "
                 f"'{resolved['initializer']['kind']}' makes the rows of each; take learner: fomaml or maml",
             )
+        lacks = getattr(_built("learner", resolved), "lacks", None)
+        if lacks and resolved["regularizer"] and lacks(resolved["regularizer"]):
+            report(("regularizer",), lacks(resolved["regularizer"]))
     _require_streams(resolved, report)
+    _fill_ways(resolved, report)
     return resolved
 
 
@@ -235,6 +239,18 @@ def _require_streams(resolved: Mapping[str, Any], report: Report) -> None:
             f"what regularizer '{resolved['regularizer']['kind']}' carries from task to task has no derivative here, "
             f"so a stream of {length} would train it wrongly; take none or l2, or set train.stream: 1",
         )
+
+
+def _fill_ways(resolved: dict[str, Any], report: Report) -> None:
+    """A readout that holds weights for every label has as many as an episode has labels, unless it names more."""
+    readout, ways = resolved["readout"] or {}, (resolved["tasks"] or {}).get("ways")
+    if "ways" not in readout:
+        return
+    if ways is None and readout["ways"] is None:
+        report(("readout",), f"'{readout['kind']}' needs to know how many labels a task has; set tasks.ways")
+    elif isinstance(ways, int) and isinstance(readout["ways"], int) and readout["ways"] < ways:
+        report(("readout", "ways"), f"{readout['ways']} labels are fewer than tasks.ways: {ways}")
+    readout["ways"] = ways if readout["ways"] is None else readout["ways"]
 
 
 def _anchor(resolved: dict[str, Any], folder: Path) -> None:

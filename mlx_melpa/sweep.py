@@ -14,6 +14,7 @@ from .recipe import Recipe, kinds
 from .tasks.sinusoid import sinusoid
 from .tasks.streams import streams
 from .types import Batch, Parts, Tree
+from .verify_words import words
 
 STEPS = 3
 RULES: dict[str, dict[str, Any]] = {
@@ -34,7 +35,9 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
 }
 HYPERNETWORK: dict[str, Any] = {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh"}
 INITIALIZERS: dict[str, dict[str, Any]] = {"whole": HYPERNETWORK, "chunked": {**HYPERNETWORK, "form": "chunked"}}
-"""Hypernetworks, which are checked with the first rule alone; all others but `subspace` begin as `universal`."""
+"""Hypernetworks, which are checked with the first rule alone; all others but those of OTHERS begin as `universal`."""
+OTHERS = ("subspace", "prototype")
+"""Starts that are checked with a rule without parameters and with one that has some."""
 
 
 class Check(NamedTuple):
@@ -158,7 +161,7 @@ def _cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
     for rule in ("sgd", "lslr"):
         begun = small(rule, RULES[rule], "l2", REGULARIZERS["l2"], seed, backend, ("subspace", {"size": 20}))
         yield (rule, "l2", "subspace"), *begun, 3
-
+        yield (rule, "none", "prototype"), *labelled(rule, RULES[rule], seed, backend), 3
     for rule, settings in RULES.items():
         begun = small(rule, settings, "l2", REGULARIZERS["l2"], seed, backend, last=1)
         yield (rule, "l2", HELD), *begun, 1
@@ -194,6 +197,16 @@ def small(
     tasks = sinusoid(shots=5, queries=5).train
     support, query = problem.prepare([tasks.episode(np.random.default_rng([seed, 1, i])) for i in range(2)])
     return parts, _theta(parts, seed, 0.5 if start[0] == "hypernetwork" else 0.0), support, query
+
+
+def labelled(rule: str, settings: dict[str, Any], seed: int, backend: str) -> tuple[Parts, Tree, Batch, Batch]:
+    """Parts, theta and batches of two tasks of labelled words, from heads written as class prototypes."""
+    ops: Any = engine(backend)
+    problem, tasks = words(ops, seed)
+    initializer = kinds("initializer")["prototype"](ops, problem)
+    made = kinds("rule")[rule](ops, problem.layout.personal, **settings)
+    parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
+    return parts, _theta(parts, seed), *problem.prepare(tasks)
 
 
 def in_turn(parts: Parts, seed: int = 0) -> tuple[Any, Any]:

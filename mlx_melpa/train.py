@@ -1,7 +1,7 @@
 """The outer loop: episodes, the learner's meta-gradient, the outer optimizer; checkpoints and resume."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, prod
 from os import devnull
@@ -178,6 +178,7 @@ class Trainer:
         if self.settings.tasks_per_pass is None and self.composed.model is not None:
             drawn = self.sampler.next(self.drawn_from.train, self.settings.seed, FITTING, 1)
             self.passes.fit(lambda: self.meta_grad(drawn))
+            self.told()  # of a trial, not of a step
 
     @property
     def passed(self) -> float:
@@ -223,8 +224,13 @@ class Trainer:
             "loss": loss,
             "norm": size,
             "tokens": int(tokens),
-            **getattr(self.learner, "numbers", dict)(),
+            **self.told(),
         }
+
+    def told(self) -> Mapping[str, float]:
+        """What the learner has to tell since it was last asked."""
+        numbers: Mapping[str, float] = getattr(self.learner, "numbers", dict)()
+        return numbers
 
     def check(self) -> dict[str, float]:
         """Adapts to the validation episodes: the means of their measures, over all tasks at a stream's end."""

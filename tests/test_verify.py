@@ -8,7 +8,7 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa import adapt, learners, rules, verify
-from mlx_melpa.sweep import DEFINITIONS, EXACT, HELD, INITIALIZERS, RULES, SMOOTH, STREAMS, errors, small, sweep
+from mlx_melpa.sweep import DEFINITIONS, EXACT, HELD, INITIALIZERS, OTHERS, RULES, SMOOTH, STREAMS, errors, small, sweep
 from mlx_melpa.types import Parts
 
 
@@ -19,7 +19,7 @@ def test_every_learner_and_rule_is_swept_and_every_check_is_met() -> None:
     assert {(e["learner"], e["rule"]) for e in found} == {(a, b) for a in learners.KINDS for b in rules.KINDS}
     slopes = [e for e in found if e["against"] == "finite differences"]
     by_start = {e["initializer"] for e in slopes}
-    assert by_start == {"universal", "subspace", HELD, *(f"hypernetwork, {form}" for form in INITIALIZERS)}
+    assert by_start == {"universal", *OTHERS, HELD, *(f"hypernetwork, {form}" for form in INITIALIZERS)}
     streams = [e for e in found if e["stream"] == 3]
     assert {e["learner"] for e in streams} == set(STREAMS) and {e["rule"] for e in streams} == set(SMOOTH)
     assert {e["part"] for e in streams if e in slopes} == {"initializer", "rule", "regularizer"}

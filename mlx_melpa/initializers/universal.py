@@ -26,6 +26,10 @@ class Universal:
 
     def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
         """Repeats the start for each task: (T, P)."""
+        return self.alike(meta, tasks)
+
+    def alike(self, meta: Tree, tasks: int) -> Array:
+        """The start as rows (T, P)."""
         return self.ops.broadcast(meta["start"].reshape(1, -1), (tasks, meta["start"].shape[0]))
 
 

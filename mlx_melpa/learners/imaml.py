@@ -11,7 +11,7 @@ learned rule can't be trained, memory is that of one step, and it is right as fa
 
 from collections.abc import Mapping
 from logging import getLogger
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from .walk import query_gradient
 warn = getLogger(__name__).warning
 
 
+NEEDS = "learner 'imaml' needs what pulls rows to their start; set regularizer: {kind: l2, strength: 1}"
+
+
 class Imaml:
     """The implicit gradient by at most `cg_steps` conjugate gradients."""
 
@@ -35,6 +38,11 @@ class Imaml:
         self.parts, self.steps, self.cg_steps, self.tolerance = parts, steps, cg_steps, tolerance
         self._numbers: dict[str, float] = {}
         self._warned = False
+
+    @staticmethod
+    def lacks(regularizer: Mapping[str, Any]) -> str:
+        """Why it can't learn with a regularizer of these settings; empty where it can."""
+        return "" if "strength" in regularizer and regularizer.get("prior", 1) else NEEDS
 
     def numbers(self) -> Mapping[str, float]:
         """What there was since this was last asked, for a run's metrics.
@@ -106,7 +114,5 @@ def imaml(
     query gradient. Raises RecipeError where nothing holds rows to their start: the solution would not depend on it.
     """
     if not hasattr(parts.regularizer, "strength") or getattr(parts.regularizer, "prior", 1) == 0:
-        raise RecipeError(
-            "learner 'imaml' needs what pulls rows to their start; set regularizer: {kind: l2, strength: 1}"
-        )
+        raise RecipeError(NEEDS)
     return Imaml(parts, steps, cg_steps, tolerance)

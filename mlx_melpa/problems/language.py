@@ -113,6 +113,11 @@ class Language:
         kept: Batch = self.readout.memory(self.model, rows, support)
         return kept
 
+    def class_means(self, rows: Array, support: Batch) -> Array:
+        """The mean feature (T, ways, d') of each label's support examples, for a readout with a linear head."""
+        means: Array = self.readout.class_means(self.model, rows, support)
+        return means
+
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
         """One person's examples with no support, to be predicted with what `memory` gave beside them."""
         return self._ready(self.readout.ask(examples, labels))

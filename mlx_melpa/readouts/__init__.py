@@ -2,6 +2,7 @@
 
 from .completion import completion
 from .labels import labels
+from .linear import linear
 from .prototypes import prototypes
 
-KINDS = {"prototypes": prototypes, "labels": labels, "completion": completion}
+KINDS = {"prototypes": prototypes, "linear": linear, "labels": labels, "completion": completion}

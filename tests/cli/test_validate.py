@@ -78,3 +78,12 @@ def test_recipes_says_what_is_wrong(arguments: list[str], message: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 1
     assert message in result.stderr
+
+
+def test_validate_refuses_imaml_where_nothing_pulls_rows_to_their_start() -> None:
+    for regularizer in ("none", "{kind: ewc, prior: 0}"):
+        result = run("validate", "sinusoid-imaml", "--set", f"regularizer={regularizer}")
+        assert result.exit_code == 1
+        assert "regularizer: learner 'imaml' needs what pulls rows to their start; set regularizer" in result.stderr
+    for regularizer in ("l2", "{kind: ewc, prior: 1}"):
+        assert run("validate", "sinusoid-imaml", "--set", f"regularizer={regularizer}").exit_code == 0

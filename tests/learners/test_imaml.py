@@ -1,23 +1,26 @@
 """Implicit MAML against the exact solution of a quadratic problem, a dense solve, and finite differences."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mlx_melpa import adapt, verify
-from mlx_melpa.compose import engine
+from mlx_melpa.compose import compose, engine
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers.universal import universal
 from mlx_melpa.layout import Layout, Segment
 from mlx_melpa.learners.conjugate import solve
 from mlx_melpa.learners.imaml import imaml
+from mlx_melpa.recipe import load_recipe
 from mlx_melpa.regularizers.ewc import ewc
 from mlx_melpa.regularizers.l2 import l2
 from mlx_melpa.regularizers.none import none
 from mlx_melpa.rules.sgd import sgd
 from mlx_melpa.sweep import small
+from mlx_melpa.train import Trainer
 from mlx_melpa.types import Parts
 
 SIZE, TASKS, STRENGTH = 6, 3, 0.7
@@ -159,3 +162,19 @@ def test_nothing_that_pulls_to_the_start_is_refused() -> None:
     assert isinstance(parts.regularizer, type(none(parts.ops)))
     with pytest.raises(RecipeError, match=r"needs what pulls rows to their start; set regularizer: \{kind: l2"):
         imaml(parts)
+
+
+def test_the_trial_before_training_leaves_nothing_in_the_first_step_s_numbers(tmp_path: Path, shared: Path) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        f"model: {shared}/models/stories260k\nadapter: {{kind: lora, rank: 1, sites: [q_proj], layers: 1}}\n"
+        "tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}\nreadout: {kind: prototypes, metric: plain}\n"
+        "regularizer: {kind: l2, strength: 5}\nlearner: {kind: imaml, steps: 1, cg_steps: 1}\n"
+    )
+    recipe = load_recipe(path)
+    trainer = Trainer(recipe, compose(recipe), recipe.make("tasks"), tmp_path / "run")
+    learner: Any = trainer.composed.learner
+    trainer.fit()
+    assert learner.numbers() == {}
+    trainer.meta_grad([trainer.splits.train.episode(np.random.default_rng(0))])
+    assert set(trainer.told()) == {"cg_residual", "inner_gradient", "negative_curvature"}

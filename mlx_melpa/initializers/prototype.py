@@ -1,0 +1,47 @@
+"""Proto-MAML: a linear head written from class prototypes, from where the steps adapt it with all else.
+
+w_c = 2 mu_c,  b_c = -|mu_c|^2,  mu_c the mean feature of label c's support examples under the learned start:
+the scores are then -|g - mu_c|^2, but for what all labels share, those of a prototypical network. The meta-gradient
+goes through mu. A label without support examples gets 0.
+"""
+
+from typing import Any
+
+from ..errors import RecipeError
+from ..types import Array, Batch, Tree
+from .universal import Universal
+
+WRITTEN = ("readout.weight", "readout.bias")
+
+
+class Prototype(Universal):
+    """Rows that are one learned start, but for the linear head. Without a support set they are the start alone."""
+
+    closed = True
+    """The head is a closed form: a random start has it too."""
+
+    def __init__(self, ops: Any, problem: Any):
+        self.ops, self.problem, self.layout = ops, problem, problem.layout
+
+    def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
+        """The start for each task (T, P), with the head that its support set (T tasks) asks for."""
+        rows = self.alike(meta, tasks)
+        if "onehot" not in support:
+            return rows
+        means = self.problem.class_means(rows, support)
+        written = dict(zip(WRITTEN, (2 * means, -(means * means).sum(-1)), strict=True))
+        pieces = self.ops.split(rows, self.layout.offsets[1:-1], 1)
+        return self.ops.concatenate(
+            [
+                written[segment.name].reshape(tasks, -1) if segment.name in written else piece
+                for segment, piece in zip(self.layout.segments, pieces, strict=True)
+            ],
+            1,
+        )
+
+
+def prototype(ops: Any, problem: Any) -> Prototype:
+    """Builds the initializer (Triantafillou et al. 2020); raises RecipeError where there is no linear head."""
+    if not {*WRITTEN} <= {segment.name for segment in problem.layout.segments}:
+        raise RecipeError("initializer prototype writes the weights of a linear head; set readout: linear")
+    return Prototype(ops, problem)

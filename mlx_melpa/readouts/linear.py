@@ -1,0 +1,106 @@
+"""A linear head on the adapted features: the weights of a person's labels are numbers of their row.
+
+g = exp(s / 2) u(f), with f the features of `prototypes` and u scaling to length 1;  score(i, c) = g_i . w_c + b_c.
+A row holds `ways` weights w (d') and biases b, a person's own, then what `prototypes` has. All begin at 0, where every
+label is as likely as another; initializer `prototype` writes w_c = 2 mu_c, b_c = -|mu_c|^2, where the head is that of
+the nearest class mean. Nothing is kept of a support set but the row.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+
+from ..errors import DataError, RecipeError
+from ..layout import Segment
+from ..settings import Bounds, Count, Natural, Positive
+from ..types import Array, Batch, Episode, Example
+from .prototypes import TINY, Prototypes
+
+WEIGHT, BIAS = "readout.weight", "readout.bias"
+
+
+class Linear(Prototypes):
+    """Cross-entropy over the scores; a label's place among the task's labels is its place among the weights."""
+
+    def __init__(self, ops: Any, tokenizer: Any, ways: int, *settings: Any):
+        super().__init__(ops, tokenizer, *settings)
+        self.ways = ways
+
+    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
+        """ways (d' + 1) numbers, then those of the features."""
+        head = (Segment(WEIGHT, (self.ways, width * (1 + frozen))), Segment(BIAS, (self.ways,)))
+        return (*head, *super().segments(width, frozen))
+
+    def query(self, episodes: Sequence[Episode]) -> Batch:
+        """What T episodes are judged on, alone: the row answers."""
+        return self._batch([[(e, False, True) for e in ep.query] for ep in episodes], episodes)
+
+    def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
+        """Nothing: the row alone answers."""
+        return {}
+
+    def _batch(self, marked: list[list[tuple[Example, bool, bool]]], episodes: Sequence[Episode]) -> Batch:
+        """The arrays of `prototypes`, and real (T, N), which marks the labels that a task has."""
+        most = max(len(ep.labels) for ep in episodes)
+        if most > self.ways:
+            raise DataError(
+                f"{most} labels are more than the {self.ways} that this run's linear readout has weights for; give "
+                f"fewer, or meta-train with readout.ways: {most}"
+            )
+        real = np.array([np.arange(most) < len(ep.labels) for ep in episodes], np.float32)
+        return {**super()._batch(marked, episodes), "real": real}
+
+    def head(self, width: int, frozen: bool) -> tuple[int, int, int]:
+        """Where weights, biases and what comes after begin, counted from a row's end."""
+        ends = np.cumsum([s.size for s in self.segments(width, frozen)][::-1])[::-1]
+        return int(ends[0]), int(ends[1]), int(ends[1]) - self.ways
+
+    def scaled(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """Features g (T, B, d') of length exp(s / 2)."""
+        f = self.features(model, rows, batch)
+        length = self.ops.sqrt((f * f).sum(-1).reshape(*f.shape[:2], 1) + TINY)
+        return self.ops.exp(0.5 * rows[:, -1]).reshape(-1, 1, 1) * f / length
+
+    def class_means(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """The means mu (T, ways, d') of each label's given examples; 0 where there are none."""
+        sums, member = self.means(self.scaled(model, rows, batch), batch)
+        tasks, ways, wide = sums.shape
+        found = sums / self.ops.maximum(member.sum(1), 1).reshape(tasks, ways, 1)
+        return self.ops.concatenate([found, self.ops.zeros((tasks, self.ways - ways, wide))], 1)
+
+    def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """Logits (T, B, N); -1e9 for labels that a task lacks."""
+        real, g = batch["real"], self.scaled(model, rows, batch)
+        tasks, ways = real.shape
+        size = rows.shape[1]
+        first, second, third = self.head(model.base.width, "lexical" in batch["parts"][0])
+        weight, bias = self.ops.split(rows, [size - first, size - second, size - third], 1)[1:3]
+        weight = self.ops.split(weight.reshape(tasks, self.ways, -1), [ways], 1)[0]
+        bias = self.ops.split(bias, [ways], 1)[0]
+        return g @ self.ops.swap(weight) + (bias + (real - 1) * 1e9).reshape(tasks, 1, ways)
+
+    def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """Mean cross-entropy (T,) of what is scored, nats."""
+        z = self.scores(model, rows, batch)
+        each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
+        return (each * batch["weights"]).sum(-1) / self.ops.maximum(batch["weights"].sum(-1), 1)
+
+
+def linear(
+    ops: Any,
+    tokenizer: Any,
+    *,
+    ways: Annotated[int, Bounds(2)] | None = None,
+    temperature: Positive = 10.0,
+    metric: Literal["learned", "plain"] = "learned",
+    primed: Natural = 100,
+    max_length: Count = 128,
+) -> Linear:
+    """Builds the head for at most `ways` labels, as many as tasks.ways unless given; the rest is as in `prototypes`.
+
+    Raises RecipeError where nothing says how many labels there are.
+    """
+    if ways is None:
+        raise RecipeError("readout linear needs to know how many labels there may be; set readout.ways")
+    return Linear(ops, tokenizer, ways, temperature, metric, primed, max_length)
