@@ -27,8 +27,8 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
 
     with worker("fomaml", few) as first, worker("maml", few) as exact:
         parameters = exact.about["parameters"]
+        at = {"fomaml": first.ask(), "maml": exact.ask()}  # every worker's first episodes: a peak depends on them
         ratio = alternate(exact, first, settings.pairs, rate=lambda a: float(a["seconds"]), advance=advance)
-        at = {"fomaml": first.ask(), "maml": exact.ask()}
         weights = exact.about["base_bytes"]
     with worker("maml", many) as deep:
         at["deep"] = deep.ask()
