@@ -13,6 +13,7 @@ from .method import Method
 from .o_lora import o_lora
 from .oml import oml
 from .replay import replay
+from .safe import safe
 from .separate import separate
 from .sequential import sequential
 
@@ -27,6 +28,7 @@ KINDS: dict[str, Callable[..., Method]] = {
     "con_pet_dynamic": con_pet_dynamic,
     "maml": maml,
     "oml": oml,
+    "safe": safe,
     "separate": separate,
     "joint": joint,
 }

@@ -4,7 +4,7 @@ import numpy as np
 
 from ..settings import Positive
 from ..types import Array, Batch
-from .method import Lesson, Method, Start, State, Weighted
+from .method import Lesson, Means, Method, Start, State, Weighted
 
 
 class Lwf(Method):
@@ -36,12 +36,16 @@ class Lwf(Method):
         if self.taught[0] is not state.rows or self.taught[1] != now.task.name:
             self.asked, self.taught = {}, (state.rows, now.task.name)
         if (now.task.name, name) not in self.asked:
-            asked = self.problem.ask(now.task.train, state.labels[name])
-            asked = {**asked, **self.recalled(state.means[name])}
-            asked["onehot"] = self.problem.predict(state.rows, asked)
+            row, labels, means = self.teacher(state, now, name)
+            asked = {**self.problem.ask(now.task.train, labels), **self.recalled(means)}
+            asked["onehot"] = self.problem.predict(row, asked)
             self.ops.evaluate(asked["onehot"])
             self.asked[now.task.name, name] = asked
         return self.asked[now.task.name, name]
+
+    def teacher(self, state: State, now: Lesson, name: str) -> tuple[Array, tuple[str, ...], Means]:
+        """Whose answers are learned: a row, the labels of task `name`, and their class means."""
+        return state.rows, state.labels[name], state.means[name]
 
 
 def lwf(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = Lwf.strength) -> Lwf:
