@@ -77,6 +77,7 @@ def _point(at: dict[str, int]) -> dict[str, float]:
 def draw(found: dict[str, Any], folder: Path) -> None:
     """growth.png: a panel for each quantity, time and memory relative to the least, with their exponents."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     swept = [part for part in found.values() if "over" in part]
     figure = Figure(figsize=(10, 6), layout="constrained")
@@ -84,6 +85,12 @@ def draw(found: dict[str, Any], folder: Path) -> None:
         for label, values in (("time", part["seconds"]), ("memory", part["bytes"])):
             text = f"{label}, exponent {part[label]['value']:.2f}"
             panel.loglog(part["at"], np.array(values) / min(values), marker="o", markersize=3, label=text)
+        panel.set_xscale("log", base=2)
+        panel.set_yscale("log", base=2)
+        panel.set_xticks(part["at"])
+        panel.minorticks_off()
+        panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
+        panel.yaxis.set_major_formatter(EngFormatter(places=0, sep=""))
         panel.set_xlabel(part["over"])
         panel.set_ylabel("relative to the least")
         panel.spines[["top", "right"]].set_visible(False)
