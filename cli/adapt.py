@@ -36,7 +36,8 @@ def adapt(
         typer.Option(metavar="N", min=1, help="Store up to N of the examples themselves, to rehearse and to judge by."),
     ] = None,
     margin: Annotated[
-        float | None, typer.Option(min=0, help="How much worse (nats) earlier kept examples may get; else 0.1.")
+        float | None,
+        typer.Option(min=0, help="How much worse earlier kept examples (nats), plain text (bits/byte) may get; 0.1."),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be learned from.")] = False,
     random_start: Annotated[bool, typer.Option("--random-start", help="Do without a meta-trained run.")] = False,
@@ -137,6 +138,7 @@ def _record(done: _Done) -> dict[str, Any]:
         "loss_after": outcome.after.loss,
         "accuracy": outcome.after.accuracy,
         "earlier": {"examples": outcome.judging, **fits} if fits else None,
+        "general": {**outcome.general._asdict(), "unchanged": outcome.steps == 0},
         "rehearsed": outcome.rehearsed,
         "examples_kept": len(done.kept.examples),
         "folds": outcome.folds,
@@ -160,7 +162,7 @@ def _show(done: _Done) -> None:
     rows: list[tuple[str, Any]] = [("run", done.run), (f"loss on {on}", losses)]
     if outcome.after.accuracy is not None:
         rows.append((f"accuracy on {on}", f"{outcome.after.accuracy:.0%}"))
-    rows += _earlier(outcome, done.kept)
+    rows += [*_earlier(outcome, done.kept), *_general(outcome)]
     rows += [("steps", outcome.steps), ("seconds", f"{outcome.seconds:.2f}"), ("size", size(done.nbytes))]
     table(("", f"version {number} of '{done.user}'"), rows)
     name = shlex.quote(done.user)
@@ -187,6 +189,17 @@ def _earlier(outcome: "Outcome", kept: "Kept") -> list[tuple[str, Any]]:
     if kept.size:
         rows.append(("examples kept", f"{len(kept.examples)} of at most {kept.size}"))
     return rows
+
+
+def _general(outcome: "Outcome") -> list[tuple[str, Any]]:
+    found, what = outcome.general, "plain text, bits per byte"
+    if outcome.steps == 0:
+        at = "" if found.after is None else f"{found.after:.3f}, "
+        return [(what, f"{at}unchanged: no step was taken")]
+    if found.after is None:
+        return []
+    before = "" if found.before == found.base else f"{found.before:.3f} before, "
+    return [(what, f"{found.base:.3f} by the base, {before}{found.after:.3f} after")]
 
 
 def _show_look(seen: "Look", run: str, notes: tuple[str, ...], json: bool) -> None:

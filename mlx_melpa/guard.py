@@ -1,13 +1,14 @@
-"""Whether a new version may answer: held-out examples of today, and earlier ones, before it and after."""
+"""Whether a new version may answer: held-out examples of today, earlier ones and plain text, before it and after."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .evaluate import chunks
 from .folds import Fit, curve
+from .general import general, plain
 from .means import recall
 from .problems.language import classified
 from .run import Run
@@ -18,7 +19,27 @@ ENOUGH = 8
 """With fewer new examples none are held out."""
 AT_ONCE = 64
 MARGIN = 0.1
-"""How much worse, in nats, earlier examples may get."""
+"""How much worse earlier examples (nats) and plain text (bits per byte) may get."""
+TEXTS = slice(None, None, 2)
+"""Of the package's plain texts: half of them, which tell as much for half the time."""
+
+
+class General(NamedTuple):
+    """Bits per byte of plain text: of the base, of the version before (else the base), and of the new version.
+
+    None where nothing is known: no step was taken yet, or the base does not write.
+    """
+
+    base: float | None = None
+    before: float | None = None
+    after: float | None = None
+
+    def worse(self, margin: float) -> bool:
+        """Says whether the new version is worse than what was before by more than a margin."""
+        return self.before is not None and self.after is not None and not self.after <= self.before + margin
+
+
+UNKNOWN = General()
 
 
 def probabilities(
@@ -64,6 +85,22 @@ def before_folds(
     return fit(run, previous.state, [e for fold in folds for e in fold.query], labels)
 
 
+def standing(run: Run, previous: Version | None, moves: bool) -> General:
+    """General ability as it stands, with the version before as the new one; measured only if the row `moves`."""
+    known = previous.metrics if previous else {}
+    base, before = known.get("general_base"), known.get("general")
+    if moves and base is None:
+        base = general(run.composed, None, plain()[TEXTS])
+    if moves and before is None:
+        before = reached(run, previous.state["rows"]) if previous else base
+    return General(base, before, before)
+
+
+def reached(run: Run, stored: np.ndarray) -> float | None:
+    """General ability under a person's stored numbers."""
+    return general(run.composed, run.rows(stored), plain()[TEXTS])
+
+
 def forgets(earlier: tuple[Fit, Fit] | None, margin: float) -> bool:
     """Says whether the fit to earlier examples, before and after, is worse by more than a margin; nats."""
     return earlier is not None and not earlier[1].loss <= earlier[0].loss + margin
@@ -76,13 +113,18 @@ def judged(
     previous: Version | None,
     earlier: tuple[Fit, Fit] | None = None,
     margin: float = MARGIN,
+    ability: General = UNKNOWN,
 ) -> tuple[bool, str]:
     """Says whether the new version shall answer, and why; `earlier` is the fit to earlier examples before and after."""
     better, reason = _on_new(before, after, folds, previous)
-    if not better or earlier is None or previous is None or not forgets(earlier, margin):
-        return better, reason
-    told = f"on earlier examples the loss would be {earlier[1].loss:.3f}, and that of version {previous.number} is "
-    return False, f"{told}{earlier[0].loss:.3f}: worse by more than the margin of {margin:g}"
+    worse = f"worse by more than the margin of {margin:g}"
+    if better and previous and earlier and forgets(earlier, margin):
+        told = f"on earlier examples the loss would be {earlier[1].loss:.3f}, and that of version {previous.number} is "
+        return False, f"{told}{earlier[0].loss:.3f}: {worse}"
+    if better and previous and ability.worse(margin):
+        told = f"plain text would take {ability.after:.3f} bits per byte, and with version {previous.number} it takes "
+        return False, f"{told}{ability.before:.3f}: {worse}"
+    return better, reason
 
 
 def _on_new(before: Fit, after: Fit, folds: int, previous: Version | None) -> tuple[bool, str]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .folds import Fit
+from .guard import UNKNOWN, General
 from .run import Run
 from .store import Version
 from .types import Example
@@ -20,7 +21,7 @@ class Outcome:
     folds 0 the fit to the examples themselves. curve: held-out losses (nats) after 0, 1, ... steps. better: says
     whether the new version shall answer; `reason` says why. notes: what a person should know. earlier: the fit to
     `judging` kept examples before and after, which the steps did not see; `rehearsed` are those that they saw. new:
-    the examples that no version had learned.
+    the examples that no version had learned. general: general ability.
     """
 
     version: Version
@@ -34,6 +35,7 @@ class Outcome:
     seconds: float
     notes: tuple[str, ...]
     earlier: tuple[Fit, Fit] | None = None
+    general: General = UNKNOWN
     judging: int = 0
     rehearsed: int = 0
     new: tuple[Example, ...] = ()

@@ -12,7 +12,7 @@ from .earlier import carried, halves, learned, merged, unlearned
 from .errors import DataError
 from .evaluate import chunks
 from .folds import Fit, alone, curve, deal, remembering
-from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, probabilities
+from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, probabilities, reached, standing
 from .look import check, distinct
 from .means import averaged, recall
 from .outcome import Outcome, described, remarks, version_of
@@ -54,8 +54,9 @@ def adapt_person(
 
     Of the person's `kept` earlier examples one half is rehearsed, as part of the support. On the other half the loss
     may rise by `margin` nats at most: "auto" halves the number of steps until that holds, and where it never does the
-    outcome is not better either. Where there is no previous version they are examples like the others. Raises DataError
-    for examples that don't fit the run, and where none is new.
+    outcome is not better either. Where there is no previous version they are examples like the others. General ability,
+    bits per byte of plain text, may become worse than the previous version's by as much. Raises DataError for examples
+    that don't fit the run, and where none is new.
     """
     began, given = perf_counter(), len(examples)
     if previous is None:
@@ -73,13 +74,15 @@ def adapt_person(
     support = run.composed.parts.problem.support([Episode("", (*used, *rehearsed), (), labels)])
     support = remembering(run.composed.parts, support, memory)
     was = fit(run, previous.state, judging, labels) if previous is not None and judging else None
-    tried = list(_fewer(best, 0 if labels else 1)) if was and steps == "auto" else [best]
+    tried = list(_fewer(best, 0 if labels else 1)) if previous is not None and steps == "auto" else [best]
     states = _trained(run, support, tried, previous)
+    stood = standing(run, previous, best > 0)
     for chosen in tried:
         rows, end = _as_stored(run, states[chosen], previous)
         state = {"rows": rows, **_means(run, end["rows"], [*new, *rehearsed], labels, memory)}
         earlier = (was, fit(run, state, judging, labels)) if was else None
-        if not forgets(earlier, margin):
+        ability = stood._replace(after=reached(run, rows)) if chosen else stood
+        if not forgets(earlier, margin) and not ability.worse(margin):
             break
     state |= {"learned": learned(previous, new), **closed(run, end, used, labels, recall(state, labels))}
     if folds:
@@ -88,9 +91,10 @@ def adapt_person(
         before, after = (fit_of(run.composed.parts.problem.measure(at["rows"], support)) for at in (states[0], end))
         if previous is not None and memory:
             before = fit(run, previous.state, used, labels)
-    better, reason = judged(before, after, len(folds), previous, earlier, margin)
+    better, reason = judged(before, after, len(folds), previous, earlier, margin, ability)
     about: dict[str, Any] = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss}
     about |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss} if earlier else {}
+    about |= {"general_base": ability.base, "general": ability.after} if ability.after is not None else {}
     about |= {"accuracy": after.accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
     about |= {"backend": run.composed.parts.ops.name, **described(run)}
     version = version_of(run, state, labels, len(new), about)
@@ -100,7 +104,8 @@ def adapt_person(
     if len(examples) > given:
         notes.append(f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew")
     if chosen < best and not forgets(earlier, margin):
-        notes.append(f"{best} steps are best for today's examples; {chosen} are taken, for the sake of earlier ones")
+        sake = "earlier ones" if was else "plain text"
+        notes.append(f"{best} steps are best for today's examples; {chosen} are taken, for the sake of {sake}")
     return Outcome(
         version=version,
         steps=chosen,
@@ -113,6 +118,7 @@ def adapt_person(
         seconds=about["seconds"],
         notes=tuple(notes),
         earlier=earlier,
+        general=ability,
         judging=len(judging),
         rehearsed=len(rehearsed),
         new=tuple(new),

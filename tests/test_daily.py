@@ -14,7 +14,8 @@ from mlx_melpa.crowd import adapt_people
 from mlx_melpa.earlier import halves, learned
 from mlx_melpa.find import random_run, recipe_of
 from mlx_melpa.folds import Fit, remembering
-from mlx_melpa.guard import judged
+from mlx_melpa.general import general, plain
+from mlx_melpa.guard import TEXTS, General, judged
 from mlx_melpa.means import recall
 from mlx_melpa.outcome import Outcome
 from mlx_melpa.person import adapt_person, answer
@@ -167,7 +168,30 @@ def test_the_guard_refuses_what_forgets_and_a_margin_lets_it_pass(writing: Run) 
     assert (worse.better, worse.folds, worse.rehearsed) == (False, 0, 0)
     assert worse.reason.startswith("on earlier examples the loss would be") and "the margin of 0.02" in worse.reason
     assert adapt_person(writing, other, **asked, margin=100).better
-    assert adapt_person(writing, other, previous=first, steps=20).better  # with nothing kept nobody knows
+    # With nothing kept nobody knows but plain text.
+    assert adapt_person(writing, other, previous=first, steps=20, margin=100).better
+
+
+def test_general_ability_is_told_and_guarded(writing: Run) -> None:
+    texts = plain()[TEXTS]
+    base, first = general(writing.composed, texts=texts), adapt_person(writing, LINES, steps=10)
+    under = general(writing.composed, writing.rows(first.version.state["rows"]), texts)
+    assert first.general == General(base, base, under) and first.better, "a first version is not held to the base"
+    other = [Example("", target=f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}") for n in range(7)]
+    worse = adapt_person(writing, other, previous=stored(first), steps=20, margin=0.05)
+    assert (worse.general.base, worse.general.before) == (base, under) and worse.general.worse(0.05)
+    assert not worse.better and worse.reason.startswith(
+        f"plain text would take {worse.general.after:.3f} bits per byte"
+    )
+    fewer = adapt_person(writing, other, previous=stored(first), margin=0.05)
+    assert fewer.better == (not fewer.general.worse(0.05)) and (fewer.better or fewer.steps == 1)
+    again = adapt_person(writing, other, previous=stored(first), steps=0)
+    assert again.general == General(base, under, under), "known from the version before"
+
+
+def test_a_row_that_stays_is_not_measured(sorting: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mlx_melpa.guard.general", None)
+    assert adapt_person(sorting, NOTES, steps=0).general == General()
 
 
 def test_rehearsal_keeps_earlier_examples_from_getting_worse(writing: Run) -> None:
@@ -215,6 +239,12 @@ def test_judged_weighs_new_examples_first() -> None:
     assert not judged(before, after, 5, previous, (Fit(1.0, None), Fit(1.15, None)))[0]
     better, reason = judged(after, before, 5, previous, (Fit(1.0, None), Fit(0.1, None)))
     assert not better and "held out" in reason
+    better, reason = judged(before, after, 5, previous, None, 0.1, General(1.5, 1.6, 1.71))
+    assert not better and reason.startswith(
+        "plain text would take 1.710 bits per byte, and with version 3 it takes 1.6"
+    )
+    assert judged(before, after, 5, previous, None, 0.1, General(1.5, 1.6, 1.69))[0]
+    assert General(1.5, 1.6, float("nan")).worse(9) and not General().worse(0)
     assert judged(before, after, 0, None, None) == (True, "with fewer than 8 new examples none are held out")
 
 

@@ -43,6 +43,9 @@ def test_a_version_is_stored_and_reported(lines: Path) -> None:
     assert version.active and version.metrics["steps"] == said["steps"] and version.nbytes == said["bytes"]
     assert version.state["rows"].shape == (1, version.layout.size) and version.run is not None
     shown = invoke(app, ["adapt", "--user", "you", str(lines)])
+    general = said["general"]
+    assert general["before"] == general["base"] and general["unchanged"] == (said["steps"] == 0)
+    assert "plain text, bits per byte" in shown.stdout and "by the base" in shown.stdout
     assert "loss on examples held out" in shown.stdout and 'Next: melpa generate --user you "PROMPT"' in shown.stdout
 
 
