@@ -12,6 +12,7 @@ COLUMNS = ("accuracy", "f1", "bits_per_byte", "perplexity", "ci95", "loss", "ste
 NAMES = {
     "base": "base",
     "prototypes": "prototypes on frozen features",
+    "matching": "matching networks on frozen features",
     "logistic_regression": "logistic regression on frozen features",
     "random_start": "random start, same steps",
     "meta": "meta-learned",
@@ -33,7 +34,8 @@ def eval_(
     steps: Annotated[int | None, typer.Option(help="Inner steps; the run's own unless given.", min=0)] = None,
     seed: Annotated[int, typer.Option(help="Of the episodes and the random start.", min=0)] = 0,
     methods: Annotated[
-        str, typer.Option(help="Which of base, prototypes, logistic_regression, random_start, meta; with commas.")
+        str,
+        typer.Option(help="Which of base, prototypes, matching, logistic_regression, random_start, meta; with commas."),
     ] = "all",
     tuning_episodes: Annotated[int, typer.Option(help="Training episodes to tune the baselines on.", min=2)] = 60,
     base: Annotated[str | None, typer.Option(help="Another copy of the run's base model.")] = None,
@@ -90,7 +92,9 @@ def write(folder: Path, found: Any) -> None:
     replace_text(folder / "eval.json", json.dumps(found.results, indent=1) + "\n")
     if found.curves:
         flat = {
-            NAMES[n]: found.results[n][found.main] for n in ("prototypes", "logistic_regression") if n in found.results
+            NAMES[n]: found.results[n][found.main]
+            for n in ("prototypes", "matching", "logistic_regression")
+            if n in found.results
         }
         plot_curves(folder / "steps.png", found.curves, measure=found.main, lines=flat)
 

@@ -1,7 +1,7 @@
 """A run on unseen tasks beside everything that is not meta-learned, all on the same episodes."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,13 +13,13 @@ from . import disk, evaluate, frozen, random_start
 from .errors import DataError, MelpaError
 from .evaluate import Curves
 from .files import read_examples
-from .recipe import kinds
+from .recipe import Recipe, kinds
 from .run import Run
 from .tasks.episode import gather
 from .tasks.split import unseen
 from .types import Splits, Tasks
 
-METHODS = ("base", "prototypes", "logistic_regression", "random_start", "meta")
+METHODS = ("base", "prototypes", "matching", "logistic_regression", "random_start", "meta")
 VALIDATION = 60
 APART = 1_000_003
 """Added to the seed of the validation episodes: endless tasks would draw the test's own again."""
@@ -45,21 +45,34 @@ def tasks_of(
     Without `files` the run's own test tasks. `sizes` are ways, shots, queries, where they differ from the run's. Raises
     DataError where files hold no task that training has not seen.
     """
-    recipe = run.composed.recipe
+    held, splits, notes = tasks_for(run.composed.recipe, run.info["seen"], files, group=group, label=label, **sizes)
+    return held, splits.train, notes
+
+
+def tasks_for(
+    recipe: Recipe,
+    seen: Collection[str],
+    files: str | Path | Sequence[str | Path] | None = None,
+    *,
+    group: str | None = None,
+    label: str | None = None,
+    **sizes: int | None,
+) -> tuple[Tasks, Splits, tuple[str, ...]]:
+    """The tasks to judge a recipe on, its own splits at these sizes, and notes; `seen` is what its training saw."""
     kind, settings = recipe.part("tasks") or ("", {})
     settings |= {name: size for name, size in sizes.items() if size is not None and name in settings}
     splits: Splits = kinds("tasks")[kind](**settings)
     if files is None:
-        return splits.test, splits.train, splits.notes
+        return splits.test, splits, splits.notes
     records = read_examples(files, group=group or settings.get("group"), label=label or settings.get("label"))
-    kept, notes = unseen(records, run.info["seen"])
+    kept, notes = unseen(records, seen)
     if not kept:
         raise DataError(
             f"training saw every task of {files}: nothing is left to judge on; give --tasks a file with new ones"
         )
     of_tasks = {name: sizes.get(name) or settings.get(name, 5) for name in ("ways", "shots", "queries")}
     tasks = gather(kept, **of_tasks)
-    return tasks, splits.train, (*notes, *tasks.left_out)
+    return tasks, splits, (*notes, *tasks.left_out)
 
 
 @dataclass
@@ -88,9 +101,10 @@ def compare(
 ) -> Comparison:
     """Measures the run after `steps` inner steps (default: its own) and the baselines on the same `episodes`.
 
-    base: the frozen model with the readout at its start; prototypes and logistic_regression on the frozen features; a
-    random start with Adam (see `random_start`). What they choose is chosen on `tuning_episodes` of `training` and kept
-    in the run's baselines.json. Those on features are left out where the readout does not classify. Raises MelpaError.
+    base: the frozen model with the readout at its start; prototypes, matching and logistic_regression on the frozen
+    features; a random start with Adam (see `random_start`). What they choose is chosen on `tuning_episodes` of
+    `training` and kept in the run's baselines.json. Those on features are left out where the readout does not classify.
+    Raises MelpaError.
     """
     unknown = [name for name in methods if name not in METHODS]
     if unknown:

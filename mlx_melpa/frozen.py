@@ -1,4 +1,4 @@
-"""Classifiers on the frozen base's features: prototypes and logistic regression, tuned on other episodes."""
+"""Classifiers on the frozen base's features: prototypes, matching, logistic regression, tuned on other episodes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
@@ -18,8 +18,13 @@ Features = dict[str, np.ndarray]
 """A text's features (d') as the readout `prototypes` has them: the mean of the last hidden states, then that of the
 first block's output where that is frozen, each of length 1."""
 TEXTS_PER_PASS = 64
+COSINES: dict[str, tuple[Any, ...]] = {
+    "center": ("none", "support", "training"),
+    "temperature": (1.0, 3.0, 10.0, 30.0, 100.0),
+}
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
-    "prototypes": {"center": ("none", "support", "training"), "temperature": (1.0, 3.0, 10.0, 30.0, 100.0)},
+    "prototypes": COSINES,
+    "matching": COSINES,
     "logistic_regression": {"scale": ("standard", "length"), "C": (0.01, 0.1, 1.0, 10.0, 100.0)},
 }
 
@@ -88,9 +93,25 @@ def prototypes(
     """Probabilities (Q, N) from cosines to class means, after taking a mean feature away."""
     away = {"none": 0.0, "support": support.mean(0), "training": middle}[center]
     means = np.stack([(support - away)[classes == c].mean(0) for c in range(ways)])
-    scores = temperature * unit(query - away) @ unit(means).T
-    likely = np.exp(scores - scores.max(-1, keepdims=True))
-    return likely / likely.sum(-1, keepdims=True)
+    return softmax(temperature * unit(query - away) @ unit(means).T)
+
+
+def matching(
+    support: np.ndarray,
+    classes: np.ndarray,
+    query: np.ndarray,
+    ways: int,
+    middle: np.ndarray,
+    *,
+    center: str,
+    temperature: float,
+) -> np.ndarray:
+    """Probabilities (Q, N) of matching networks (Vinyals et al. 2016), features as they are: sum_i a_i [label i = c].
+
+    a = softmax(temperature cos(query, support i)), after taking a mean feature away.
+    """
+    away = {"none": 0.0, "support": support.mean(0), "training": middle}[center]
+    return softmax(temperature * unit(query - away) @ unit(support - away).T) @ np.eye(ways)[classes]
 
 
 def logistic_regression(
@@ -120,4 +141,15 @@ def unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-9)
 
 
-METHODS: dict[str, Callable[..., np.ndarray]] = {"prototypes": prototypes, "logistic_regression": logistic_regression}
+def softmax(scores: np.ndarray) -> np.ndarray:
+    """Softmax over the last axis."""
+    likely = np.exp(scores - scores.max(-1, keepdims=True))
+    found: np.ndarray = likely / likely.sum(-1, keepdims=True)
+    return found
+
+
+METHODS: dict[str, Callable[..., np.ndarray]] = {
+    "prototypes": prototypes,
+    "matching": matching,
+    "logistic_regression": logistic_regression,
+}

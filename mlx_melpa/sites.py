@@ -13,7 +13,8 @@ from .errors import ModelError
 class Site:
     """One module of one block: `path` inside the block, widths in numbers per token.
 
-    `role` is "linear" for a linear layer, "attention" or "feed_forward" for a sub-block whose output can be adapted.
+    `role` is "linear" for a linear layer, "attention" or "feed_forward" for a sub-block whose output can be adapted,
+    "input" for what the first block reads.
     `refused` says why an adapter can't sit there; empty where it can.
     """
 
@@ -21,7 +22,7 @@ class Site:
     path: str
     width_in: int
     width_out: int
-    role: Literal["linear", "attention", "feed_forward"] = "linear"
+    role: Literal["linear", "attention", "feed_forward", "input"] = "linear"
     refused: str = ""
 
     @property

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .bottleneck import bottleneck
+from .full import full
 from .lora import lora
+from .prompt import prompt
 
-KINDS: dict[str, Callable[..., Any]] = {"lora": lora, "bottleneck": bottleneck}
+KINDS: dict[str, Callable[..., Any]] = {"lora": lora, "bottleneck": bottleneck, "full": full, "prompt": prompt}

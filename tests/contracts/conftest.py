@@ -100,6 +100,8 @@ def put(base: Base, kind: str) -> Iterator[Callable[..., Adapted]]:
     there: list[Adapted] = []
 
     def on(**settings: Any) -> Adapted:
+        if kind == "prompt":  # it sits before all blocks
+            settings.pop("layers", None)
         there.append(Adapted(base, KINDS[kind](**settings)))
         return there[-1]
 

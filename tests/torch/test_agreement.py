@@ -86,7 +86,7 @@ def test_meta_gradients_on_a_language_model(put: Callable[..., Any], learner: st
     noise = np.random.default_rng(5)
     found, start = [], None
     for name in ENGINES:
-        ops, adapted = engine(name), put(name, adapter, layers=2)
+        ops, adapted = engine(name), put(name, adapter, **({} if adapter == "prompt" else {"layers": 2}))
         readout = READOUTS["prototypes"](ops, adapted.base.tokenizer, metric="plain")
         problem = PROBLEMS["language"](ops, adapted, readout)
         if start is None:  # away from the start: factors of zero would leave the others without a gradient

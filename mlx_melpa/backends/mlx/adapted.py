@@ -13,7 +13,7 @@ from ...sites import Site
 from . import model as base_model
 from . import ops
 from .model import Base
-from .slots import Block, Frozen, Slot
+from .slots import Block, Entry, Frozen, Slot
 
 
 class Adapted:
@@ -29,6 +29,7 @@ class Adapted:
         segments = [adapter.segments(site) for site in self.sites]
         self.layout = Layout(s for group in segments for s in group)
         self._counts = [len(group) for group in segments]
+        self._before = getattr(adapter, "tokens", 0)
         blocks = base.blocks
         if any(isinstance(module, (Slot, Block)) for block in blocks for module in block.modules()):
             raise ModelError(f"{base.name} already carries an adapter; detach that one first")
@@ -111,12 +112,19 @@ class Adapted:
     def hidden(self, rows: mx.array, tokens: mx.array, start: mx.array | None = None) -> mx.array:
         """The last hidden states (T*B, L, d)."""
         with self.bound(rows), self._reusing(start):
-            return base_model.hidden(self.base.model, self.base.reading, tokens)
+            whole = base_model.hidden(self.base.model, self.base.reading, self.opened(tokens))
+        return whole[:, self._before :] if self._before else whole
+
+    def opened(self, tokens: mx.array) -> mx.array:
+        """Tokens (R, m + L) with places for the m vectors of a prompt; the same where the adapter has none."""
+        return mx.pad(tokens, [(0, 0), (self._before, 0)]) if self._before else tokens
 
     def logits(self, rows: mx.array, tokens: mx.array, index: mx.array, start: mx.array | None = None) -> mx.array:
         """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
+        index = index + self._before * (1 + index // tokens.shape[1])
         with self.bound(rows), self._reusing(start):
-            return base_model.logits(self.base.model, self.base.reading, tokens, index).astype(mx.float32)
+            found = base_model.logits(self.base.model, self.base.reading, self.opened(tokens), index)
+        return found.astype(mx.float32)
 
     def detach(self) -> None:
         """Takes the slots out again and leaves the base as it was loaded."""
@@ -125,21 +133,24 @@ class Adapted:
             if isinstance(block, Block):
                 blocks[i] = block["base"]
         for site, slot in zip(self.sites, self._slots, strict=True):
-            owner, key = _owner(blocks[site.layer], site.path)
+            owner, key = _owner(blocks, site)
             if owner[key] is slot:
                 owner[key] = slot["base"]
 
 
-def _owner(block: nn.Module, path: str) -> tuple[Any, str]:
-    *parents, key = path.split(".")
-    owner: Any = block
+def _owner(blocks: Sequence[nn.Module], site: Site) -> tuple[Any, Any]:
+    if site.role == "input":
+        return blocks, site.layer
+    *parents, key = site.path.split(".")
+    owner: Any = blocks[site.layer]
     for name in parents:
         owner = owner[int(name)] if isinstance(owner, list) else owner[name]
     return owner, key
 
 
 def _place(blocks: Sequence[nn.Module], site: Site, adapter: Any) -> Slot:
-    owner, key = _owner(blocks[site.layer], site.path)
-    slot = Slot(owner[key], lambda weights, x, y: adapter.apply(ops, weights, x, y))
+    owner, key = _owner(blocks, site)
+    kind = Entry if site.role == "input" else Slot
+    slot = kind(owner[key], lambda weights, x, y: adapter.apply(ops, weights, x, y))
     owner[key] = slot
     return slot

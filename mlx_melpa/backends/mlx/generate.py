@@ -20,5 +20,7 @@ def write(
     sampler = make_sampler(temp=temp)
     with nullcontext() if rows is None else adapted.bound(mx.array(rows)):
         model, tokenizer = adapted.base.model, adapted.base.tokenizer
-        for piece in stream_generate(model, tokenizer, list(tokens), max_tokens=max_tokens, sampler=sampler):
+        read = mx.array([list(tokens)])
+        prompt = (read if rows is None else adapted.opened(read))[0]
+        for piece in stream_generate(model, tokenizer, prompt, max_tokens=max_tokens, sampler=sampler):
             yield piece.text

@@ -48,7 +48,7 @@ class Base:
 
     @cached_property
     def sites(self) -> list[Site]:
-        """Every linear layer and every sub-block, in the model's order; measured by one forward pass."""
+        """The input, every linear layer and every sub-block, in the model's order; measured by one forward pass."""
         return _sites(self.blocks, self.width, self.name)
 
     @cached_property
@@ -175,7 +175,7 @@ def _sites(blocks: list[nn.Module], width: int, name: str) -> list[Site]:
     from mlx_lm.models.switch_layers import QuantizedSwitchLinear, SwitchLinear
 
     switch = (SwitchLinear, QuantizedSwitchLinear)
-    found: list[Site] = []
+    found = [Site(0, "input", width, width, "input")]
     for layer, block in enumerate(blocks):
         inside = dict(block.named_modules())
         experts = [p for p, m in inside.items() if p and any(isinstance(c, switch) for c in m.modules())]

@@ -43,6 +43,13 @@ class Slot(Wrap):
         return self._apply(self._weights[0], x, y) if self._weights else y
 
 
+class Entry(Slot):
+    """A block whose input an adapter writes to, once for each binding: what is read later goes on from a cache."""
+
+    def __call__(self, x: mx.array, *args: Any, **named: Any) -> Any:
+        return self.base(self._apply(self._weights.pop(), x, x) if self._weights else x, *args, **named)
+
+
 class Reading:
     """What a tap shall do: pick positions before the head, or stop at the hidden states; counts the calls."""
 

@@ -9,9 +9,10 @@ from torch import nn
 
 from ...errors import ModelError
 from ...layout import Layout
+from ...sites import Site
 from . import ops
 from .model import Base
-from .slots import Frozen, Slot
+from .slots import Entry, Frozen, Slot
 
 
 class Adapted:
@@ -30,12 +31,16 @@ class Adapted:
         if getattr(base.model, "melpa_adapted", False):
             raise ModelError(f"{base.name} already carries an adapter; detach that one first")
         base.model.melpa_adapted = True
-        self._slots = [Slot(self._module(site), self._apply) for site in self.sites]
+        self._before = getattr(adapter, "tokens", 0)
+        self._slots = [self._place(site) for site in self.sites]
         self._frozen = Frozen()
         self.frozen_blocks = self._freeze(min(site.layer for site in self.sites))
 
-    def _module(self, site: Any) -> nn.Module:
-        return self.base.blocks[site.layer].get_submodule(site.path)
+    def _place(self, site: Site) -> Slot:
+        block = self.base.blocks[site.layer]
+        if site.role == "input":
+            return Entry(block, self._apply)
+        return Slot(block.get_submodule(site.path), self._apply)
 
     def _apply(self, weights: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return self.adapter.apply(ops, weights, x, y)
@@ -120,14 +125,19 @@ class Adapted:
     def hidden(self, rows: torch.Tensor, tokens: torch.Tensor, start: torch.Tensor | None = None) -> torch.Tensor:
         """The last hidden states (T*B, L, d)."""
         with self.bound(rows), self._reusing(start):
-            return self.base.hidden(tokens)
+            return self.base.hidden(self.opened(tokens))[:, self._before :]
+
+    def opened(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens (R, m + L) with places for the m vectors of a prompt; the same where the adapter has none."""
+        return torch.nn.functional.pad(tokens, (self._before, 0)) if self._before else tokens
 
     def logits(
         self, rows: torch.Tensor, tokens: torch.Tensor, index: torch.Tensor, start: torch.Tensor | None = None
     ) -> torch.Tensor:
         """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
+        index = index + self._before * (1 + index // tokens.shape[1])
         with self.bound(rows), self._reusing(start):
-            return self.base.logits(tokens, index)
+            return self.base.logits(self.opened(tokens), index)
 
     def detach(self) -> None:
         """Takes the slots off again and leaves the base as it was loaded."""

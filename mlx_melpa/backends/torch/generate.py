@@ -27,7 +27,8 @@ def write(
     said: list[int] = []
     shown = ""
     with bound, torch.no_grad(), autocast():
-        for token in _tokens(base, tokens, max_tokens, temp, source):
+        read = torch.tensor([list(tokens)], device=device)
+        for token in _tokens(base, read if rows is None else adapted.opened(read), max_tokens, temp, source):
             said.append(token)
             text = tokenizer.decode(said)
             # a character may need several tokens: what is not whole yet waits
@@ -36,8 +37,8 @@ def write(
                 shown = text
 
 
-def _tokens(base: Any, prompt: Sequence[int], most: int, temp: float, source: torch.Generator) -> Iterator[int]:
-    ids, end, past = torch.tensor([list(prompt)], device=device), base.tokenizer.eos_token_id, None
+def _tokens(base: Any, ids: torch.Tensor, most: int, temp: float, source: torch.Generator) -> Iterator[int]:
+    end, past = base.tokenizer.eos_token_id, None
     encoded: dict[str, Any] = {}
     if base.kind == "encoder-decoder":
         encoded["encoder_outputs"] = base.model.get_encoder()(input_ids=ids)

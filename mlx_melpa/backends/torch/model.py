@@ -47,8 +47,11 @@ class Base:
 
     @cached_property
     def sites(self) -> list[Site]:
-        """Every linear layer and every sub-block, in the model's order."""
-        return places.sites(self.blocks, self.width, self.name)
+        """The input, every linear layer and every sub-block, in the model's order."""
+        two = self.kind == "encoder-decoder"
+        refused = f"{self.name} reads two texts, the encoder's and the decoder's; take lora" if two else ""
+        entry = Site(0, "input", self.width, self.width, "input", refused)
+        return [entry, *places.sites(self.blocks, self.width, self.name)]
 
     @cached_property
     def family(self) -> str:

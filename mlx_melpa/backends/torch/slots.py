@@ -37,6 +37,18 @@ class Slot:
         self._hook.remove()
 
 
+class Entry(Slot):
+    """A block whose input an adapter writes to, once for each binding: what is read later goes on from a cache."""
+
+    def __init__(self, module: nn.Module, apply: Apply):
+        self._apply, self._weights = apply, None
+        self._hook = module.register_forward_pre_hook(self._write)
+
+    def _write(self, module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+        weights, self._weights = self._weights, None
+        return None if weights is None else (self._apply(weights, given[0], given[0]), *given[1:])
+
+
 class Reading:
     """What a tap shall do at the head: pick flat positions, or stop at the hidden states."""
 

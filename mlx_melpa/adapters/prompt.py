@@ -1,0 +1,46 @@
+"""Prompt tuning: soft vectors that stand before the text, where the first block reads it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from ..errors import ModelError
+from ..layout import Segment
+from ..settings import Bounds, Positive
+from ..sites import Site
+from ..types import Array
+
+
+class Prompt:
+    """Vectors (T, m, d) at the first m of the first block's inputs; the text follows them.
+
+    A random start is not the base: vectors that nothing reads do not exist, and the text is read after them.
+    """
+
+    kind = "prompt"
+
+    def __init__(self, tokens: int, spread: float):
+        self.tokens, self.spread = tokens, spread
+
+    def choose(self, sites: Sequence[Site]) -> list[Site]:
+        """The base's input; raises ModelError where it has no single one."""
+        found = [site for site in sites if site.role == "input"]
+        if not found or found[0].refused:
+            raise ModelError(f"adapter prompt: {found[0].refused if found else 'this base has no input to write to'}")
+        return found
+
+    def segments(self, site: Site) -> tuple[Segment, ...]:
+        """The vectors: m d numbers."""
+        return (Segment(f"{site.name}.prompt", (self.tokens, site.width_in), self.spread),)
+
+    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
+        """Puts the vectors in the place of the first m inputs (T*B, m + L, d)."""
+        (prompt,) = weights
+        tasks, length, wide = prompt.shape
+        alike = ops.broadcast(prompt.reshape(tasks, 1, length, wide), (tasks, x.shape[0] // tasks, length, wide))
+        text = ops.split(x, [self.tokens], 1)[1]
+        return ops.concatenate([ops.cast(alike.reshape(-1, length, wide), x), text], 1)
+
+
+def prompt(*, tokens: Annotated[int, Bounds(1, 1024)] = 20, spread: Positive = 0.5) -> Prompt:
+    """Builds prompt tuning with `tokens` vectors, drawn at first from [-spread, spread] (Lester et al. 2021)."""
+    return Prompt(tokens, spread)
