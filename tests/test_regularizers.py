@@ -7,6 +7,7 @@ import pytest
 
 from mlx_melpa import adapt
 from mlx_melpa.backends.mlx import ops
+from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import universal
 from mlx_melpa.layout import Layout, Segment
 from mlx_melpa.regularizers import KINDS
@@ -58,6 +59,7 @@ def test_l2_and_a_first_task_of_ewc_end_at_the_closed_minimum(learn: bool) -> No
     start, center = drawn(SIZE), drawn(SIZE)
     for regularizer, pull in (
         (KINDS["l2"](ops, strength=0.7, learn=learn), 0.7),
+        (KINDS["l2"](ops, strength=0.7, learn=learn, each=learn), 0.7),
         (KINDS["ewc"](ops, strength=0.35, prior=2.0, learn=learn), 0.7),
     ):
         built, theta = parts(regularizer)
@@ -132,3 +134,15 @@ def test_a_regularizer_holds_each_row_alone_and_asks_for_gradients_only_where_it
         np.testing.assert_allclose(ops.numpy(alone)[0], both[t], rtol=1e-5)
     zero = ops.numpy(regularizer.penalty(meta, regularizer.begin(start, carried), start))
     np.testing.assert_array_equal(zero, [0, 0])
+
+
+def test_each_number_is_held_by_its_own_strength() -> None:
+    start, center, strengths = drawn(SIZE), drawn(SIZE), np.exp(0.3 * drawn(SIZE))
+    regularizer = KINDS["l2"](ops, learn=True, each=True)
+    found, theta = parts(regularizer)
+    theta["regularizer"] = {"log_strength": ops.array(np.log(strengths))}
+    end = adapt.adapt(found, theta, task(center), 200, adapt.resume(found, row(start)))
+    expected = (CURVED * center + strengths * start) / (CURVED + strengths)
+    assert np.abs(ops.numpy(end["rows"])[0] - expected).max() < 1e-4
+    with pytest.raises(RecipeError, match="learn: true"):
+        KINDS["l2"](ops, each=True)

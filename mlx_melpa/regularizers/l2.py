@@ -1,9 +1,14 @@
-"""L2 to the start: exp(s) / 2 |rows - start|^2, its strength learned or fixed."""
+"""L2 to the start: 1/2 sum_i s_i (rows_i - start_i)^2; one strength for all numbers, or a learned one for each.
+
+A strength for each number is MeLPA's importance of parameters, learned by the outer loop and not estimated from
+gradients as EWC's Fisher is: nothing is carried from task to task, so that streams can teach it.
+"""
 
 from collections.abc import Callable
 from math import log
 from typing import Any
 
+from ..errors import RecipeError
 from ..layout import Layout
 from ..settings import Positive
 from ..types import Array, Tree
@@ -14,12 +19,13 @@ class L2:
 
     carries = False
 
-    def __init__(self, ops: Any, strength: float, learn: bool):
-        self.ops, self.strength, self.learnable = ops, strength, learn
+    def __init__(self, ops: Any, strength: float, learn: bool, each: bool):
+        self.ops, self.strength, self.learnable, self.each = ops, strength, learn, each
 
     def init(self, layout: Layout) -> Tree:
-        """The logarithm of the strength, (1,), where it is learned."""
-        return {"log_strength": self.ops.array([log(self.strength)])} if self.learnable else {}
+        """The logarithm of the strength, (1,), or of each number's, (P,), where it is learned."""
+        size = layout.size if self.each else 1
+        return {"log_strength": self.ops.array([log(self.strength)] * size)} if self.learnable else {}
 
     def begin(self, rows: Array, carried: Tree) -> Tree:
         """Holds the start."""
@@ -27,15 +33,20 @@ class L2:
 
     def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
         """The penalty (T,)."""
-        strength = self.ops.exp(meta["log_strength"]) if self.learnable else self.strength
+        strength = self.ops.exp(meta["log_strength"]).reshape(1, -1) if self.learnable else self.strength
         away = rows - carry["start"]
-        return 0.5 * strength * (away * away).sum(-1)
+        return 0.5 * (strength * away * away).sum(-1)
 
     def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
         """Nothing is carried: the next task starts from where this one ended."""
         return {}
 
 
-def l2(ops: Any, *, strength: Positive = 1e-2, learn: bool = False) -> L2:
-    """Builds the pull to the start with a `strength`, learned with the outer loop where `learn` says so."""
-    return L2(ops, strength, learn)
+def l2(ops: Any, *, strength: Positive = 1e-2, learn: bool = False, each: bool = False) -> L2:
+    """Builds the pull to the start with a `strength`, learned with the outer loop where `learn` says so.
+
+    With `each` too, every number has a strength of its own. Raises RecipeError for `each` alone.
+    """
+    if each and not learn:
+        raise RecipeError("regularizer l2: each number's own strength is learned; set regularizer.learn: true")
+    return L2(ops, strength, learn, each)
