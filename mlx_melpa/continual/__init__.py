@@ -14,6 +14,7 @@ from .o_lora import o_lora
 from .oml import oml
 from .replay import replay
 from .safe import safe
+from .sema import sema
 from .separate import separate
 from .sequential import sequential
 
@@ -29,6 +30,7 @@ KINDS: dict[str, Callable[..., Method]] = {
     "maml": maml,
     "oml": oml,
     "safe": safe,
+    "sema": sema,
     "separate": separate,
     "joint": joint,
 }

@@ -8,7 +8,7 @@ import pytest
 
 from mlx_melpa.compose import Composition
 from mlx_melpa.continual import KINDS
-from mlx_melpa.continual.method import Lesson, Method, State, Together
+from mlx_melpa.continual.method import Lesson, Method, Together
 from mlx_melpa.continual.o_lora import OLora, Orthogonal
 from mlx_melpa.continual.replay import sample
 from mlx_melpa.types import Example
@@ -26,10 +26,14 @@ def numbers(method: Method, rows: object) -> np.ndarray:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_learning_is_repeatable_and_answers_are_probabilities(built: Build, lessons: list[Lesson], name: str) -> None:
+def test_learning_is_repeatable_takes_its_steps_and_answers_with_probabilities(
+    built: Build, lessons: list[Lesson], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     found = []
     for _ in range(2):
-        method = built(name)
+        method, taken = built(name), []
+        through = method.let_through
+        monkeypatch.setattr(method, "let_through", lambda *args, f=through, to=taken: to.append(1) or f(*args))
         state = method.begin()
         for piece in [lessons] if method.at_once else [[one] for one in lessons]:
             state = method.learn(state, piece)
@@ -37,6 +41,8 @@ def test_learning_is_repeatable_and_answers_are_probabilities(built: Build, less
         probabilities = numbers(method, method.predict(state, lessons[0]))
         assert probabilities.shape == (1, 8, 2)
         assert probabilities.sum(-1) == pytest.approx(1, abs=1e-5)
+        assert len(taken) == (2 * len(lessons) if method.learns else 0)
+        assert [len(kept) for kept in state.examples.values()] == ([3] * len(lessons) if method.rehearses else [])
     assert np.array_equal(*found)
     assert np.array_equal(found[0][:1], numbers(method, Method.begin(method).rows)) == (name == "frozen")
 
@@ -53,22 +59,10 @@ def test_sequential_moves_one_row_and_separate_leaves_earlier_rows(built: Build,
     assert np.array_equal(before, now)
 
 
-def test_joint_takes_the_steps_of_all_tasks(
-    built: Build, lessons: list[Lesson], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_joint_begins_as_one_task_does(built: Build, lessons: list[Lesson]) -> None:
     joint, one = built("joint"), built("sequential")
     once = joint.learn(joint.begin(), lessons[:1])
     assert np.array_equal(numbers(joint, once.rows), numbers(one, one.learn(one.begin(), lessons[:1]).rows))
-    taken: list[object] = []
-    moved = joint.let_through
-
-    def counted(state: State, grads: object) -> object:
-        taken.append(grads)
-        return moved(state, grads)
-
-    monkeypatch.setattr(joint, "let_through", counted)
-    joint.learn(joint.begin(), lessons)
-    assert len(taken) == 2 * 3
 
 
 def test_replay_stores_as_many_as_it_may_and_its_loss_counts_them(
@@ -131,7 +125,7 @@ def test_bytes_are_counted(built: Build, composed: Composition, lessons: list[Le
     own = int(composed.layout.own.sum())
     width = {"prototypes": composed.layout.segments[-2].size ** 0.5}.get(composed.recipe.resolved["readout"]["kind"], 0)
     means = 2 * (2 * int(width) + 4) if width else 0
-    for name, rows in (("sequential", 1), ("replay", 1), ("separate", 2)):
+    for name, rows in (("sequential", 1), ("replay", 1), ("con_pet_static", 1), ("oml", 1), ("separate", 2)):
         method = built(name)
         state = method.begin()
         for one in lessons[:2]:
