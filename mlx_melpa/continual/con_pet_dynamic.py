@@ -9,10 +9,9 @@ from ..frozen import unit
 from ..types import Array
 from .method import Lesson, Start, State
 from .routed import Routed
-from .separate import Separate
 
 
-class ConPetDynamic(Routed, Separate):
+class ConPetDynamic(Routed):
     """w_i = the steps on L_i from the start;  s_i(x) = 1 for the task i of the class mean nearest to x, else 0.
 
     Song et al. 2023 train the selector, a small adapter, on stored examples, and join its best few; here it takes one,
@@ -20,8 +19,6 @@ class ConPetDynamic(Routed, Separate):
     the mean of all class means. As the task is known at test, a perfect selector makes this `separate`; where it errs,
     another task's row chooses among the right candidates.
     """
-
-    ordered = True
 
     def known(self, state: State, row: Array, lessons: Sequence[Lesson]) -> State:
         """The state with the class means (N, d), fp16, of the tasks' frozen features."""

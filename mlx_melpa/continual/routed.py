@@ -7,14 +7,17 @@ import numpy as np
 from ..frozen import Features, features
 from ..types import Array, Episode, Example
 from .method import Lesson, Method, Start, State
+from .separate import Separate
 
 
-class Routed(Method):
+class Routed(Separate):
     """p(y | x) = sum_r s_r(x) p(y | x, w_r): shares s of rows, from the features of x alone.
 
     The known task gives the candidates and their class means, taken under the row that learned them; which row reads
     the text is for the features to say. A row without a share in any text is not run.
     """
+
+    ordered = True
 
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks)

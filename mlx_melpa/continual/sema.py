@@ -33,7 +33,7 @@ class Sema(Routed):
 
     def begin(self) -> State:
         """All modules at the start's row, none used."""
-        return State(self.ops.concatenate([super().begin().rows] * self.modules, 0))
+        return State(self.ops.concatenate([Method.begin(self).rows] * self.modules, 0))
 
     def learn(self, state: State, lessons: Sequence[Lesson]) -> State:
         """The state with a module moved for each task, and described where it is new."""
