@@ -10,8 +10,9 @@ from . import adapt
 from .evaluate import chunks
 from .types import Array, Batch, Episode, Example, Parts, State, Tree
 
-FOLDS, TEXT_FOLDS = 5, 3
-"""Of labelled examples, and of texts: these take more steps, and three folds have half the work of five."""
+FOLDS = 3
+"""Three have half the work of five and choose as well: after ten notes of each of 40 simulated people, accuracy on
+their next messages was 0.3 +- 0.7 points higher."""
 PATIENCE, WORTH = 3, 0.01
 """The search for the number of steps ends after PATIENCE steps that did not lower the best loss by this share of it."""
 ALONE = 16
@@ -32,8 +33,8 @@ def deal(
 ) -> list[Episode]:
     """Deals new examples into folds, each the query of one episode whose support is all the rest.
 
-    There are FOLDS of labelled examples, TEXT_FOLDS of texts, or as many as can be asked about if that is fewer. Folds
-    are stratified by label. The only example of a label is never asked about: nothing would be left to know it by.
+    There are FOLDS, or as many as can be asked about if that is fewer, stratified by label. The only example of a label
+    is never asked about: nothing would be left to know it by.
     Gives no episodes where fewer than two examples can be asked about.
     """
     counts = Counter(e.label for e in examples)
@@ -41,7 +42,7 @@ def deal(
     asked = sorted(
         (e for e in mixed if e in new and (e.label is None or counts[e.label] > 1)), key=lambda e: e.label or ""
     )
-    count = min(FOLDS if labels else TEXT_FOLDS, len(asked))
+    count = min(FOLDS, len(asked))
     folds = [asked[i::count] for i in range(count)] if count > 1 else []
     return [
         Episode(f"fold {i}", tuple(e for e in mixed if e not in fold), tuple(fold), labels)

@@ -27,7 +27,7 @@ def test_train_adapt_store_and_evaluate(shared: Path, tmp_path: Path) -> None:
     outcome = adapt(run, notes)
     own = int(run.composed.layout.own.sum())
     assert outcome.version.labels == ("farm", "sea") and outcome.version.state["rows"].shape == (1, own)
-    assert outcome.folds == 5 and len(outcome.curve) >= 2
+    assert outcome.folds == 3 and len(outcome.curve) >= 2
     with Store(tmp_path / "home") as store:
         assert store.put("me", outcome.version) == 1
         latest = store.latest("me")

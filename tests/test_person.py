@@ -47,17 +47,18 @@ def test_folds_are_stratified_and_never_ask_what_nothing_is_left_to_know_by() ->
     only = Example("alone", label="rare")
     folds = deal([*NOTES, only], {*NOTES, only}, ("home", "work", "rare"), np.random.default_rng(0))
     asked = [e for fold in folds for e in fold.query]
-    assert len(folds) == 5 and sorted(map(repr, asked)) == sorted(map(repr, NOTES))
+    assert len(folds) == 3 and sorted(map(repr, asked)) == sorted(map(repr, NOTES))
     for fold in folds:
-        assert sorted(e.label or "" for e in fold.query) == ["home", "work"]
-        assert only in fold.support and len(fold.support) == 9 and not set(fold.query) & set(fold.support)
+        assert all(sum(e.label == label for e in fold.query) in (1, 2) for label in ("home", "work"))  # of five
+        assert only in fold.support and not set(fold.query) & set(fold.support)
+        assert len(fold.support) + len(fold.query) == 11
     known = deal(NOTES, set(NOTES[:1]), ("home", "work"), np.random.default_rng(0))
     assert known == []
 
 
 def test_the_best_held_out_number_of_steps_is_taken(sorting: Run) -> None:
     found = adapt_person(sorting, NOTES)
-    assert found.folds == 5 and found.steps == int(np.argmin(found.curve)) and len(found.curve) <= 11
+    assert found.folds == 3 and found.steps == int(np.argmin(found.curve)) and len(found.curve) <= 11
     assert found.before == Fit(np.log(2), 0.5) and found.after.loss == found.curve[found.steps]
     assert found.better == (found.after.loss < np.log(2) or found.after.accuracy > 0.5)
     assert found.version.labels == ("home", "work") and found.version.examples == 10
@@ -90,7 +91,7 @@ def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None
     for fold in deal(NOTES, set(NOTES), ("home", "work"), rng):
         support, query = parts.problem.prepare([fold])
         rows = parts.initializer.make(sorting.theta["initializer"], support, 1)
-        losses.append(parts.problem.measure(rows, query)["loss"][0])
+        losses += len(fold.query) * [parts.problem.measure(rows, query)["loss"][0]]
     assert found.curve == pytest.approx([np.mean(losses)], rel=1e-5)
 
 
