@@ -8,6 +8,7 @@ import typer
 
 from .bench_continual import continual
 from .bench_daily import daily
+from .bench_few_shot import few_shot
 from .console import command, json_out, names, note, out, progress, table
 
 bench = typer.Typer(
@@ -58,6 +59,7 @@ def speed(
 
 bench.command("continual")(continual)
 bench.command("daily")(daily)
+bench.command("few-shot")(few_shot)
 
 
 def _show(found: dict[str, Any]) -> None:

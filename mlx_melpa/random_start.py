@@ -109,12 +109,14 @@ def tune(
     most: int = 100,
     per_pass: int = 4,
     advance: Advance,
+    theta: Tree | None = None,
 ) -> tuple[Choice, Choice]:
     """The best rate for `steps` steps, and the best rate and number of steps up to `most`, on these episodes.
 
-    `main` is the measure that decides; `advance` is called once a rate was measured.
+    `main` is the measure that decides; `advance` is called once a rate was measured. `theta` is another start than a
+    random one.
     """
-    theta = composed.baseline(RATES[0]).begin(seed)
+    theta = composed.baseline(RATES[0]).begin(seed) if theta is None else theta
     at = marks(steps, most)
     few = race(composed, theta, prepared(composed, drawn[:FEW], per_pass), at, steps, main, advance)
     last: dict[float, int] = dict.fromkeys(order(few, main, steps)[:2], steps) if steps else {}

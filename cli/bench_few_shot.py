@@ -1,0 +1,85 @@
+"""`melpa bench few-shot`: recipes on unseen tasks, beside everything that they have to beat."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from .console import command, json_out, names, note, out, progress, table
+
+SHOWN = ("gain over multi-task", "worse than base", "steps", "s/task", "bytes a user", "training s", "break-even tasks")
+
+
+@command
+def few_shot(
+    recipes: Annotated[list[str], typer.Argument(help="Recipe files, or names of packaged recipes.")],
+    shots: Annotated[str, typer.Option(help="Examples to adapt from, per label or person; with commas.")] = "1,5",
+    seeds: Annotated[int, typer.Option(help="Meta-trainings of each recipe, with seeds 0, 1, ...", min=1)] = 3,
+    episodes: Annotated[int, typer.Option(help="Test episodes, the same for all methods.", min=1)] = 600,
+    tuning_episodes: Annotated[int, typer.Option(help="Validation episodes to tune baselines on.", min=2)] = 60,
+    tasks: Annotated[
+        str | None, typer.Option(help="A file or folder of test tasks; the recipes' own unless given.")
+    ] = None,
+    group: Annotated[str | None, typer.Option(help="The field of that file that makes a task.")] = None,
+    label: Annotated[str | None, typer.Option(help="The field of its label.")] = None,
+    ways: Annotated[int | None, typer.Option(help="Labels of an episode; the recipe's.", min=2)] = None,
+    queries: Annotated[
+        int | None, typer.Option(help="Examples to be judged on, per label or person; the recipe's.", min=1)
+    ] = None,
+    sets: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a key of every recipe: tasks.train=FILE.")
+    ] = None,
+    backend: Annotated[Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipes'.")] = None,
+    estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it takes, and stop.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Keep runs and results there; go on from them.")
+    ] = None,
+) -> None:
+    """Meta-train recipes and compare them with tuned baselines on unseen tasks, in one table."""
+    import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
+    from mlx_melpa.bench import few_shot as bench
+    from mlx_melpa.bench.few_shot_report import rows
+    from mlx_melpa.bench.few_shot_settings import Settings, shots_of
+    from mlx_melpa.compose import on_backend
+    from mlx_melpa.recipe import load_recipe
+
+    settings = Settings(
+        recipes=tuple(on_backend(load_recipe(recipe, sets or ()), backend) for recipe in recipes),
+        shots=shots_of(names(shots)),
+        seeds=seeds,
+        episodes=episodes,
+        tuning_episodes=tuning_episodes,
+        ways=ways,
+        queries=queries,
+        tasks=tasks,
+        group=group,
+        label=label,
+        out=folder,
+    )
+    if estimate:
+        from mlx_melpa.bench.few_shot_estimate import estimate as foretell
+
+        foretold(foretell(settings), json)
+        return
+    with progress("few-shot", total=len(settings.runs()) + len(settings.jobs), quiet=json) as advance:
+        found = bench.few_shot(settings, advance)
+    if json:
+        json_out(found)
+        return
+    columns, lines = rows(found)
+    kept = [i for i, name in enumerate(columns) if i <= len(settings.shots) * 2 or name in SHOWN]
+    table([columns[i] for i in kept], [[line[i] for i in kept] for line in lines])
+    for text in found["notes"]:
+        note(text)
+    note(f"table, numbers and pictures: {folder}")
+
+
+def foretold(found: dict[str, Any], json: bool) -> None:
+    """Shows what a benchmark would take."""
+    if json:
+        json_out(found)
+        return
+    lines = [(name, f"{seconds / 60:.1f}") for name, seconds in found["parts"].items()]
+    table(("", "minutes"), lines)
+    out(f"about {found['seconds'] / 3600:.2g} hours in all")

@@ -1,0 +1,126 @@
+"""What a person costs: time, operations, numbers, bytes, memory, and what the base can still do, one at a time."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from .. import adapt, frozen
+from ..compose import Composition
+from ..general import general
+from ..means import averaged
+from ..store.version import pack
+from ..types import Batch, Episode, Tree
+from .flops import Work, flops, names, products
+
+COSTED = 5
+"""Episodes that are measured, after one that warms up."""
+
+
+def timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    """What a function gives, and its seconds."""
+    began = perf_counter()
+    found = work()
+    return found, perf_counter() - began
+
+
+def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> dict[str, Any]:
+    """The costs of `steps` inner steps; medians over a few episodes, each alone, as for one person.
+
+    seconds: from texts to the adapted row, and the class means where a readout has them. inference_ms: one more text
+    read or labelled. nbytes: the row's own numbers as fp16, with the class means. memory: at the peak of the engine's
+    arrays, the base among them. general: bits per byte of plain text under the adapted row. flops: see `counted`.
+    """
+    parts, problem = composed.parts, composed.parts.problem
+    ops, found = parts.ops, []
+
+    def whole(episode: Episode) -> tuple[Tree, Batch, Batch]:
+        support = problem.support([episode])
+        state = adapt.adapt(parts, theta, support, steps)
+        memory = problem.memory(state["rows"], support)
+        ops.evaluate(state["rows"], memory)
+        return state, support, memory
+
+    for episode in drawn[: COSTED + 1]:
+        ops.reset_peak_memory()
+        (state, support, memory), seconds = timed(partial(whole, episode))
+        peak, asked = ops.peak_memory(), replace(episode, query=episode.query[:1])
+        rows = state["rows"]
+        _, answering = timed(lambda: problem.measure(rows, {**problem.questions([asked]), **memory}))  # noqa: B023
+        kept = {"rows": problem.layout.stored(ops.numpy(rows)[0])[None]} if steps else {}
+        kept |= averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
+        one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": len(pack(kept)) if kept else 0}
+        found.append({**one, "memory": peak, "flops": counted(composed, support, steps, bool(memory))})
+    told = _medians(found)
+    told["general"] = general(composed, rows)
+    return {**told, **_numbers(composed, problem.layout.personal.size if steps else 0)}
+
+
+def on_features(name: str, settings: dict[str, Any], composed: Composition, drawn: Sequence[Episode]) -> dict[str, Any]:
+    """The costs of a classifier on frozen features: reading the support and fitting; one more text's features.
+
+    nbytes, as fp16: class means, weights and a bias for each class, or what else is kept: the features themselves.
+    """
+    ops, found = composed.parts.ops, []
+    rows = ops.array(composed.free.draw(np.random.default_rng(0))[None])
+    for episode in drawn[: COSTED + 1]:
+        ops.reset_peak_memory()
+
+        def fit(episode: Episode = episode) -> frozen.Features:
+            known = frozen.features(composed, rows, [replace(episode, query=())], {}, lambda _: None)
+            middle = np.mean(list(known.values()), axis=0)
+            frozen.measure(name, settings, [replace(episode, query=episode.support[:1])], known, middle)
+            return known
+
+        known, seconds = timed(fit)
+        asked = Episode("", episode.query[:1], ())
+        _, answering = timed(partial(frozen.features, composed, rows, [asked], {}, _silent))
+        wide, ways = len(next(iter(known.values()))), len(episode.labels)
+        numbers = ways * (wide + 1) if name == "logistic_regression" else 0
+        kept = numbers or wide * (ways if name == "prototypes" else len(episode.support))
+        one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": 2 * kept}
+        support = composed.parts.problem.support([episode])
+        found.append({**one, "memory": ops.peak_memory(), "flops": counted(composed, support, 0, True)})
+    return {**_medians(found), "general": None, **_numbers(composed, numbers)}
+
+
+def _medians(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Medians of all but the first, which warmed up, where there are others."""
+    kept = found[1:] or found
+    told = {name: [one[name] for one in kept if one[name] is not None] for name in kept[0]}
+    return {name: median(values) if values else None for name, values in told.items()}
+
+
+def _silent(_: int) -> None: ...
+
+
+def _numbers(composed: Composition, count: int) -> dict[str, Any]:
+    return {"parameters": count, "share": count / composed.base.parameters}
+
+
+def counted(composed: Composition, support: Batch, steps: int, means: bool) -> int | None:
+    """Matrix products of an adaptation (see `flops`): frozen blocks once, the steps, and the class means at the end.
+
+    The base's, LoRA's and the head's alone are counted. None for other adapters than LoRA, or bases than llamas.
+    """
+    config, resolved = composed.base.config, composed.recipe.resolved["adapter"]
+    if config.get("model_type") != "llama" or resolved["kind"] != "lora":
+        return None
+    total, adapted = 0, names(composed.model.sites)
+    for part in support["parts"]:
+        sequences, length = part["tokens"].shape
+        read = part["index"].shape[0] if "index" in part else 0
+        work = Work(sequences, length, read, resolved["rank"], adapted)
+        upper, whole = (forward(config, w) for w in (work, replace(work, sites=frozenset({"0.self_attn.q_proj"}))))
+        total += (whole - upper if steps or means else 0) + steps * flops(products(config, work))
+        total += upper if means else 0
+    return total
+
+
+def forward(config: Any, work: Work) -> int:
+    """One pass of the frozen layers from the first adapted block on, without the head."""
+    return flops(product for product in products(config, work) if product.name in ("linear", "attention"))

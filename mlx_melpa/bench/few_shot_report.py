@@ -1,0 +1,179 @@
+"""What a few-shot benchmark came to: one entry a method, its table in Markdown, and pictures."""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import evaluate
+from ..report import plot_curves, plot_over
+from .few_shot_intervals import crossed
+from .few_shot_settings import Job, Settings
+
+Result = Mapping[str, Any]
+TOLD = {"accuracy": ("accuracy", "f1"), "bits_per_byte": ("bits_per_byte",), "loss": ("loss",)}
+"""The measures of a table, by the main one. BLEU and ROUGE-L, which compare written texts, are left out: no library
+for them is among the extras."""
+
+
+def summed(settings: Settings, done: Mapping[Job, Result]) -> dict[str, Any]:
+    """Per method and shots: measures with intervals over seeds and episodes, costs as means over seeds.
+
+    worse: the share of tasks that end below the base. gain: over multi-task at its best steps, on the same episodes;
+    above 0 is better. break_even: see the function.
+    """
+    kept = {job: found for job, found in done.items() if "left_out" not in found}
+    methods: dict[str, Any] = {}
+    for name in dict.fromkeys(job.name for job in kept):
+        jobs = [job for job in kept if job.name == name]
+        of_shots = {n: [job for job in jobs if job.shots == n] for n in settings.shots}
+        entry = {str(n): _entry(settings, kept, same) for n, same in of_shots.items() if same}
+        methods[settings.title(jobs[0])] = {"method": jobs[0].method, "of": jobs[0].of, "shots": entry}
+    shape = {"episodes": settings.episodes, "tuning_episodes": settings.tuning_episodes, "seeds": settings.seeds}
+    notes = [note for drawn in settings.drawn.values() for note in drawn.notes]
+    notes += [f"{settings.title(job)}: {found['left_out']}" for job, found in done.items() if "left_out" in found]
+    main = next(iter(kept.values()))["main"]
+    return {**shape, "measure": main, "methods": methods, "notes": list(dict.fromkeys(notes))}
+
+
+def _entry(settings: Settings, done: Mapping[Job, Result], jobs: Sequence[Job]) -> dict[str, Any]:
+    first, found = jobs[0], [done[job] for job in jobs]
+    main = found[0]["main"]
+    values = {name: np.array([one["measures"][name] for one in found]) for name in TOLD[main]}
+    ground = settings.ground_of(first)
+    base = np.array(done[Job("base", ground, first.shots, 0, 0)]["measures"][main])
+    better = 1 if main in evaluate.HIGHER else -1
+    entry: dict[str, Any] = {name: crossed(matrix) for name, matrix in values.items()}
+    entry |= {"worse": float((better * (values[main] - base) < 0).mean())}
+    rivals = [done[job] for job in done if job[:3] == ("multi_task", ground, first.shots) and job.steps is None]
+    if rivals and first.method != "multi_task":
+        theirs = np.array([one["measures"][main] for one in rivals])
+        size = min(len(theirs), len(found))
+        entry["gain"] = crossed(better * (values[main][:size] - theirs[:size]))
+    costs = [one["costs"] for one in found]
+    entry |= {name: _mean([one[name] for one in costs]) for name in costs[0]}
+    entry |= {name: _mean([one.get(name) for one in found]) for name in ("training", "tuning", "steps", "lr")}
+    if first.method in ("meta", "multi_task"):
+        start = done[Job("random_start", ground, first.shots, 0)]
+        entry["break_even"] = break_even(entry, start)
+    if "curve" in found[0] and len(found[0]["curve"]["steps"]) > 1:
+        curves = [one["curve"] for one in found]
+        entry["curve"] = {"steps": curves[0]["steps"], main: np.mean([one[main] for one in curves], 0).tolist()}
+    return entry
+
+
+def break_even(entry: Result, start: Result) -> int | None:
+    """The number of tasks from which meta-training has paid for itself in time; None for never.
+
+    training + n seconds <= search + n seconds': on the right a random start at its best steps, with the search for its
+    rate done once. 0 where the search alone took longer than the training.
+    """
+    ahead, saved = entry["training"] - start["tuning"], start["costs"]["seconds"] - entry["seconds"]
+    if ahead <= 0:
+        return 0
+    return ceil(ahead / saved) if saved > 0 else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return float(np.mean(there)) if there else None
+
+
+def rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The table's columns and a line for each method; costs are those of the most shots."""
+    main, shots = found["measure"], list(next(iter(found["methods"].values()))["shots"])
+    measured = [(n, name) for n in shots for name in TOLD[main]]
+    columns = ["method", *(f"{_named(name)}, {_shots(n)}" for n, name in measured)]
+    columns += ["gain over multi-task", "worse than base", "steps", "s/task", "GFLOP/task", "inference ms", "trained"]
+    columns += [
+        "of the base",
+        "bytes a user",
+        "peak MB",
+        "training s",
+        "search s",
+        "break-even tasks",
+        "plain text bpb",
+    ]
+    return columns, [[name, *_cells(entry, measured, main)] for name, entry in found["methods"].items()]
+
+
+def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main: str) -> list[str]:
+    last = list(method["shots"].values())[-1]
+    steps = [f"{entry['steps']:g}" for entry in method["shots"].values()]
+    told = [_interval(method["shots"][n][name], name) for n, name in measured]
+    flops = None if last["flops"] is None else last["flops"] / 1e9
+    even = ("never" if last["break_even"] is None else f"{last['break_even']:,}") if "break_even" in last else ""
+    return [
+        *told,
+        _interval(last["gain"], main) if "gain" in last else "",
+        f"{last['worse']:.1%}",
+        " / ".join(dict.fromkeys(steps)),
+        _number(last["seconds"], ".3g"),
+        _number(flops, ".3g"),
+        _number(last["inference_ms"], ".3g"),
+        _number(last["parameters"], ",.0f"),
+        _number(last["share"], ".2%"),
+        _number(last["nbytes"], ",.0f"),
+        _number(last["memory"] / 1e6, ",.0f"),
+        _number(last["training"], ",.0f"),
+        _number(last["tuning"], ",.0f"),
+        even,
+        _number(last["general"], ".3f"),
+    ]
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The table as Markdown, with what it holds above and notes below."""
+    columns, lines = rows(found)
+    head = (
+        f"{found['episodes']} test episodes, the same for all; {found['seeds']} seeds of what is trained; tuned on "
+        f"{found['tuning_episodes']} validation episodes. Intervals of 95% over seeds and episodes. Costs are of "
+        "one person alone, at the most shots; seconds are this machine's."
+    )
+    table = [columns, ["---"] * len(columns), *lines]
+    notes = "".join(f"\n- {note}" for note in found["notes"])
+    return f"{head}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in table) + notes + ("\n" if notes else "")
+
+
+def draw(found: Mapping[str, Any], folder: Path) -> None:
+    """Draws the main measure against steps, for each number of shots, and against shots."""
+    main, methods = found["measure"], found["methods"]
+    shots = list(next(iter(methods.values()))["shots"])
+    for n in shots:
+        at = {name: method["shots"][n] for name, method in methods.items() if n in method["shots"]}
+        curves = {
+            name: (entry["curve"]["steps"], entry["curve"][main])
+            for name, entry in at.items()
+            if "curve" in entry and methods[name]["method"] in ("meta", "random_start", "multi_task")
+        }
+        flat = {name: entry[main]["mean"] for name, entry in at.items() if methods[name]["method"] not in _CURVED}
+        if curves:
+            plot_curves(folder / f"steps-{n}.png", curves, measure=main, lines=flat)
+    over = {
+        name: ([int(n) for n in m["shots"]], [e[main]["mean"] for e in m["shots"].values()])
+        for name, m in methods.items()
+    }
+    plot_over(folder / "shots.png", over, x="examples to adapt from, per label or person", y=_named(main))
+
+
+_CURVED = ("meta", "random_start", "multi_task", "base")
+
+
+def _named(name: str) -> str:
+    return {"f1": "macro-F1"}.get(name, name.replace("_", " "))
+
+
+def _shots(n: str) -> str:
+    return f"{n} shot{'' if n == '1' else 's'}"
+
+
+def _interval(value: Mapping[str, float], name: str) -> str:
+    if name in evaluate.HIGHER:
+        return f"{100 * value['mean']:.1f} ± {100 * value['ci95']:.1f}"
+    return f"{value['mean']:.3f} ± {value['ci95']:.3f}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else format(value, form)

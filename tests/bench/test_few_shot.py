@@ -1,0 +1,114 @@
+"""The numbers of a few-shot table: intervals, break-even, counted operations, examples in context."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_melpa.bench.few_shot_costs import counted
+from mlx_melpa.bench.few_shot_estimate import search
+from mlx_melpa.bench.few_shot_in_context import InContext, Trial
+from mlx_melpa.bench.few_shot_intervals import crossed, quantile
+from mlx_melpa.bench.few_shot_report import break_even
+from mlx_melpa.bench.few_shot_settings import multi_task
+from mlx_melpa.compose import Composition, compose
+from mlx_melpa.evaluate import interval
+from mlx_melpa.find import recipe_of
+from mlx_melpa.types import Episode, Example
+
+
+@pytest.fixture(scope="module")
+def composed(shared: Path) -> Composition:
+    tree: dict[str, Any] = {
+        "model": str(shared / "models" / "stories260k"),
+        "adapter": {"kind": "lora", "rank": 2, "sites": ["v_proj"], "layers": 1},
+        "tasks": {"kind": "synthetic", "ways": 2},
+        "readout": {"kind": "prototypes", "metric": "plain"},
+        "rule": {"kind": "meta_sgd", "lr": 0.1},
+        "learner": {"kind": "maml", "steps": 3},
+        "train": {"stream": 1},
+    }
+    return compose(recipe_of(tree, "small"))
+
+
+def episode() -> Episode:
+    support = [Example(f"the {noun} is here", label=noun) for noun in ("cat", "dog", "cat", "dog")]
+    return Episode("pets", tuple(support), (Example("a cat", label="cat"),), ("dog", "cat"))
+
+
+@pytest.mark.parametrize(("freedom", "wanted"), [(1, 12.706), (2, 4.303), (7, 2.365), (12, 2.179), (1e9, 1.960)])
+def test_quantiles_are_student_s(freedom: float, wanted: float) -> None:
+    assert quantile(freedom) == pytest.approx(wanted, rel=2e-3)
+
+
+def test_one_seed_has_the_interval_of_its_episodes() -> None:
+    x = np.random.default_rng(0).standard_normal((1, 2000))
+    assert crossed(x)["ci95"] == pytest.approx(interval(x[0]), rel=1e-3)
+    assert crossed(np.ones((3, 5))) == {"mean": 1.0, "ci95": 0.0}
+
+
+@pytest.mark.parametrize(("seeds", "spread"), [(3, 1.0), (3, 0.0), (5, 0.3)])
+def test_intervals_hold_what_they_promise(seeds: int, spread: float) -> None:
+    rng, inside = np.random.default_rng(1), 0
+    for _ in range(1000):
+        x = spread * rng.standard_normal((seeds, 1)) + rng.standard_normal(40) + rng.standard_normal((seeds, 40))
+        found = crossed(x)
+        inside += abs(found["mean"]) <= found["ci95"]
+    assert inside / 1000 >= 0.91, "three seeds say little, and the degrees of freedom are estimates"
+
+
+def test_break_even_counts_the_search() -> None:
+    start = {"tuning": 40.0, "costs": {"seconds": 3.0}}
+    assert break_even({"training": 100.0, "seconds": 1.0}, start) == 30  # 100 + 30 = 40 + 90
+    assert break_even({"training": 100.0, "seconds": 3.0}, start) is None
+    assert break_even({"training": 30.0, "seconds": 5.0}, start) == 0
+
+
+def test_operations_by_hand(composed: Composition) -> None:
+    """stories260k: d 64, feed-forward 172, k and v 32 wide; LoRA on the last v alone: nothing below moves."""
+    support = composed.parts.problem.support([episode()])
+    tokens = [part["tokens"].shape for part in support["parts"]]
+    block = sum(2 * b * n * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 172) + 4 * b * n * n * 64 for b, n in tokens)
+    assert counted(composed, support, 0, means=True) == 5 * block
+    one = counted(composed, support, 1, means=False)
+    two = counted(composed, support, 2, means=False)
+    assert one is not None and two is not None
+    # back: the mixture to v, then o, gate, up and down
+    back = sum(2 * b * n * (64 * 64 + 3 * 64 * 172) + 2 * b * n * n * 64 for b, n in tokens)
+    lora = sum(2 * b * n * 2 * (64 + 32) + 4 * b * n * 2 * 32 + 2 * b * n * 64 * 2 for b, n in tokens)
+    assert two - one == block + back + lora
+    assert one - (two - one) == 4 * block, "the frozen blocks, once"
+
+
+def test_examples_stand_before_the_question_and_fit(composed: Composition) -> None:
+    asked = InContext(composed)
+    text = asked.labelled(episode(), 1).query[0].text
+    assert text == "the cat is here\nLabel: cat\n\nthe dog is here\nLabel: dog\n\na cat"
+    assert asked.labelled(episode(), 0).query[0].text == "a cat"
+    full = len(asked.head.encoder.ids(text)) + 20
+    asked.head.encoder.max_length = full
+    assert asked.labelled(episode(), 2).query[0].text == text, "two of each are too long, one of each fits"
+    assert asked.trials(1) == [Trial(1, False), Trial(1, True)]
+    assert {trial.examples for trial in asked.trials(5)} == {1, 2, 5}
+
+
+def test_a_calibrated_answer_is_relative_to_a_question_without_content(composed: Composition) -> None:
+    asked = InContext(composed)
+    plain, calibrated = asked.both(Episode("n", episode().support, (Example("N/A", label="cat"),), ("dog", "cat")), 1)
+    assert calibrated["loss"][0] == pytest.approx(np.log(2), rel=1e-4)
+    assert plain["loss"][0] != pytest.approx(np.log(2), rel=1e-3)
+
+
+def test_multi_task_has_no_inner_loop_and_learns_the_start_alone(composed: Composition) -> None:
+    found = multi_task(composed.recipe).resolved
+    assert found["learner"] == {"kind": "fomaml", "steps": 0} and found["rule"]["kind"] == "adam"
+    for key in ("model", "adapter", "readout", "tasks"):
+        assert found[key] == composed.recipe.resolved[key]
+
+
+def test_a_search_is_counted_from_its_marks() -> None:
+    # 12 episodes: 5 rates to 30 steps, 3 to 50, 2 to 100; then 60: twice 2 steps, twice 30 and two marks on
+    steps = 12 * (5 * 30 + 3 * 20 + 2 * 50) + 60 * (2 * 2 + 2 * 75)
+    assert search(60, 2, ready=0.0, step=1.0, asking=0.0) == steps
+    assert search(60, 2, ready=1.0, step=0.0, asking=0.0) == 12 + 60
