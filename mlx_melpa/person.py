@@ -21,7 +21,7 @@ from .store import Version
 from .store.version import pack, unpack
 from .types import Array, Batch, Episode, Example, State
 
-LONGEST = 5
+LONGEST = 4
 """Steps that the search for their number may always go up to."""
 STAYS = "the row stays where earlier class means were made: the new examples add to the means, with no step"
 MOVES = "steps move the row away from earlier class means: what was learned before may answer wrongly"
