@@ -15,6 +15,7 @@ MEASURES = {
     "fwt_gem": "FWT (GEM)",
     "fwt_single": "FWT (single)",
 }
+COSTS = ("plain text", "runs", "lr", "strength", "numbers trained", "a person", "s/task", "GFLOP/task", "stored")
 STEPS = 20
 """Gradient steps of a task where no run has its own number."""
 
@@ -27,9 +28,11 @@ def continual(
     methods: Annotated[str, typer.Option(help="Names with commas, such as sequential,replay.")] = "all",
     run: Annotated[Path | None, typer.Option(help="A meta-trained run: methods begin from it too.")] = None,
     tasks: Annotated[
-        str | None, typer.Option(help="Names of tasks with commas, in this order; all unless given.")
+        str | None, typer.Option(help="Names of tasks or groups with commas, in this order; all unless given.")
     ] = None,
-    chunk: Annotated[int | None, typer.Option(help="Cut each group's labels into tasks of so many.", min=2)] = None,
+    chunk: Annotated[
+        int | None, typer.Option(help="Cut each group's labels, or texts without labels, into tasks of so many.", min=2)
+    ] = None,
     shots: Annotated[int | None, typer.Option(help="Examples to learn, per label; the recipe's.", min=1)] = None,
     queries: Annotated[
         int | None, typer.Option(help="Examples to be judged on, per label; the recipe's.", min=1)
@@ -43,6 +46,13 @@ def continual(
         str, typer.Option(help="Adam's rates for a random start, as many trials for each method, on examples apart.")
     ] = "3e-4,1e-3,3e-3,1e-2",
     buffer: Annotated[int, typer.Option(help="Examples that replay stores of a task.", min=1)] = 50,
+    protocol: Annotated[
+        Literal["known", "all"],
+        typer.Option(help="Candidates at test: the known task's own labels, or those of all tasks so far."),
+    ] = "known",
+    corpus: Annotated[
+        Path | None, typer.Option(help="Plain text for general ability; a text of the package unless given.")
+    ] = None,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key of the recipe: tasks.train=FILE.")
     ] = None,
@@ -53,10 +63,10 @@ def continual(
         Path | None, typer.Option("--out", metavar="DIR", help="Keep results there as they come; go on from them.")
     ] = None,
 ) -> None:
-    """Learn streams of tasks by several methods at equal steps; at test the task is known: its labels are given."""
+    """Learn streams of tasks by several methods at equal steps: labels to tell apart, or texts to write."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.bench import continual as bench
-    from mlx_melpa.bench.continual_settings import Settings
+    from mlx_melpa.bench.continual_settings import Settings, writes
     from mlx_melpa.compose import on_backend
     from mlx_melpa.continual import KINDS
     from mlx_melpa.continual.streams import stream
@@ -78,16 +88,20 @@ def continual(
         chosen = tuple(float(rate) for rate in names(rates))
     except ValueError:
         raise MelpaError(f"--rates: '{rates}' is no list of numbers; write such as 1e-3,3e-3") from None
+    found = stream(read, shots=shots, queries=queries, chunk=chunk, names=names(tasks), seen=seen, texts=True)
+    fitting = [name for name in KINDS if found.labelled or writes(name)]
     settings = Settings(
         recipe=loaded.composed.recipe if loaded else read,
-        stream=stream(read, shots=shots, queries=queries, chunk=chunk, names=names(tasks), seen=seen),
+        stream=found,
         run=loaded,
-        methods=tuple(KINDS) if methods == "all" else names(methods),
+        methods=tuple(fitting) if methods == "all" else names(methods),
         orders=orders,
         seeds=seeds,
         steps=steps or (loaded.steps if loaded else STEPS),
         rates=chosen,
         buffer=buffer,
+        protocol=protocol,
+        corpus=corpus,
         out=folder,
     )
     if estimate:
@@ -98,11 +112,11 @@ def continual(
             out(f"{told['streams']:.0f} streams are left, about {told['seconds'] / 60:.3g} minutes")
         return
     with progress("learning", total=settings.pieces(), quiet=json) as advance:
-        found = bench.continual(settings, advance)
+        measured = bench.continual(settings, advance)
     if json:
-        json_out(found)
+        json_out(measured)
         return
-    show(found)
+    show(measured)
     for text in settings.stream.notes:
         note(text)
     if folder is not None:
@@ -111,21 +125,37 @@ def continual(
 
 def show(found: dict[str, Any]) -> None:
     """Prints one line a method."""
-    shape = f"{len(found['tasks'])} tasks, {found['shots']} shots a label, {found['steps']} steps a task"
-    out(f"{shape}; guessing: {found['chance']:.1%}; * stores examples")
-    columns = ("", *MEASURES.values(), "runs", "lr", "strength", "numbers trained", "a person", "s/task", "stored")
-    table(columns, [(name, *row(entry)) for name, entry in found["methods"].items()])
+    labelled, shots = found["measure"] == "accuracy", found["shots"]
+    learned = f"{shots} shots a label" if labelled else f"{shots} texts a task"
+    out(f"{len(found['tasks'])} tasks, {learned}, {found['steps']} steps a task; * stores examples")
+    if labelled:
+        among = "its own labels" if found["protocol"] == "known" else "the labels of all tasks so far"
+        out(f"accuracy of a task in percent, among {among}; guessing: {found['chance']:.1%}")
+    else:
+        out(
+            "bits per byte of a task's texts, less is better; transfer below 0 and forgetting above 0 are for the worse"
+        )
+    columns = ("", *MEASURES.values(), *COSTS)
+    table(columns, [(name, *row(entry, labelled)) for name, entry in found["methods"].items()])
+    out("plain text: bits per byte at the start, and at the end; FWT (GEM): against the untrained model, FWT (single):")
+    out("against a model of that task alone")
 
 
-def row(entry: dict[str, Any]) -> tuple[Any, ...]:
+def row(entry: dict[str, Any], labelled: bool) -> tuple[Any, ...]:
     """The cells of a method."""
     stored = f"{entry['stored']} *" if entry["stored"] else None
-    costs = (entry["parameters"], size(entry["nbytes"]), entry["seconds"], stored)
-    return (*(shown(entry[name]) for name in MEASURES), entry["runs"], entry["lr"], entry["strength"], *costs)
+    work = None if entry["flops"] is None else f"{entry['flops'] / 1e9:.3g}"
+    before, after = entry["general"]
+    text = None if after is None else f"{before:.3f} → {after:.3f}"
+    costs = (entry["parameters"], size(entry["nbytes"]), entry["seconds"], work, stored)
+    measures = (shown(entry[name], labelled) for name in MEASURES)
+    return (*measures, text, entry["runs"], entry["lr"], entry["strength"], *costs)
 
 
-def shown(value: dict[str, float | None]) -> str | None:
-    """A mean in percent with its interval; nothing where there is none."""
+def shown(value: dict[str, float | None], labelled: bool = True) -> str | None:
+    """A mean with its interval, in percent or in bits per byte; nothing where there is none."""
     if value["mean"] is None:
         return None
-    return f"{100 * value['mean']:.1f} ±{100 * (value['ci95'] or 0):.1f}"
+    if labelled:
+        return f"{100 * value['mean']:.1f} ±{100 * (value['ci95'] or 0):.1f}"
+    return f"{value['mean']:.3f} ±{value['ci95'] or 0:.3f}"

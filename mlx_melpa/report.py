@@ -64,21 +64,24 @@ def plot_race(path: str | Path, curves: Mapping[str, Any], points: Mapping[str, 
     return _written(figure, axes, path)
 
 
-def plot_matrix(path: str | Path, r: Any, *, title: str = "") -> Path:
-    """Plots accuracies R (T, T) as a heat map, in percent: a row after each task, a column for each.
+def plot_matrix(path: str | Path, r: Any, *, title: str = "", measure: str = "accuracy") -> Path:
+    """Plots R (T, T) as a heat map, a row after each task, a column for each: accuracies in percent, else as they are.
 
     Raises MelpaError without matplotlib.
     """
     figure, axes = _axes()
-    shown = axes.imshow(r, vmin=0, vmax=1, cmap="viridis")
+    percent = measure == "accuracy"
+    shown = axes.imshow(r, cmap="viridis", **({"vmin": 0, "vmax": 1} if percent else {}))
     for i, row in enumerate(r):
         for j, value in enumerate(row):
-            dark = "white" if value < 0.6 else "black"
-            axes.text(j, i, f"{100 * value:.0f}", ha="center", va="center", color=dark, fontsize=7)
+            if value == value:  # NaN where a task was not asked about
+                dark = "white" if shown.norm(value) < 0.6 else "black"
+                said = f"{100 * value:.0f}" if percent else f"{value:.2f}"
+                axes.text(j, i, said, ha="center", va="center", color=dark, fontsize=7)
     places = range(len(r))
     axes.set_xticks(places, [str(i + 1) for i in places])
     axes.set_yticks(places, [str(i + 1) for i in places])
-    axes.set_xlabel("accuracy on task")
+    axes.set_xlabel(f"{measure.replace('_', ' ')} on task")
     axes.set_ylabel("after task")
     axes.set_title(title, fontsize=9)
     figure.colorbar(shown)

@@ -16,8 +16,10 @@ from ..continual.method import Lesson, Method, Start, lesson
 from ..errors import MelpaError
 from . import continual_report
 from . import continual_tuning as tuning
+from .continual_counted import counted
+from .continual_protocol import known
 from .continual_settings import Job, Settings, Trial, kind
-from .continual_stream import Found, accuracy, learn
+from .continual_stream import Found, ability, learn
 
 Advance = Callable[..., None]
 
@@ -30,11 +32,11 @@ def continual(settings: Settings, advance: Advance = lambda *_: None) -> dict[st
     for part in bench.parts():
         for job in part:
             bench.run(job)
-    found = continual_report.summed({**settings.identity(), "chance": settings.chance}, bench.done)
+    found = continual_report.summed({**settings.identity(), "chance": settings.chance}, bench.done, settings.sign)
     if settings.out is not None:
         disk.replace_text(settings.out / "continual.json", json.dumps(found, indent=1) + "\n")
         if find_spec("matplotlib"):
-            continual_report.draw(settings.out, bench.done)
+            continual_report.draw(settings.out, bench.done, settings.measure)
     return found
 
 
@@ -98,19 +100,34 @@ class Bench:
             adapter["rank"] = adapter.get("rank", 1) * len(s.stream.groups)
             recipe = replace(recipe, resolved={**recipe.resolved, "adapter": adapter})
         base = run.composed.base if run else None
-        self.composed = compose(recipe, base, run.info["readout"] if run else "prototypes")
+        readout = "prototypes" if s.stream.labelled else "completion"
+        self.composed = compose(recipe, base, run.info["readout"] if run else readout)
         self.lessons = {}
         try:
+            self.check()
             yield
         finally:
             self.composed.model.detach()
+
+    def check(self) -> None:
+        """Refuses a readout that the stream's tasks, or the protocol, are nothing for."""
+        assert self.composed is not None
+        s, readout = self.settings, self.composed.readout
+        kind = str((s.recipe.part("readout") or ("prototypes", {}))[0])
+        if readout.classifies != s.stream.labelled:
+            tasks, other = ("labels", "prototypes") if s.stream.labelled else ("texts", "completion")
+            raise MelpaError(f"the tasks are {tasks}, and readout '{kind}' is not for them; add --set readout={other}")
+        if s.protocol == "all" and getattr(readout, "words", "own") != "own":
+            raise MelpaError("--protocol all: letters stand for other labels in each task; add --set readout.words=own")
 
     def method(self, name: str, start: str, trial: Trial, seed: int, steps: int | None = None) -> Method:
         """Builds a method; a random start is drawn with the seed."""
         assert self.composed is not None
         s, run = self.settings, self.settings.run
         baseline = self.composed.baseline(trial.lr)
-        begun = Start(self.composed, run.theta) if run and start != "random" else Start(baseline, baseline.begin(seed))
+        begun = Start(counted(baseline), baseline.begin(seed))
+        if run and start != "random":
+            begun = Start(counted(self.composed), run.theta)
         own: dict[str, Any] = {} if trial.strength is None else {"strength": trial.strength}
         own |= {"buffer": s.buffer} if kind(name).rehearses else {}
         tasks = len(s.stream.groups)
@@ -134,11 +151,13 @@ class Bench:
         )
         lessons = [self.ready(name, job.seed) for name in self.settings.stream.order(job.order)]
         method = self.method(job.method, job.start, trial, job.seed)
-        self.done[job] = found = learn(method, lessons, trial.lr if random else None, self.advance)
+        self.done[job] = found = learn(
+            method, lessons, trial.lr if random else None, self.advance, self.settings.ask, self.settings.texts
+        )
         self.write("streams", job.file, found)
 
     def tried(self, name: str, trial: Trial) -> float:
-        """The accuracy at the end of the tuning stream, kept in the folder."""
+        """How good it is at the end of the tuning stream, kept in the folder."""
         if (name, trial) not in self.trials:
             out, file = self.settings.out, f"{name}.{trial.lr:g}.{trial.strength}.json"
             path = out / "tuning" / file if out else None
@@ -146,9 +165,9 @@ class Bench:
                 found = Found(**json.loads(path.read_text(encoding="utf-8")))
             else:
                 lessons = [self.ready(one, 0, tuning=True) for one in self.settings.stream.order(0)]
-                found = learn(self.method(name, "random", trial, 0), lessons, trial.lr)
+                found = learn(self.method(name, "random", trial, 0), lessons, trial.lr, ask=self.settings.ask)
                 self.write("tuning", file, found)
-            self.trials[name, trial] = float(found.matrix[-1].mean())
+            self.trials[name, trial] = self.settings.sign * float(found.matrix[-1].mean())
         return self.trials[name, trial]
 
     def write(self, folder: str, file: str, found: Found) -> None:
@@ -167,10 +186,11 @@ class Bench:
             after, seconds = _timed(partial(quick.learn, state, few[1:]))
             times.append(seconds)
         step = max(0.0, times[1] - times[0]) / 2
-        _, asked = _timed(lambda: [accuracy(quick, after, one) for one in few])
+        _, asked = _timed(lambda: [known(quick, after, one, few) for one in few])
+        _, told = _timed(lambda: ability(quick, after, self.settings.texts))
         of_task = self.settings.steps * step + max(0.0, times[0] - step)
         asks = 2 if quick.at_once else tasks + 1
-        return tasks * (made / 2 / self.settings.orders + of_task + asks * asked / 2)
+        return 2 * told + tasks * (made / 2 / self.settings.orders + of_task + asks * asked / 2)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:

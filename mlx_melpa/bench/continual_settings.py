@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
 from ..continual import KINDS
+from ..continual.lwf import Lwf
 from ..continual.method import Method
 from ..continual.streams import Stream
 from ..errors import MelpaError
+from ..general import plain
 from ..recipe import Recipe
 from ..run import Run
+from ..types import Example
+from .continual_protocol import PROTOCOLS, Ask
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
 
@@ -43,7 +47,8 @@ class Settings:
 
     recipe: the adapter and readout of all methods, a run's own where there is one. run: methods begin from it too.
     steps: of each task. rates: of a random start; several are tuned (see `continual_tuning`). buffer: what replay
-    stores of a task.
+    stores of a task. protocol: what is asked (see `continual_protocol`). corpus: the text of general ability, the
+    package's own if None.
     """
 
     recipe: Recipe
@@ -55,6 +60,8 @@ class Settings:
     steps: int = 20
     rates: tuple[float, ...] = RATES
     buffer: int = 50
+    protocol: str = "known"
+    corpus: Path | None = None
     out: Path | None = None
 
     def jobs(self) -> list[Job]:
@@ -62,6 +69,14 @@ class Settings:
         unknown = [name for name in self.methods if name not in KINDS]
         if unknown:
             raise MelpaError(f"--methods: '{unknown[0]}' is no method; choose from {', '.join(KINDS)}")
+        asking = [name for name in self.methods if not self.stream.labelled and not writes(name)]
+        if asking:
+            able = ", ".join(filter(writes, KINDS))
+            raise MelpaError(
+                f"--methods: '{asking[0]}' answers with labels, and these tasks are texts; choose from {able}"
+            )
+        if not self.stream.labelled and self.protocol != "known":
+            raise MelpaError(f"--protocol {self.protocol}: texts have no labels to choose from; leave it out")
         found = []
         for seed, name, start in product(range(self.seeds), self.methods, self.starts):
             if start == "random" or not kind(name).blocks:
@@ -73,9 +88,34 @@ class Settings:
         return sum(1 if kind(job.method).at_once else len(self.stream.groups) for job in self.jobs())
 
     @property
-    def chance(self) -> float:
-        """The accuracy of guessing, the mean over tasks."""
-        return sum(1 / len(labels) for labels in self.stream.groups.values()) / len(self.stream.groups)
+    def chance(self) -> float | None:
+        """The accuracy of guessing, the mean over tasks; of the last one among all labels. None for texts."""
+        groups = self.stream.groups.values()
+        if not self.stream.labelled:
+            return None
+        if self.protocol == "all":
+            return 1 / len({label for labels in groups for label in labels})
+        return sum(1 / len(labels) for labels in groups) / len(groups)
+
+    @property
+    def measure(self) -> str:
+        """What R holds: accuracy, or bits_per_byte, of which less is better."""
+        return "accuracy" if self.stream.labelled else "bits_per_byte"
+
+    @property
+    def sign(self) -> int:
+        """-1 where less is better."""
+        return 1 if self.stream.labelled else -1
+
+    @property
+    def ask(self) -> Ask:
+        """What is asked after each task."""
+        return PROTOCOLS[self.protocol]
+
+    @property
+    def texts(self) -> tuple[Example, ...]:
+        """The texts of general ability."""
+        return plain() if self.corpus is None else plain(self.corpus)
 
     @property
     def starts(self) -> tuple[str, ...]:
@@ -96,6 +136,9 @@ class Settings:
             "steps": self.steps,
             "rates": list(self.rates),
             "buffer": self.buffer,
+            "protocol": self.protocol,
+            "measure": self.measure,
+            "corpus": None if self.corpus is None else str(self.corpus),
         }
 
 
@@ -103,3 +146,9 @@ def kind(name: str) -> type[Method]:
     """The class that a method's builder returns."""
     found: type[Method] = get_type_hints(KINDS[name])["return"]
     return found
+
+
+def writes(name: str) -> bool:
+    """Says whether a method needs no labels: the row alone answers, and no answers are distilled."""
+    method = kind(name)
+    return method.predict is Method.predict and not issubclass(method, Lwf)

@@ -8,21 +8,26 @@ from typing import Any
 import numpy as np
 
 from ..continual.method import Lesson, Method, State
-from ..problems.language import classified
+from ..general import general
+from ..types import Example
+from .continual_counted import Counted
+from .continual_protocol import Ask, known
 
 
 @dataclass(frozen=True)
 class Found:
     """What one order and seed came to.
 
-    tasks: names in their order. r: R (T, T), NaN as None. untrained: accuracies (T,) of the start. seconds: of
-    learning, per task. nbytes: of one person at the end. parameters: numbers that steps move. stored: examples kept.
-    steps: of all tasks. lr: the rate of a random start, None where a run has its own; strength: see `Method`.
+    tasks: names in their order. r: R (T, T), NaN as None. untrained: the same (T,) of the start. seconds: of learning,
+    per task. nbytes: of one person at the end. parameters: numbers that steps move. stored: examples kept. steps: of
+    all tasks. lr: the rate of a random start, None where a run has its own; strength: see `Method`. general: bits per
+    byte of plain text at the start and at the end, the mean over rows. flops: of learning, per task, None where they
+    can't be counted.
     """
 
     tasks: list[str]
     r: list[list[float | None]]
-    untrained: list[float]
+    untrained: list[float | None]
     seconds: float
     nbytes: int
     parameters: int
@@ -30,6 +35,8 @@ class Found:
     steps: int
     lr: float | None = None
     strength: float | None = None
+    general: tuple[float | None, float | None] = (None, None)
+    flops: float | None = None
 
     @property
     def matrix(self) -> np.ndarray:
@@ -41,31 +48,30 @@ class Found:
         return asdict(self)
 
 
-def accuracy(method: Method, state: State, asked: Lesson) -> float:
-    """The accuracy on a task's test examples among its own labels."""
-    ops, test = method.ops, asked.test
-    found = ops.numpy(method.predict(state, asked))
-    return float(classified(found, ops.numpy(test["onehot"]), ops.numpy(test["weights"]))["accuracy"][0])
-
-
 def learn(
-    method: Method, lessons: Sequence[Lesson], lr: float | None = None, advance: Callable[..., None] = lambda *_: None
+    method: Method,
+    lessons: Sequence[Lesson],
+    lr: float | None = None,
+    advance: Callable[..., None] = lambda *_: None,
+    ask: Ask = known,
+    texts: Sequence[Example] = (),
 ) -> Found:
-    """Learns the lessons in their order and asks about all of them after each."""
-    state = method.begin()
+    """Learns the lessons in their order and asks about all of them after each; `texts` are for general ability."""
+    state, learned = method.begin(), list[Lesson]()
 
-    def asked() -> list[float]:
-        return [accuracy(method, state, one) for one in lessons]
+    def asked() -> list[float | None]:
+        return [ask(method, state, one, learned) for one in lessons]
 
-    untrained = asked()
+    untrained, before = asked(), ability(method, state, texts)
     pieces = [lessons] if method.at_once else [[one] for one in lessons]
     unknown: list[float | None] = [None] * len(lessons)
     r = [unknown] * (len(lessons) - len(pieces))
-    seconds = 0.0
+    seconds = operations = 0.0
     for piece in pieces:
-        began = perf_counter()
+        began, done = perf_counter(), products(method)
         state = method.learn(state, piece)
-        seconds += perf_counter() - began
+        seconds, operations = seconds + perf_counter() - began, operations + products(method) - done
+        learned += piece
         r.append([*asked()])
         advance(1, piece[-1].task.name)
     return Found(
@@ -79,4 +85,19 @@ def learn(
         steps=method.steps * len(lessons),
         lr=lr,
         strength=method.strength,
+        general=(before, ability(method, state, texts)),
+        flops=operations / len(lessons) if isinstance(method.problem, Counted) else None,
     )
+
+
+def ability(method: Method, state: State, texts: Sequence[Example] = ()) -> float | None:
+    """General ability, the mean over a method's rows; of the start where it has none yet."""
+    rows = state.rows if state.rows.shape[0] else Method.begin(method).rows
+    found = [general(method.start.composed, rows[i : i + 1], texts) for i in range(rows.shape[0])]
+    told = [value for value in found if value is not None]
+    return sum(told) / len(told) if told else None
+
+
+def products(method: Method) -> int:
+    """The floating-point operations that a method has asked for so far."""
+    return method.problem.flops if isinstance(method.problem, Counted) else 0

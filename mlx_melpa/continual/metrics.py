@@ -47,11 +47,15 @@ def fwt_single(r: np.ndarray, single: np.ndarray) -> float:
     return _mean((np.diag(r) - single)[1:])
 
 
-def measures(r: np.ndarray, untrained: np.ndarray, single: np.ndarray | None = None) -> dict[str, float]:
-    """All numbers of one stream by NAMES; fwt_single is NaN without `single`."""
+def measures(
+    r: np.ndarray, untrained: np.ndarray, single: np.ndarray | None = None, *, sign: int = 1
+) -> dict[str, float]:
+    """All numbers of one stream by NAMES; fwt_single is NaN without `single`. `sign` is -1 where less is better."""
     alone = np.full(len(r), np.nan) if single is None else single
-    found = (acc(r), bwt(r), forgetting(r), learning_accuracy(r), fwt_gem(r, untrained), fwt_single(r, alone))
-    return dict(zip(NAMES, found, strict=True))
+    better = sign * r
+    found = {"acc": acc(r), "bwt": bwt(better), "forgetting": forgetting(better)}
+    found |= {"learning_accuracy": learning_accuracy(r), "fwt_gem": fwt_gem(better, sign * untrained)}
+    return {**found, "fwt_single": fwt_single(better, sign * alone)}
 
 
 def summary(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | None]]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
+from itertools import count
 
 import numpy as np
 
@@ -15,11 +16,16 @@ from ..types import Example
 
 TUNING = 0.25
 """The share of a label's examples that only a tuning stream sees."""
+MISSING = "-"
+"""What stands for a label that a data set does not tell (test parts of GLUE)."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of a stream. `labels` are its candidates, in one order for good; train and test are disjoint."""
+    """One task of a stream. `labels` are its candidates, in one order for good; train and test are disjoint.
+
+    Texts to be written have no labels.
+    """
 
     name: str
     labels: tuple[str, ...]
@@ -29,12 +35,20 @@ class Task:
 
 @dataclass(frozen=True)
 class Stream:
-    """The tasks there are, {name: {label: examples}} in the file's order, and how many examples a label gives."""
+    """The tasks there are, {name: {label: examples}} in the file's order, and how many examples a label gives.
+
+    Texts without labels stand under the label "".
+    """
 
     groups: dict[str, dict[str, tuple[Example, ...]]]
     shots: int
     queries: int
     notes: tuple[str, ...] = ()
+
+    @property
+    def labelled(self) -> bool:
+        """Says whether tasks are labels to tell apart, or texts to be written."""
+        return not all(list(labels) == [""] for labels in self.groups.values())
 
     def order(self, number: int) -> list[str]:
         """The names in the number-th order: 0 is the file's, the others are permutations drawn with that seed."""
@@ -57,7 +71,7 @@ class Stream:
             taught = min(self.shots, len(drawn) // 2) if tuning else self.shots
             train += drawn[:taught]
             test += drawn[taught:]
-        return Task(name, tuple(held), tuple(draw(train, len(train), rng)), tuple(test))
+        return Task(name, tuple(filter(None, held)), tuple(draw(train, len(train), rng)), tuple(test))
 
 
 def reserved(count: int) -> int:
@@ -73,11 +87,13 @@ def stream(
     chunk: int | None = None,
     names: Sequence[str] = (),
     seen: Collection[str] = (),
+    texts: bool = False,
 ) -> Stream:
     """The stream of a recipe's task file, split by `tasks.group`, and each group's labels in chunks of `chunk`.
 
-    `names` picks tasks and puts them in this order; shots and queries are the recipe's own unless given; what a run has
-    `seen` is left out. Raises RecipeError for tasks that are no file, DataError for fewer than two tasks.
+    `names` picks tasks, or whole groups, and puts them in this order; shots and queries are the recipe's own unless
+    given; what a run has `seen` is left out. `texts` allows examples without labels, whose groups are cut in the file's
+    order. Raises RecipeError for tasks that are no file, DataError for fewer than two tasks.
     """
     kind, settings = recipe.part("tasks") or ("", {})
     if kind != "jsonl":
@@ -91,6 +107,7 @@ def stream(
         chunk=chunk,
         names=names,
         source=str(settings["train"]),
+        texts=texts,
     )
     return replace(whole, notes=(*gone, *whole.notes))
 
@@ -103,38 +120,53 @@ def of_records(
     chunk: int | None = None,
     names: Sequence[str] = (),
     source: str = "the examples",
+    texts: bool = False,
 ) -> Stream:
     """The stream of records; labels with too few examples and groups with one label are left out with a note."""
-    if any(record.example.label is None for record in records):
+    labelled = not texts or any(record.example.label is not None for record in records)
+    if labelled and any(record.example.label is None for record in records):
         raise DataError(f"{source}: a stream needs labelled examples; name the field with --set tasks.label=FIELD")
+    told = [record for record in records if record.example.label != MISSING]
     groups: dict[str, dict[str, list[Example]]] = {}
-    for record, group in zip(records, _groups(records, chunk), strict=True):
+    parts: dict[str, dict[str, None]] = {}
+    for record, group in zip(told, _groups(told, chunk), strict=True):
         groups.setdefault(group, {}).setdefault(record.example.label or "", []).append(record.example)
-    chosen = {name: groups[name] for name in names if name in groups} if names else groups
-    unknown = [name for name in names if name not in groups]
+        parts.setdefault(record.group or "", {})[group] = None
+    unknown = [name for name in names if name not in groups and name not in parts]
     if unknown:
         raise DataError(f"{source}: has no task '{unknown[0]}'; there are: {', '.join(groups)}")
+    wanted = [one for name in names for one in ([name] if name in groups else parts[name])] or list(groups)
     kept: dict[str, dict[str, tuple[Example, ...]]] = {}
-    for name, labels in chosen.items():
+    for name in wanted:
         # A fixed mix, so that what is reserved for tuning is the same for everyone.
-        large = {k: tuple(draw(v, len(v), np.random.default_rng(0))) for k, v in labels.items()}
+        large = {k: tuple(draw(v, len(v), np.random.default_rng(0))) for k, v in groups[name].items()}
         large = {k: v for k, v in large.items() if len(v) - reserved(len(v)) > shots}
-        if len(large) > 1:
+        if len(large) > (1 if labelled else 0):
             kept[name] = large
     if len(kept) < 2:
+        of = "of two labels with" if labelled else "of"
         raise DataError(
-            f"{source}: gives {len(kept)} tasks, and a stream needs two or more, each of two labels with {shots + 5} "
-            "examples; name the field that tells tasks apart with --set tasks.group=FIELD, or cut labels with --chunk"
+            f"{source}: gives {len(kept)} tasks, and a stream needs two or more, each {of} {shots + 5} examples; name "
+            "the field that tells tasks apart with --set tasks.group=FIELD, or cut groups with --chunk"
         )
-    before, after = (sum(map(len, part.values())) for part in (chosen, kept))
-    lost = f"left out {before - after} of {before} labels: too few examples, or alone in their task"
-    return Stream(kept, shots, queries, (lost,) if after < before else ())
+    before, after = (sum(len(part[name]) for name in part) for part in ({n: groups[n] for n in wanted}, kept))
+    what = "labels: too few examples, or alone in their task" if labelled else "tasks: too few texts"
+    notes = [f"left out {before - after} of {before} {what}"] if after < before else []
+    gone = len(records) - len(told)
+    notes += [f"left out {gone} examples whose label is missing ('{MISSING}')"] if gone else []
+    return Stream(kept, shots, queries, tuple(notes))
 
 
 def _groups(records: Sequence[Record], chunk: int | None) -> list[str]:
-    """Each record's task: its group, or a chunk of its group's labels, which stand in the order of their hashes."""
+    """Each record's task: its group, or a chunk of its group's labels, which stand in the order of their hashes.
+
+    Texts without labels are cut as they stand.
+    """
     if chunk is None:
         return [record.group or "" for record in records]
+    if all(record.example.label is None for record in records):
+        places = {group: count() for group in {record.group for record in records}}
+        return [f"{record.group or 'part'} {next(places[record.group]) // chunk}" for record in records]
     pairs = {(record.group or "", record.example.label or "") for record in records}
     chunks: dict[tuple[str, str], str] = {}
     for group in {group for group, _ in pairs}:

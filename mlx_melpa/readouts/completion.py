@@ -33,6 +33,10 @@ class Completion:
         """What T episodes are judged on."""
         return self._batch([ep.query for ep in episodes])
 
+    def ask(self, examples: Sequence[Example], labels: tuple[str, ...] = ()) -> Batch:
+        """One task of texts to be judged on; there are no labels to choose from."""
+        return self._batch([tuple(examples)])
+
     def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
         """Nothing: the row alone writes."""
         return {}

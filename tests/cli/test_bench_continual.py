@@ -8,6 +8,7 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
+from mlx_melpa.bench.continual_settings import kind
 from mlx_melpa.continual import KINDS
 from mlx_melpa.continual.metrics import NAMES
 
@@ -59,20 +60,28 @@ def test_every_method_is_measured_kept_and_drawn(recipe: Path, tmp_path: Path) -
     found = json.loads(said(str(recipe), *FEW, "--out", str(folder), "--json"))
     assert list(found["methods"]) == list(KINDS)
     assert found["chance"] == 0.5 and found["tasks"] == ["a", "b", "c"]
-    for name, entry in found["methods"].items():
-        assert 0 <= entry["acc"]["mean"] <= 1 and set(NAMES) <= set(entry)
-        assert entry["runs"] == (1 if name in ("frozen", "separate", "joint") else 2)
-        assert entry["steps"] == (0 if name == "frozen" else 6), "equal gradient steps"
-        assert entry["stored"] == (9 if name == "replay" else 0)
     methods = found["methods"]
+    for name, entry in methods.items():
+        assert 0 <= entry["acc"]["mean"] <= 1 and set(NAMES) <= set(entry)
+        assert entry["runs"] == (2 if kind(name).ordered else 1)
+        assert entry["steps"] == (0 if name == "frozen" else 6), "equal gradient steps"
+        assert entry["stored"] == (9 if kind(name).rehearses else 0)
+        before, after = entry["general"]
+        assert before == pytest.approx(methods["sequential"]["general"][0]), (
+            "the base's: a random start changes nothing"
+        )
+        assert (after == before) == (name == "frozen")
+        assert entry["flops"] > 0
+    assert methods["frozen"]["flops"] < methods["sequential"]["flops"] < methods["replay"]["flops"]
     assert methods["separate"]["bwt"]["mean"] == methods["separate"]["forgetting"]["mean"] == 0
     assert methods["separate"]["fwt_single"]["mean"] == 0 and methods["sequential"]["fwt_single"]["mean"] is not None
     assert methods["joint"]["bwt"]["mean"] is None
     more = methods["separate"]["nbytes"] - methods["sequential"]["nbytes"]
     assert more == 2 * 2 * methods["sequential"]["parameters"], "two rows more, as fp16"
-    assert len(list((folder / "streams").iterdir())) == 2 * 5 + 3
+    assert len(list((folder / "streams").iterdir())) == sum(entry["runs"] for entry in methods.values())
     assert json.loads((folder / "continual.json").read_text()) == found
-    assert (folder / "r-replay.png").is_file() and (folder / "so-far.png").is_file()
+    assert (folder / "r-replay.png").is_file() and (folder / "tasks-replay.png").is_file()
+    assert (folder / "so-far.png").is_file()
 
 
 def test_a_second_start_goes_on(recipe: Path, tmp_path: Path) -> None:
@@ -101,6 +110,58 @@ def test_rates_are_tuned_and_the_time_is_told(recipe: Path, tmp_path: Path) -> N
     assert told["streams"] == 2 + 2 and 0 < told["seconds"] < 600
 
 
+def test_among_all_labels_a_task_is_harder(recipe: Path, tmp_path: Path) -> None:
+    order = [str(recipe), "--methods", "frozen,separate,sequential", *FEW, "--orders", "1", "--json"]
+    own = json.loads(said(*order))
+    found = json.loads(said(*order, "--protocol", "all", "--out", str(tmp_path / "out")))
+    assert (own["protocol"], found["protocol"], found["chance"]) == ("known", "all", pytest.approx(1 / 6))
+    for name in ("frozen", "sequential"):
+        entry, before = found["methods"][name], own["methods"][name]
+        assert entry["acc"]["mean"] <= before["acc"]["mean"] and entry["fwt_gem"]["mean"] is None
+        assert entry["r"][0][0] == before["r"][0][0] and entry["r"][0][1] is None
+        assert entry["fwt_single"]["mean"] is not None
+    assert found["methods"]["separate"]["r"][-1] == own["methods"]["separate"]["r"][-1]
+    assert (tmp_path / "out/r-sequential.png").is_file()
+
+
+@pytest.fixture
+def letters(tmp_path: Path) -> Path:
+    """Someone's sentences of three years, to be written."""
+    rows = [
+        {"text": f"In {year} the {word} was number {i}.", "context": str(year)}
+        for year, word in ((1900, "horse"), (1950, "tractor"), (2000, "computer"))
+        for i in range(10)
+    ]
+    (tmp_path / "letters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    path = tmp_path / "letters.yaml"
+    path.write_text(
+        "model: pocket\nadapter: {kind: lora, rank: 2, layers: 1, sites: [q_proj, v_proj]}\n"
+        "tasks: {kind: jsonl, train: letters.jsonl, group: context, shots: 3, queries: 2}\n"
+        "readout: completion\nlearner: {kind: fomaml, steps: 1}\n"
+    )
+    return path
+
+
+def test_texts_are_streams_in_bits_per_byte(letters: Path, tmp_path: Path) -> None:
+    few = [*FEW, "--orders", "1", "--steps", "5", "--rates", "1e-2"]
+    found = json.loads(said(str(letters), *few, "--json", "--out", str(tmp_path / "out")))
+    assert (found["measure"], found["chance"], found["tasks"]) == ("bits_per_byte", None, ["1900", "1950", "2000"])
+    assert {"lwf", "con_pet_dynamic"}.isdisjoint(found["methods"]) and {"replay", "ewc"} <= set(found["methods"])
+    frozen, entry = found["methods"]["frozen"], found["methods"]["sequential"]
+    assert entry["acc"]["mean"] < frozen["acc"]["mean"], "fewer bits after learning"
+    r = entry["r"]
+    assert entry["bwt"]["mean"] == pytest.approx(((r[0][0] - r[2][0]) + (r[1][1] - r[2][1])) / 2)
+    assert frozen["bwt"]["mean"] == frozen["fwt_gem"]["mean"] == 0
+    assert "bits per byte of a task's texts" in said(str(letters), *few, "--out", str(tmp_path / "out"))
+    for words, problem in (
+        (["--methods", "lwf"], "'lwf' answers with labels, and these tasks are texts"),
+        (["--protocol", "all"], "texts have no labels to choose from"),
+        (["--set", "readout=prototypes"], "the tasks are texts, and readout 'prototypes' is not for them"),
+    ):
+        done = CliRunner().invoke(app, ["bench", "continual", str(letters), *few, *words])
+        assert done.exit_code == 1 and problem in done.stderr
+
+
 def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recipe: Path) -> None:
     run = str(trained / "sorting")
     found = json.loads(said(str(recipe), "--methods", "sequential,o_lora", *FEW, "--run", run, "--json"))
@@ -118,6 +179,8 @@ def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recip
         (["--methods", "magic"], "'magic' is no method; choose from frozen, sequential"),
         (["--rates", "fast"], "'fast' is no list of numbers"),
         (["--tasks", "a,zoo"], "has no task 'zoo'"),
+        (["--set", "readout=completion"], "the tasks are labels, and readout 'completion' is not for them"),
+        (["--protocol", "all", "--set", "readout={kind: labels, words: letters}"], "add --set readout.words=own"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(recipe: Path, words: list[str], problem: str) -> None:

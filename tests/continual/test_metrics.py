@@ -29,6 +29,16 @@ def test_forgetting_counts_from_the_best_and_bwt_from_the_first() -> None:
     assert metrics.forgetting(r) == pytest.approx((0.9 - 0.4) / 2)
 
 
+def test_bits_per_byte_keep_their_size_and_differences_their_meaning() -> None:
+    found = metrics.measures(R, UNTRAINED, SINGLE, sign=-1)
+    assert found["acc"] == pytest.approx(0.7) and found["learning_accuracy"] == pytest.approx(0.8)
+    assert found["bwt"] == pytest.approx(((0.9 - 0.5) + (0.8 - 0.9)) / 2), "fewer bits for task 0 at the end: better"
+    # Task 0 was best, at 0.5, at the end; task 1 at 0.8 when it was learned.
+    assert found["forgetting"] == pytest.approx(((0.5 - 0.6) + (0.9 - 0.8)) / 2)
+    assert found["fwt_gem"] == pytest.approx(-((0.2 - 0.1) + (0.3 - 0.25)) / 2)
+    assert found["fwt_single"] == pytest.approx(-((0.8 - 0.7) + (0.7 - 0.75)) / 2)
+
+
 def test_nothing_forgotten_is_zero() -> None:
     r = np.tile([0.7, 0.8, 0.9], (3, 1))
     assert metrics.bwt(r) == metrics.forgetting(r) == 0

@@ -72,6 +72,34 @@ def test_chunks_cut_each_group_by_itself() -> None:
     assert sorted(of_records(alone, shots=5, queries=5, chunk=2).groups) == ["chunk 0", "chunk 1"]
 
 
+def texts(groups: int = 2, count: int = 20) -> list[Record]:
+    return [Record(Example("", target=f"text {g} {i}"), f"year {g}") for g in range(groups) for i in range(count)]
+
+
+def test_texts_without_labels_are_tasks_in_their_order() -> None:
+    stream = of_records(texts(), shots=5, queries=4, texts=True)
+    assert stream.order(0) == ["year 0", "year 1"] and not stream.labelled and small().labelled
+    task = stream.task("year 1", 0)
+    assert task.labels == () and (len(task.train), len(task.test)) == (5, 4)
+    assert all((e.target or "").startswith("text 1 ") for e in (*task.train, *task.test))
+    with pytest.raises(DataError, match="needs labelled examples"):
+        of_records(texts(), shots=5, queries=4)
+
+
+def test_texts_are_cut_as_they_stand_and_a_group_names_all_its_parts() -> None:
+    stream = of_records(texts(), shots=3, queries=2, texts=True, chunk=8, names=["year 1"])
+    assert list(stream.groups) == ["year 1 0", "year 1 1"], "four texts are left over"
+    assert stream.notes == ("left out 1 of 3 tasks: too few texts",)
+    held = {e.target for e in stream.groups["year 1 1"][""]}
+    assert held == {f"text 1 {i}" for i in range(8, 16)}
+
+
+def test_missing_labels_are_left_out_and_said() -> None:
+    stream = of_records([*records(), Record(Example("one", label="-"), "task 0")], shots=5, queries=5)
+    assert "-" not in stream.groups["task 0"]
+    assert stream.notes == ("left out 1 examples whose label is missing ('-')",)
+
+
 def test_the_streams_of_the_issue(shared: Path) -> None:
     data = shared / "data"
     clinc = read_examples(data / "classification/clinc150/train.jsonl.gz", group="domain", label="label")
@@ -87,3 +115,14 @@ def test_the_streams_of_the_issue(shared: Path) -> None:
     four = of_records(texts, shots=5, queries=5, names=order)
     assert four.order(0) == order
     assert [len(labels) for labels in four.groups.values()] == [4, 5, 5, 14]
+    assert len(of_records(texts, shots=5, queries=5).groups) == 14
+    missing = of_records(
+        read_examples(data / "continual/olora_14tasks/test.jsonl.gz", group="domain"), shots=5, queries=5
+    )
+    assert "left out 131 examples whose label is missing ('-')" in missing.notes
+    spoken = read_examples(data / "users/us_presidents/test.jsonl.gz", group="context")
+    years = [f"{year} state_union" for year in range(1953, 1961)]
+    assert list(of_records(spoken, shots=5, queries=5, names=years, texts=True).groups) == years
+    played = read_examples(data / "users/shakespeare_characters/test.jsonl.gz")
+    acts = of_records(played, shots=5, queries=5, names=["Hamlet: Hamlet"], texts=True, chunk=72)
+    assert list(acts.groups) == [f"Hamlet: Hamlet {i}" for i in range(5)]
