@@ -14,6 +14,7 @@ NAMES = {
     "prototypes": "prototypes on frozen features",
     "matching": "matching networks on frozen features",
     "logistic_regression": "logistic regression on frozen features",
+    "in_context": "examples in context",
     "random_start": "random start, same steps",
     "meta": "meta-learned",
 }
@@ -35,7 +36,10 @@ def eval_(
     seed: Annotated[int, typer.Option(help="Of the episodes and the random start.", min=0)] = 0,
     methods: Annotated[
         str,
-        typer.Option(help="Which of base, prototypes, matching, logistic_regression, random_start, meta; with commas."),
+        typer.Option(
+            help="Which of base, prototypes, matching, logistic_regression, in_context, random_start, meta; "
+            "with commas. all leaves in_context out, which is slow."
+        ),
     ] = "all",
     tuning_episodes: Annotated[int, typer.Option(help="Training episodes to tune the baselines on.", min=2)] = 60,
     base: Annotated[str | None, typer.Option(help="Another copy of the run's base model.")] = None,
@@ -57,7 +61,7 @@ def eval_(
     held, training, notes = baselines.tasks_of(
         loaded, tasks, group=group, label=label, ways=ways, shots=shots, queries=queries
     )
-    chosen = baselines.METHODS if methods == "all" else names(methods)
+    chosen = baselines.USUAL if methods == "all" else names(methods)
     found = baselines.compare(
         loaded,
         held,

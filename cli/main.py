@@ -28,6 +28,7 @@ COMMANDS = {
     "generate": Entry("generate", PERSON, "Write as this person's adapted model."),
     "chat": Entry("chat", PERSON, "Talk to the adapted model, and compare with the base."),
     "score": Entry("score", PERSON, "Measure how well the adapter fits a file."),
+    "recommend": Entry("recommend", PERSON, "Say which run and which method suit new data."),
     "users": Entry("users", PERSON, "List, show, roll back, prune or remove stored adapters."),
     "import": Entry("import_", PERSON, "Read an exported adapter into the store."),
     "recipes": Entry("recipes", CHECKS, "List the packaged recipes, or copy one."),

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
 
-from .baselines import METHODS, compare, tasks_of
+from .baselines import USUAL, compare, tasks_of
 from .files import read_examples
 from .guard import MARGIN
 from .outcome import Outcome
@@ -70,7 +70,7 @@ def evaluate(
     episodes: int = 600,
     steps: int | None = None,
     seed: int = 0,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = USUAL,
     **sizes: Any,
 ) -> dict[str, Any]:
     """Measures a run beside its baselines on unseen tasks: those of a file, or the run's own test tasks.

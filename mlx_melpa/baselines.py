@@ -1,6 +1,7 @@
 """A run on unseen tasks beside everything that is not meta-learned, all on the same episodes."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import disk, evaluate, frozen, random_start
+from .bench.few_shot_in_context import InContext, Trial, possible
 from .errors import DataError, MelpaError
 from .evaluate import Curves
 from .files import read_examples
@@ -19,7 +21,9 @@ from .tasks.episode import gather
 from .tasks.split import unseen
 from .types import Splits, Tasks
 
-METHODS = ("base", "prototypes", "matching", "logistic_regression", "random_start", "meta")
+METHODS = ("base", "prototypes", "matching", "logistic_regression", "in_context", "random_start", "meta")
+USUAL = tuple(name for name in METHODS if name != "in_context")
+"""Examples in context are read again for every question and label: they are measured where they are asked for."""
 VALIDATION = 60
 APART = 1_000_003
 """Added to the seed of the validation episodes: endless tasks would draw the test's own again."""
@@ -92,7 +96,7 @@ def compare(
     episodes: int = 600,
     steps: int | None = None,
     seed: int = 0,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = USUAL,
     notes: Sequence[str] = (),
     curves: bool = False,
     tasks_per_pass: int = 4,
@@ -102,9 +106,9 @@ def compare(
     """Measures the run after `steps` inner steps (default: its own) and the baselines on the same `episodes`.
 
     base: the frozen model with the readout at its start; prototypes, matching and logistic_regression on the frozen
-    features; a random start with Adam (see `random_start`). What they choose is chosen on `tuning_episodes` of
-    `training` and kept in the run's baselines.json. Those on features are left out where the readout does not classify.
-    Raises MelpaError.
+    features; in_context, where it is asked for, the support set written before each question; a random start with Adam
+    (see `random_start`). What they choose is chosen on `tuning_episodes` of `training` and kept in the run's
+    baselines.json. Those on features are left out where the readout does not classify. Raises MelpaError.
     """
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
@@ -121,6 +125,8 @@ def compare(
             out.results[name] = job.told(job.base)
         elif name in frozen.METHODS:
             out.results[name] = job.told(job.on_features(name))
+        elif name == "in_context":
+            out.results[name] = job.told(job.in_context())
         elif name == "random_start":
             out.results[name] = job.random_start(curves, out)
         else:
@@ -162,6 +168,17 @@ class _Job:
                 frozen.features(self.composed, rows, self.drawn, self.features, advance)
         settings = self.cache.get(name, lambda: frozen.tune(name, self.checks, self.features, self.middle))
         return frozen.measure(name, settings, self.drawn, self.features, self.middle)
+
+    def in_context(self) -> Curves:
+        network = self.composed.model is None
+        why = "there is no language model" if network else possible(self.composed, self.drawn)
+        if why:
+            raise MelpaError(f"--methods: in_context is not possible here: {why}; name others")
+        asked = InContext(self.composed)
+        shots = max(max(Counter(e.label for e in each.support).values()) for each in self.checks)
+        with self.bar("examples in context", None):
+            trial = Trial(*self.cache.get("in_context", lambda: list(asked.tune(self.checks, shots, self.main))))
+            return asked.measure(self.drawn, trial)
 
     def random_start(self, every: bool, out: Comparison) -> dict[str, Any]:
         def tuned() -> list[list[float]]:

@@ -11,6 +11,7 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa import baselines, evaluate, frozen, random_start
+from mlx_melpa.bench.few_shot_in_context import InContext, Trial
 from mlx_melpa.errors import DataError, MelpaError
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.report import plot_curves
@@ -168,6 +169,26 @@ def test_eval_on_new_tasks_of_a_file(intents: Run, tmp_path: Path, monkeypatch: 
         assert {k: v for k, v in again[name].items() if k != "seconds_per_task"} == {
             k: v for k, v in found[name].items() if k != "seconds_per_task"
         }
+
+
+def test_examples_in_context_are_measured_where_they_are_asked_for(
+    intents: Run, curves_run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, training, _ = baselines.tasks_of(intents)
+    sizes: dict[str, Any] = {"episodes": 2, "tuning_episodes": 2, "methods": ("base", "in_context")}
+    told = baselines.compare(intents, tasks, training, **sizes).results
+    assert told["in_context"].keys() >= MEASURES and 0 <= told["in_context"]["accuracy"] <= 1
+    assert told["in_context"]["loss"] != told["base"]["loss"]
+    cache = json.loads((intents.folder / "baselines.json").read_text())
+    (trial,) = (tuned["in_context"] for tuned in cache.values() if "in_context" in tuned)
+    monkeypatch.setattr(InContext, "tune", lambda *_: pytest.fail("tuned again"))
+    again = baselines.compare(intents, tasks, training, **sizes).results
+    assert again["in_context"] == told["in_context"]
+    wanted = InContext(intents.composed).measure(evaluate.episodes(tasks, 2, 0), Trial(*trial))
+    assert told["in_context"]["loss"] == pytest.approx(wanted["loss"].mean())
+    assert "in_context" not in baselines.USUAL
+    with pytest.raises(MelpaError, match="in_context is not possible here: there is no language model; name others"):
+        baselines.compare(curves_run, *baselines.tasks_of(curves_run)[:2], **sizes)
 
 
 def test_no_steps_measure_the_start_itself(intents: Run) -> None:
