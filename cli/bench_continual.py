@@ -45,7 +45,7 @@ def continual(
     rates: Annotated[
         str, typer.Option(help="Adam's rates for a random start, as many trials for each method, on examples apart.")
     ] = "3e-4,1e-3,3e-3,1e-2",
-    buffer: Annotated[int, typer.Option(help="Examples that replay stores of a task.", min=1)] = 50,
+    buffer: Annotated[int, typer.Option(help="Examples that a method which rehearses stores of a task.", min=1)] = 50,
     protocol: Annotated[
         Literal["known", "all"],
         typer.Option(help="Candidates at test: the known task's own labels, or those of all tasks so far."),
@@ -66,7 +66,7 @@ def continual(
     """Learn streams of tasks by several methods at equal steps: labels to tell apart, or texts to write."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.bench import continual as bench
-    from mlx_melpa.bench.continual_settings import Settings, writes
+    from mlx_melpa.bench.continual_settings import Settings, kind, writes
     from mlx_melpa.compose import on_backend
     from mlx_melpa.continual import KINDS
     from mlx_melpa.continual.streams import stream
@@ -81,17 +81,20 @@ def continual(
     own = [key for key in sets or () if not key.startswith("tasks.")]
     if loaded and own:
         raise MelpaError(f"--set {own[0]}: with --run all but tasks is the run's own; leave it out, or leave out --run")
-    if loaded and (loaded.composed.recipe.resolved["initializer"] or {}).get("kind") == "hypernetwork":
-        raise MelpaError("a hypernetwork begins each task anew, and a stream goes on from one row; take another run")
+    begins = (loaded.composed.recipe.resolved["initializer"] or {}).get("kind") if loaded else None
+    if begins in ("hypernetwork", "prototype"):
+        raise MelpaError(f"initializer {begins} begins each task anew, and a stream goes on from one row; take another")
     seen = loaded.info["seen"] if loaded else ()
     try:
         chosen = tuple(float(rate) for rate in names(rates))
     except ValueError:
         raise MelpaError(f"--rates: '{rates}' is no list of numbers; write such as 1e-3,3e-3") from None
     found = stream(read, shots=shots, queries=queries, chunk=chunk, names=names(tasks), seen=seen, texts=True)
-    fitting = [name for name in KINDS if found.labelled or writes(name)]
+    composed = loaded.composed.recipe if loaded else read
+    lora = composed.resolved["adapter"]["kind"] == "lora"
+    fitting = [name for name in KINDS if (found.labelled or writes(name)) and (lora or not kind(name).blocks)]
     settings = Settings(
-        recipe=loaded.composed.recipe if loaded else read,
+        recipe=composed,
         stream=found,
         run=loaded,
         methods=tuple(fitting) if methods == "all" else names(methods),

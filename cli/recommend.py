@@ -1,6 +1,7 @@
 """`melpa recommend`: which run and which method suit new data."""
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated, Any
 
 import typer
@@ -63,7 +64,7 @@ def show(found: Any, data: Path) -> None:
     name, rank = found.runs[0][0], f", rank {found.rank}" if found.rank else ""
     out(f"Take {NAMES[found.method]} with run {name}{rank}.")
     if found.method == "adapt":
-        out(f"melpa adapt --user NAME {data} --run {name}")
+        out(f"melpa adapt --user NAME {quote(str(data))} --run {quote(found.folder)}")
     if found.prompt_is_better:
         out("A prompt with the examples does better than adapting here.")
     for text in found.notes:

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from . import disk, evaluate, frozen, random_start
-from .bench.few_shot_in_context import InContext, Trial, possible
 from .errors import DataError, MelpaError
 from .evaluate import Curves
 from .files import read_examples
+from .in_context import InContext, Trial, possible
 from .recipe import Recipe, kinds
 from .run import Run
 from .tasks.episode import gather

@@ -82,8 +82,9 @@ def adapt_person(
         state = {"rows": rows, **_means(run, end["rows"], [*new, *rehearsed], labels, memory)}
         earlier = (was, fit(run, state, judging, labels)) if was else None
         ability = stood._replace(after=reached(run, rows)) if chosen else stood
-        if not forgets(earlier, margin) and not ability.worse(margin):
+        if not (forgot := forgets(earlier, margin)) and not ability.worse(margin):
             break
+        sake = "earlier ones" if forgot else "plain text"
     state |= {"learned": learned(previous, new), **closed(run, end, used, labels, recall(state, labels))}
     if folds:
         before, after = before_folds(run, folds, labels, previous, fits), fits[chosen]
@@ -104,7 +105,6 @@ def adapt_person(
     if len(examples) > given:
         notes.append(f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew")
     if chosen < best and not forgets(earlier, margin):
-        sake = "earlier ones" if was else "plain text"
         notes.append(f"{best} steps are best for today's examples; {chosen} are taken, for the sake of {sake}")
     return Outcome(
         version=version,

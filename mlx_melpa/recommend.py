@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from . import evaluate, frozen
-from .bench.few_shot_in_context import InContext, Trial, possible
 from .earlier import merged
 from .errors import DataError, MelpaError, StoreError
 from .find import classifies
+from .in_context import InContext, Trial, possible
 from .look import check, distinct
 from .run import Run, load_run
 from .similar import Similarity, similarity, unchanged
@@ -33,7 +34,8 @@ class Recommendation:
     """`runs`: all that take such data, the most similar first. The rest is of the first one.
 
     `methods`: per method loss and, with labels, accuracy and F1 on `asked` examples, each left out once, and the 95%
-    interval of accuracy or else of the loss; the one to take is `method`. `rank` is None where the adapter has none.
+    interval of accuracy or else of the loss; the one to take is `method`. `rank` is None where the adapter has none;
+    `folder` is the first run's.
     """
 
     runs: tuple[tuple[str, Similarity], ...]
@@ -43,6 +45,7 @@ class Recommendation:
     rank: int | None
     asked: int
     notes: tuple[str, ...]
+    folder: str = ""
 
     @property
     def prompt_is_better(self) -> bool:
@@ -76,27 +79,30 @@ def recommend(store: Store, examples: Sequence[Example], run: str | None = None,
     chosen, asked = load_run(found[0][0]), left_out(used, labels)
     if not asked:
         raise DataError("every label has one example only, so none can be left out; give two of each")
-    methods, steps, remarks = compared(chosen, asked)
+    methods, remarks = compared(chosen, asked)
     return Recommendation(
         runs=tuple((name, alike) for _, name, alike in found),
         methods=methods,
         method=best(methods, tuple(methods)),
-        steps=steps,
+        steps=chosen.steps,
         rank=getattr(chosen.composed.model.adapter, "rank", None),
         asked=len(asked),
         notes=(*notes, *remarks),
+        folder=str(found[0][0]),
     )
 
 
-def compared(run: Run, asked: Sequence[Episode]) -> tuple[Measures, int, list[str]]:
-    """Every method's measures on the same left out examples, the best number of steps, and notes."""
+def compared(run: Run, asked: Sequence[Episode]) -> tuple[Measures, list[str]]:
+    """Every method's measures on the same left out examples, and notes; adapting takes the run's own steps."""
     composed, found, notes = run.composed, dict[str, dict[str, np.ndarray]](), []
-    curves, _ = evaluate.curves(composed.parts, run.theta, asked, run.steps)
+    curves, _ = evaluate.curves(composed.parts, run.theta, asked, run.steps, at=[run.steps])
     main = evaluate.main_measure(list(curves))
-    steps = int(curves["loss"].mean(1).argmin())
     if composed.readout.classifies:
         known = frozen.features(composed, unchanged(composed), asked[:1], {}, lambda count: None)
         for name, settings in FIXED.items():
+            if name == "logistic_regression" and not find_spec("sklearn"):
+                notes.append("logistic regression was left out: it needs pip install 'mlx-melpa[baselines]'")
+                continue
             found[name] = frozen.measure(name, settings, asked, known, np.zeros(0))
     why = possible(composed, asked)
     if why:
@@ -104,8 +110,8 @@ def compared(run: Run, asked: Sequence[Episode]) -> tuple[Measures, int, list[st
     else:
         shown = max(Counter(e.label for e in asked[0].support).values())
         found["in_context"] = InContext(composed).measure(asked, Trial(shown))
-    found["adapt"] = {name: values[steps] for name, values in curves.items()}
-    return {name: evaluate.summary(measures, main) for name, measures in found.items()}, steps, notes
+    found["adapt"] = {name: values[0] for name, values in curves.items()}
+    return {name: evaluate.summary(measures, main) for name, measures in found.items()}, notes
 
 
 def best(methods: Measures, names: Sequence[str]) -> str:

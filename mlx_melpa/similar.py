@@ -35,16 +35,24 @@ class Similarity:
 
 
 def similarity(run: Run, data: Episode, seed: int = 0) -> Similarity:
-    """Compares the support set of `data` with those of training tasks of the run."""
+    """Compares the support set of `data`, cut to their size, with those of training tasks of the run."""
     tasks = run.composed.recipe.make("tasks").train
     drawn = [tasks.episode(np.random.default_rng([seed, 3, i])) for i in range(TASKS)]
     shares, places = {}, []
-    for name, vectors in embedded(run, [data, *drawn]).items():
+    for name, vectors in embedded(run, [like(data, drawn[0]), *drawn]).items():
         apart = distances(name, vectors)
         shares[name] = typical(apart)
         places.append(apart[0, 1:].argsort(kind="stable").argsort())
     order = np.mean(places, axis=0).argsort(kind="stable")
     return Similarity(shares, tuple(dict.fromkeys(drawn[i].name for i in order)))
+
+
+def like(data: Episode, task: Episode) -> Episode:
+    """The data with at most as many labels, and examples of each, as a task has: size alone is no difference."""
+    labels = data.labels[: len(task.labels)]
+    parts = [[e for e in data.support if e.label == label] for label in labels] or [list(data.support)]
+    each = max(1, len(task.support) // max(1, len(task.labels)))
+    return replace(data, support=tuple(e for part in parts for e in part[:each]), labels=labels)
 
 
 def embedded(run: Run, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:

@@ -11,8 +11,8 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa import baselines, evaluate, frozen, random_start
-from mlx_melpa.bench.few_shot_in_context import InContext, Trial
 from mlx_melpa.errors import DataError, MelpaError
+from mlx_melpa.in_context import InContext, Trial
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.report import plot_curves
 from mlx_melpa.run import Run, load_run

@@ -13,7 +13,8 @@ from ..types import Array
 class Prompt:
     """Vectors (T, m, d) at the first m of the first block's inputs; the text follows them.
 
-    A random start is not the base: vectors that nothing reads do not exist, and the text is read after them.
+    A random start is not the base: vectors that nothing reads do not exist, and the text is read after them. So what
+    measures beside "the base" here measures it behind random vectors.
     """
 
     kind = "prompt"

@@ -65,6 +65,7 @@ class Bench:
     trials: dict[tuple[str, Trial], float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.settings.jobs(), self.settings.texts  # what can't be measured or read is told before anything is learned
         out = self.settings.out
         if out is None:
             return
@@ -117,6 +118,8 @@ class Bench:
         if readout.classifies != s.stream.labelled:
             tasks, other = ("labels", "prototypes") if s.stream.labelled else ("texts", "completion")
             raise MelpaError(f"the tasks are {tasks}, and readout '{kind}' is not for them; add --set readout={other}")
+        if s.protocol == "all" and kind == "linear":
+            raise MelpaError("--protocol all: a linear head's places are other labels' in each task; take prototypes")
         if s.protocol == "all" and getattr(readout, "words", "own") != "own":
             raise MelpaError("--protocol all: letters stand for other labels in each task; add --set readout.words=own")
 
@@ -165,7 +168,9 @@ class Bench:
                 found = Found(**json.loads(path.read_text(encoding="utf-8")))
             else:
                 lessons = [self.ready(one, 0, tuning=True) for one in self.settings.stream.order(0)]
-                found = learn(self.method(name, "random", trial, 0), lessons, trial.lr, ask=self.settings.ask)
+                found = learn(
+                    self.method(name, "random", trial, 0), lessons, trial.lr, ask=self.settings.ask, texts=None
+                )
                 self.write("tuning", file, found)
             self.trials[name, trial] = self.settings.sign * float(found.matrix[-1].mean())
         return self.trials[name, trial]

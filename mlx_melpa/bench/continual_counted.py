@@ -5,10 +5,7 @@ from typing import Any
 
 from ..compose import Composition
 from ..types import Array, Batch
-from .flops import Work, flops, names, products
-
-COUNTED = ("llama", "mistral", "qwen2", "qwen3")
-"""Families whose blocks are a llama's: four projections of attention and a gated feed-forward, all counted alike."""
+from .flops import COUNTED, Work, flops, names, products
 
 
 class Counted:

@@ -17,11 +17,13 @@ COSTS = ("seconds", "nbytes", "parameters", "stored", "steps")
 def summed(identity: dict[str, Any], done: Mapping[Job, Found], sign: int = 1) -> dict[str, Any]:
     """Per method and start the numbers of `metrics`, each a mean with the half width of its 95% interval, and costs.
 
-    General ability is [at the start, at the end]; `sign` is -1 where less of what R holds is better.
+    General ability is [at the start, at the end]; `sign` is -1 where less of what R holds is better. Where all labels
+    are candidates nothing stands beside single tasks: `separate` answers among a task's own.
     """
+    beside = identity.get("protocol") != "all"
     methods: dict[str, Any] = {}
     for name, jobs in grouped(done).items():
-        runs = [numbers(done, job, sign) for job in jobs]
+        runs = [numbers(done, job, sign, beside) for job in jobs]
         costs = {cost: float(np.mean([getattr(done[job], cost) for job in jobs])) for cost in COSTS}
         costs |= {cost: int(costs[cost]) for cost in COSTS[1:]}
         more: dict[str, Any] = {"flops": mean([done[job].flops for job in jobs])}
@@ -52,10 +54,10 @@ def mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(told)) if len(told) == len(values) else None
 
 
-def numbers(done: Mapping[Job, Found], job: Job, sign: int = 1) -> dict[str, float]:
-    """The numbers of one stream, beside single tasks learned from the same start with the same seed."""
+def numbers(done: Mapping[Job, Found], job: Job, sign: int = 1, beside: bool = True) -> dict[str, float]:
+    """The numbers of one stream, with `beside` those beside single tasks, from the same start with the same seed."""
     found = done[job]
-    alone = done.get(job._replace(method="separate", order=0))
+    alone = done.get(job._replace(method="separate", order=0)) if beside else None
     single = None
     if alone is not None:
         by_name = dict(zip(alone.tasks, np.diag(alone.matrix), strict=True))

@@ -75,6 +75,9 @@ class Settings:
             raise MelpaError(
                 f"--methods: '{asking[0]}' answers with labels, and these tasks are texts; choose from {able}"
             )
+        beside = [name for name in self.methods if kind(name).blocks and not self.lora]
+        if beside:
+            raise MelpaError(f"--methods: '{beside[0]}' puts LoRA beside LoRA, and this adapter is none; leave it out")
         if not self.stream.labelled and self.protocol != "known":
             raise MelpaError(f"--protocol {self.protocol}: texts have no labels to choose from; leave it out")
         found = []
@@ -96,6 +99,11 @@ class Settings:
         if self.protocol == "all":
             return 1 / len({label for labels in groups for label in labels})
         return sum(1 / len(labels) for labels in groups) / len(groups)
+
+    @property
+    def lora(self) -> bool:
+        """Says whether the adapter is LoRA."""
+        return bool(self.recipe.resolved["adapter"]["kind"] == "lora")
 
     @property
     def measure(self) -> str:
@@ -138,7 +146,7 @@ class Settings:
             "buffer": self.buffer,
             "protocol": self.protocol,
             "measure": self.measure,
-            "corpus": None if self.corpus is None else str(self.corpus),
+            "corpus": sha256(repr([example.target for example in self.texts]).encode()).hexdigest()[:16],
         }
 
 

@@ -54,9 +54,12 @@ def learn(
     lr: float | None = None,
     advance: Callable[..., None] = lambda *_: None,
     ask: Ask = known,
-    texts: Sequence[Example] = (),
+    texts: Sequence[Example] | None = (),
 ) -> Found:
-    """Learns the lessons in their order and asks about all of them after each; `texts` are for general ability."""
+    """Learns the lessons in their order and asks about all of them after each.
+
+    `texts` are for general ability: the package's own if empty, and None where it is not asked for.
+    """
     state, learned = method.begin(), list[Lesson]()
 
     def asked() -> list[float | None]:
@@ -90,10 +93,13 @@ def learn(
     )
 
 
-def ability(method: Method, state: State, texts: Sequence[Example] = ()) -> float | None:
-    """General ability, the mean over a method's rows; of the start where it has none yet."""
+def ability(method: Method, state: State, texts: Sequence[Example] | None = ()) -> float | None:
+    """General ability, the mean over a method's rows that answer; of the start where it has none yet."""
+    if texts is None:
+        return None
     rows = state.rows if state.rows.shape[0] else Method.begin(method).rows
-    found = [general(method.start.composed, rows[i : i + 1], texts) for i in range(rows.shape[0])]
+    used = sorted(set(state.row_of.values())) or range(rows.shape[0])
+    found = [general(method.start.composed, rows[i : i + 1], texts) for i in used]
     told = [value for value in found if value is not None]
     return sum(told) / len(told) if told else None
 

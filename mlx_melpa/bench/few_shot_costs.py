@@ -11,11 +11,13 @@ import numpy as np
 
 from .. import adapt, frozen
 from ..compose import Composition
+from ..continual.method import spelled
 from ..general import general
+from ..in_context import InContext, Trial, of
 from ..means import averaged
 from ..store.version import pack
 from ..types import Batch, Episode, Tree
-from .flops import Work, flops, names, products
+from .flops import COUNTED, Work, flops, names, products
 
 COSTED = 5
 """Episodes that are measured, after one that warms up."""
@@ -54,10 +56,9 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
         kept = {"rows": problem.layout.stored(ops.numpy(rows)[0])[None]} if steps else {}
         kept |= averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": len(pack(kept)) if kept else 0}
-        found.append({**one, "memory": peak, "flops": counted(composed, support, steps, bool(memory))})
-    told = _medians(found)
-    told["general"] = general(composed, rows)
-    return {**told, **_numbers(composed, problem.layout.personal.size if steps else 0)}
+        told = {"memory": peak, "general": general(composed, rows)}
+        found.append({**one, **told, "flops": counted(composed, support, steps, bool(memory))})
+    return {**_medians(found), **_numbers(composed, problem.layout.personal.size if steps else 0)}
 
 
 def on_features(name: str, settings: dict[str, Any], composed: Composition, drawn: Sequence[Episode]) -> dict[str, Any]:
@@ -88,6 +89,22 @@ def on_features(name: str, settings: dict[str, Any], composed: Composition, draw
     return {**_medians(found), "general": None, **_numbers(composed, numbers)}
 
 
+def of_context(asker: InContext, drawn: Sequence[Episode], trial: Trial) -> dict[str, Any]:
+    """The costs of examples in context: nothing is adapted, and each answer reads the examples.
+
+    nbytes: the examples that a person's prompt holds, as UTF-8.
+    """
+    found: list[dict[str, Any]] = []
+    for episode in drawn[: COSTED + 1]:
+        asker.ops.reset_peak_memory()
+        _, seconds = timed(partial(asker.both, episode, trial.examples))
+        shown = [e for label in episode.labels or (None,) for e in of(episode, label)[: trial.examples]]
+        one = {"inference_ms": 1000 * seconds / (len(episode.query) + asker.classifies)}
+        nbytes = sum(len(text.encode()) for e in shown for text in spelled(e))
+        found.append({**one, "nbytes": nbytes, "memory": asker.ops.peak_memory()})
+    return {**_medians(found), "seconds": 0.0, "flops": 0, "general": None, "parameters": 0, "share": 0.0}
+
+
 def _medians(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Medians of all but the first, which warmed up, where there are others."""
     kept = found[1:] or found
@@ -105,10 +122,11 @@ def _numbers(composed: Composition, count: int) -> dict[str, Any]:
 def counted(composed: Composition, support: Batch, steps: int, means: bool) -> int | None:
     """Matrix products of an adaptation (see `flops`): frozen blocks once, the steps, and the class means at the end.
 
-    The base's, LoRA's and the head's alone are counted. None for other adapters than LoRA, or bases than llamas.
+    The base's, LoRA's and the head's alone are counted. None for other adapters than LoRA, and families
+    that are not COUNTED.
     """
     config, resolved = composed.base.config, composed.recipe.resolved["adapter"]
-    if config.get("model_type") != "llama" or resolved["kind"] != "lora":
+    if config.get("model_type") not in COUNTED or resolved["kind"] != "lora":
         return None
     total, adapted = 0, names(composed.model.sites)
     for part in support["parts"]:

@@ -10,11 +10,11 @@ import numpy as np
 from .. import evaluate, frozen, random_start
 from ..compose import Composition, compose, readout_for
 from ..estimate import estimate as of_training
+from ..in_context import InContext, possible
 from ..random_start import FEW, KEPT, MARKS, RATES
 from ..types import Parts, Tree
 from .few_shot_costs import timed
 from .few_shot_folder import Folder
-from .few_shot_in_context import InContext, possible
 from .few_shot_methods import random_row
 from .few_shot_settings import FEATURES, STEPPED, Drawn, Job, Settings, multi_task
 

@@ -7,10 +7,10 @@ import numpy as np
 
 from .. import evaluate, frozen, random_start, run
 from ..compose import Composition, compose, readout_for
+from ..in_context import InContext, possible
 from ..types import Tree
 from . import few_shot_costs as costs
 from .few_shot_folder import Folder
-from .few_shot_in_context import InContext, possible
 from .few_shot_settings import FEATURES, Job, Settings, multi_task
 
 Advance = Callable[..., None]
@@ -157,7 +157,7 @@ class Methods:
         main = "accuracy" if asked.classifies else "bits_per_byte"
         trial, seconds = costs.timed(lambda: asked.tune(drawn.checks, job.shots, main))
         measures = {name: rounded(values) for name, values in asked.measure(drawn.test, trial).items()}
-        spent = asked.costs(drawn.test, trial)
+        spent = costs.of_context(asked, drawn.test, trial)
         told = {"main": main, "measures": measures, "steps": 0, "settings": trial._asdict()}
         return {**told, "tuning": seconds, "costs": spent}
 

@@ -50,8 +50,7 @@ def _entry(settings: Settings, done: Mapping[Job, Result], jobs: Sequence[Job]) 
     rivals = [done[job] for job in done if job[:3] == ("multi_task", ground, first.shots) and job.steps is None]
     if rivals and first.method != "multi_task":
         theirs = np.array([one["measures"][main] for one in rivals])
-        size = min(len(theirs), len(found))
-        entry["gain"] = crossed(better * (values[main][:size] - theirs[:size]))
+        entry["gain"] = crossed(better * (values[main] - theirs))  # one seed is compared with each of the others
     costs = [one["costs"] for one in found]
     entry |= {name: _mean([one[name] for one in costs]) for name in costs[0]}
     entry |= {name: _mean([one.get(name) for one in found]) for name in ("training", "tuning", "steps", "lr")}
@@ -67,13 +66,14 @@ def _entry(settings: Settings, done: Mapping[Job, Result], jobs: Sequence[Job]) 
 def break_even(entry: Result, start: Result) -> int | None:
     """The number of tasks from which meta-training has paid for itself in time; None for never.
 
-    training + n seconds <= search + n seconds': on the right a random start at its best steps, with the search for its
-    rate done once. 0 where the search alone took longer than the training.
+    training + search + n seconds <= search' + n seconds': on the right a random start at its best steps; a search for a
+    rate is done once. None too where a task takes longer than the random start's: what is ahead at first is lost again.
     """
-    ahead, saved = entry["training"] - start["tuning"], start["costs"]["seconds"] - entry["seconds"]
-    if ahead <= 0:
-        return 0
-    return ceil(ahead / saved) if saved > 0 else None
+    ahead = entry["training"] + (entry.get("tuning") or 0) - start["tuning"]
+    saved = start["costs"]["seconds"] - entry["seconds"]
+    if saved <= 0:
+        return None
+    return max(0, ceil(ahead / saved))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

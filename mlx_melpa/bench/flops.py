@@ -21,6 +21,9 @@ from typing import Any, NamedTuple
 
 from ..sites import Site
 
+COUNTED = ("llama", "mistral", "qwen2", "qwen3")
+"""Families whose blocks are a llama's: four projections of attention and a gated feed-forward, all counted alike."""
+
 
 class Product(NamedTuple):
     """`batch` products (m, k) @ (k, n)."""

@@ -75,6 +75,11 @@ class State:
     statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
+def spelled(example: Example) -> Iterator[str]:
+    """All that an example says."""
+    yield from (example.text, example.target or "", example.label or "", *(text for _, text in example.messages))
+
+
 class Together:
     """A problem whose batch is weighted batches, all under one row."""
 
@@ -122,7 +127,7 @@ class Method:
     def nbytes(self, state: State) -> int:
         """Bytes of one person: rows, class means and what is carried as fp16, texts and labels as UTF-8, statistics."""
         carried = sum(2 * self.ops.numpy(array).size for array in state.carry.values())
-        texts = sum(len(f"{e.text}{e.label}".encode()) for kept in state.examples.values() for e in kept)
+        texts = sum(len(text.encode()) for kept in state.examples.values() for e in kept for text in spelled(e))
         arrays = [array for kept in (*state.means.values(), state.statistics) for array in kept.values()]
         rows = 2 * int(self.start.layout.own.sum()) * state.rows.shape[0]
         return rows + sum(array.nbytes for array in arrays) + texts + carried

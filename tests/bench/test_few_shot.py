@@ -8,13 +8,13 @@ import pytest
 
 from mlx_melpa.bench.few_shot_costs import counted
 from mlx_melpa.bench.few_shot_estimate import search
-from mlx_melpa.bench.few_shot_in_context import InContext, Trial
 from mlx_melpa.bench.few_shot_intervals import crossed, quantile
 from mlx_melpa.bench.few_shot_report import break_even
 from mlx_melpa.bench.few_shot_settings import multi_task
 from mlx_melpa.compose import Composition, compose
 from mlx_melpa.evaluate import interval
 from mlx_melpa.find import recipe_of
+from mlx_melpa.in_context import InContext, Trial
 from mlx_melpa.types import Episode, Example
 
 
@@ -62,7 +62,9 @@ def test_break_even_counts_the_search() -> None:
     start = {"tuning": 40.0, "costs": {"seconds": 3.0}}
     assert break_even({"training": 100.0, "seconds": 1.0}, start) == 30  # 100 + 30 = 40 + 90
     assert break_even({"training": 100.0, "seconds": 3.0}, start) is None
-    assert break_even({"training": 30.0, "seconds": 5.0}, start) == 0
+    assert break_even({"training": 100.0, "tuning": 20.0, "seconds": 1.0}, start) == 40
+    assert break_even({"training": 30.0, "seconds": 1.0}, start) == 0
+    assert break_even({"training": 30.0, "seconds": 5.0}, start) is None  # ahead at first, and behind for good
 
 
 def test_operations_by_hand(composed: Composition) -> None:

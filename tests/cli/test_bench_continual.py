@@ -119,7 +119,7 @@ def test_among_all_labels_a_task_is_harder(recipe: Path, tmp_path: Path) -> None
         entry, before = found["methods"][name], own["methods"][name]
         assert entry["acc"]["mean"] <= before["acc"]["mean"] and entry["fwt_gem"]["mean"] is None
         assert entry["r"][0][0] == before["r"][0][0] and entry["r"][0][1] is None
-        assert entry["fwt_single"]["mean"] is not None
+        assert entry["fwt_single"]["mean"] is None, "separate tasks are asked among their own labels"
     assert found["methods"]["separate"]["r"][-1] == own["methods"]["separate"]["r"][-1]
     assert (tmp_path / "out/r-sequential.png").is_file()
 
@@ -181,6 +181,9 @@ def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recip
         (["--tasks", "a,zoo"], "has no task 'zoo'"),
         (["--set", "readout=completion"], "the tasks are labels, and readout 'completion' is not for them"),
         (["--protocol", "all", "--set", "readout={kind: labels, words: letters}"], "add --set readout.words=own"),
+        (["--protocol", "all", "--set", "readout=linear"], "a linear head's places are other labels' in each task"),
+        (["--methods", "o_lora", "--set", "adapter={kind: bottleneck, width: 2}"], "puts LoRA beside LoRA"),
+        (["--corpus", "nowhere.txt"], "nowhere.txt"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(recipe: Path, words: list[str], problem: str) -> None:

@@ -9,20 +9,18 @@ it be. The number of examples and the calibration are tuned.
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import product
-from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import evaluate
-from ..compose import Composition
-from ..problems.language import Language, classified
-from ..readouts.completion import completion
-from ..readouts.labels import labels
-from ..types import Episode, Example
-from .few_shot_costs import COSTED, timed
+from . import evaluate
+from .compose import Composition
+from .frozen import softmax
+from .problems.language import Language, classified
+from .readouts.completion import completion
+from .readouts.labels import labels
+from .types import Episode, Example
 
 CONTEXT = 2048
 """Tokens at most, where the base says nothing less."""
@@ -42,7 +40,8 @@ class InContext:
     def __init__(self, composed: Composition):
         self.composed, self.ops = composed, composed.parts.ops
         self.classifies = composed.readout.classifies
-        limit = min(CONTEXT, int(composed.base.config.get("max_position_embeddings") or CONTEXT))
+        known = (composed.base.config.get(name) for name in ("max_position_embeddings", "n_positions"))
+        limit = min([CONTEXT, *(int(size) for size in known if size)])
         own = getattr(composed.readout, "template", None)
         builder: Any = labels if self.classifies else completion
         settings = {"template": own} if own else {}
@@ -80,7 +79,7 @@ class InContext:
         scores = self.ops.numpy(self.head.scores(self.composed.model, self.rows, batch)).astype(np.float64)
         onehot, weights = (self.ops.numpy(batch[name])[:, :-1] for name in ("onehot", "weights"))
         plain, empty = scores[:, :-1], scores[:, -1:]
-        return [classified(_softmax(z), onehot, weights) for z in (plain, plain - empty)]
+        return [classified(softmax(z), onehot, weights) for z in (plain, plain - empty)]
 
     def labelled(self, episode: Episode, count: int) -> Episode:
         """The episode's questions, and one without content, each after `count` examples of each label or fewer."""
@@ -91,7 +90,7 @@ class InContext:
         room = encoder.max_length - max(len(encoder.ids(word)) for word in words.values()) - len(encoder.first)
         room -= max(len(encoder.ids(before + text + after)) for text in questions) + 1
         for n in range(count, -1, -1):
-            shown = [e for label in episode.labels for e in _of(episode, label)[:n]]
+            shown = [e for label in episode.labels for e in of(episode, label)[:n]]
             shown.sort(key=episode.support.index)
             said = "".join(f"{e.text}{after}{words[e.label or '']}\n\n{before}" for e in shown)
             if len(encoder.ids(said)) <= room:
@@ -106,23 +105,6 @@ class InContext:
         query = [replace(e, text="\n\n".join([*said, *([e.text] if e.text else [])])) for e in episode.query]
         return replace(episode, query=tuple(query))
 
-    def costs(self, drawn: Sequence[Episode], trial: Trial) -> dict[str, Any]:
-        """The costs of a person as `few_shot_costs` has them: nothing is adapted, and each answer reads the examples.
-
-        nbytes: the examples that a person's prompt holds, as UTF-8.
-        """
-        found = []
-        for episode in drawn[: COSTED + 1]:
-            self.ops.reset_peak_memory()
-            _, seconds = timed(partial(self.both, episode, trial.examples))
-            shown = [s for c in episode.labels or (None,) for s in _of(episode, c)[: trial.examples]]
-            nbytes = sum(len("".join((e.text, e.label or "", e.target or "")).encode()) for e in shown)
-            asked = len(episode.query) + self.classifies
-            found.append((1000 * seconds / asked, nbytes, self.ops.peak_memory()))
-        answering, nbytes, memory = (median(values) for values in zip(*(found[1:] or found), strict=True))
-        told = {"seconds": 0.0, "inference_ms": answering, "nbytes": nbytes, "memory": memory, "flops": 0}
-        return {**told, "general": None, "parameters": 0, "share": 0.0}
-
 
 def possible(composed: Composition, drawn: Sequence[Episode]) -> str:
     """Why there are no examples in context; empty where there are."""
@@ -133,11 +115,6 @@ def possible(composed: Composition, drawn: Sequence[Episode]) -> str:
     return ""
 
 
-def _of(episode: Episode, label: str | None) -> list[Example]:
+def of(episode: Episode, label: str | None) -> list[Example]:
+    """The support's examples of a label; of None all that have none."""
     return [example for example in episode.support if example.label == label]
-
-
-def _softmax(z: np.ndarray) -> np.ndarray:
-    likely = np.exp(z - z.max(-1, keepdims=True))
-    found: np.ndarray = likely / likely.sum(-1, keepdims=True)
-    return found
