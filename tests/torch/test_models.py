@@ -57,10 +57,11 @@ def test_identity_and_sites_are_those_of_mlx(pair: list[Any]) -> None:
 def test_hidden_states_and_logits_are_those_of_mlx(pair: list[Any], adapted: Callable[..., Any], kind: str) -> None:
     found = []
     for base, name in zip(pair, ENGINES, strict=True):
-        ops, model = part_of(name, "ops"), adapted(base, name, kind, layers=2)
+        ops, model = part_of(name, "ops"), adapted(base, name, kind, **({} if kind == "prompt" else {"layers": 2}))
         values, tokens = ops.array(rows(model.layout)), ops.array(TOKENS)
         start = model.prefix(tokens)
-        assert model.frozen_blocks == len(base.blocks) - 2 and start is not None
+        assert model.frozen_blocks == (0 if kind == "prompt" else len(base.blocks) - 2)
+        assert (start is None) == (kind == "prompt"), "a prompt comes before all blocks"
         logits = [ops.numpy(model.logits(values, tokens, ops.array(np.arange(36)), s)) for s in (None, start)]
         assert np.array_equal(*logits)
         found.append((logits[0], ops.numpy(model.hidden(values, tokens))))
@@ -74,9 +75,13 @@ def test_every_site_of_the_others_acts_and_rows_never_mix(other: Any, adapted: C
     ops = part_of("torch", "ops")
     tokens, index = ops.array(TOKENS), ops.array(np.sort([*range(5, 36, 9), *range(6, 36, 9)]))
     before = other.logits(tokens, index)
+    if kind == "prompt" and other.kind == "encoder-decoder":
+        with pytest.raises(ModelError, match="reads two texts"):
+            adapted(other, "torch", kind)
+        return
     model = adapted(other, "torch", kind)
     start = ops.array(np.stack([model.layout.draw(np.random.default_rng(i)) for i in range(2)]))
-    assert torch.equal(model.logits(start, tokens, index), before)
+    assert torch.equal(model.logits(start, tokens, index), before) == (kind != "prompt")
     values = rows(model.layout)
     both = model.logits(ops.array(values), tokens, index)
     alone = model.logits(ops.array(values[1:]), tokens[2:], index[:4])
