@@ -48,6 +48,10 @@ class Composition:
             "regularizer": self.parts.regularizer.init(self.layout.personal),
         }
 
+    def unchanged(self) -> Any:
+        """A row (1, P) at a random start, under which LoRA and its like leave the base as it is."""
+        return self.parts.ops.array(self.layout.draw(np.random.default_rng(0))[None])
+
     def baseline(self, lr: float) -> "Composition":
         """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned.
 

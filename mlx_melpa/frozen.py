@@ -30,7 +30,11 @@ GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
 
 
 def features(
-    composed: Composition, rows: Array, episodes: Iterable[Episode], known: Features, advance: Callable[[int], None]
+    composed: Composition,
+    rows: Array,
+    episodes: Iterable[Episode],
+    known: Features,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> Features:
     """Adds the features of the episodes' texts, under rows (1, P) that change nothing, to those already known."""
     ops, encoder = composed.parts.ops, composed.readout.encoder

@@ -34,7 +34,7 @@ def general(
     if composed.base is None or composed.base.kind == "encoder":
         return None
     ops = composed.parts.ops
-    row = composed.layout.draw(np.random.default_rng(0))[None] if row is None else row
+    row = composed.unchanged() if row is None else row
     rows = ops.array(row) if isinstance(row, np.ndarray) else row
     reader = Language(ops, composed.model, completion(ops, composed.base.tokenizer))
     return written(reader, rows, texts or plain())["bits_per_byte"]

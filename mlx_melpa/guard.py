@@ -78,8 +78,7 @@ def before_folds(
         counts = Counter(e.label for fold in folds for e in fold.query)
         return Fit(float(np.log(len(labels))), max(counts.values()) / counts.total())
     if previous is None:
-        base = run.composed.parts.ops.array(run.composed.layout.draw(np.random.default_rng(0))[None])
-        return curve(run.composed.parts, run.theta, folds, 0, rows=base)[0]
+        return curve(run.composed.parts, run.theta, folds, 0, rows=run.composed.unchanged())[0]
     if "means" not in previous.state:
         return fits[0]
     return fit(run, previous.state, [e for fold in folds for e in fold.query], labels)

@@ -15,7 +15,7 @@ from .find import classifies
 from .in_context import InContext, Trial, possible
 from .look import check, distinct
 from .run import Run, load_run
-from .similar import Similarity, similarity, unchanged
+from .similar import Similarity, similarity
 from .store import Store
 from .types import Episode, Example
 
@@ -98,7 +98,7 @@ def compared(run: Run, asked: Sequence[Episode]) -> tuple[Measures, list[str]]:
     curves, _ = evaluate.curves(composed.parts, run.theta, asked, run.steps, at=[run.steps])
     main = evaluate.main_measure(list(curves))
     if composed.readout.classifies:
-        known = frozen.features(composed, unchanged(composed), asked[:1], {}, lambda count: None)
+        known = frozen.features(composed, composed.unchanged(), asked[:1], {})
         for name, settings in FIXED.items():
             if name == "logistic_regression" and not find_spec("sklearn"):
                 notes.append("logistic regression was left out: it needs pip install 'mlx-melpa[baselines]'")

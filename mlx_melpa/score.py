@@ -27,9 +27,8 @@ def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, 
         return _labelled(run, version, examples)
     parts = run.composed.parts
     row = run.rows(version.state["rows"])
-    start = run.composed.layout.draw(np.random.default_rng(0))[None]
     return {
-        "base": written(parts.problem, parts.ops.array(start), examples),
+        "base": written(parts.problem, run.composed.unchanged(), examples),
         "adapted": written(parts.problem, parts.ops.array(row), examples),
         "examples": len(examples),
         "notes": [],

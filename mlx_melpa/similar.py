@@ -2,12 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from . import frozen
-from .compose import Composition
 from .embeddings import distance, handcrafted, task2vec
 from .run import Run
 from .types import Episode, Example
@@ -59,7 +57,7 @@ def embedded(run: Run, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
     """The embeddings (E, d) of support sets; those of counts without the size, which is no trait of a task."""
     composed, known = run.composed, frozen.Features()
     read = [replace(e, support=tuple(map(_read, e.support)), query=()) for e in episodes]
-    frozen.features(composed, unchanged(composed), read, known, lambda count: None)
+    frozen.features(composed, composed.unchanged(), read, known)
     return {
         "handcrafted": np.stack([handcrafted(composed, e)[1:] for e in episodes]),
         "features": np.stack([np.mean([known[x.text] for x in e.support], axis=0) for e in read]),
@@ -80,12 +78,6 @@ def typical(apart: np.ndarray) -> float:
     """Of the first of E points how typical it is of all, by their distances (E, E)."""
     nearest = (apart + np.diag(np.full(len(apart), np.inf))).min(1)
     return float((nearest >= nearest[0]).mean())
-
-
-def unchanged(composed: Composition) -> Any:
-    """Rows (1, P) of a random start."""
-    baseline = composed.baseline(1e-3)
-    return baseline.parts.initializer.make(baseline.begin(0)["initializer"], {}, 1)
 
 
 def _read(example: Example) -> Example:

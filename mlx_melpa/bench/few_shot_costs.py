@@ -67,19 +67,19 @@ def on_features(name: str, settings: dict[str, Any], composed: Composition, draw
     nbytes, as fp16: class means, weights and a bias for each class, or what else is kept: the features themselves.
     """
     ops, found = composed.parts.ops, []
-    rows = ops.array(composed.free.draw(np.random.default_rng(0))[None])
+    rows = composed.unchanged()
     for episode in drawn[: COSTED + 1]:
         ops.reset_peak_memory()
 
         def fit(episode: Episode = episode) -> frozen.Features:
-            known = frozen.features(composed, rows, [replace(episode, query=())], {}, lambda _: None)
+            known = frozen.features(composed, rows, [replace(episode, query=())], {})
             middle = np.mean(list(known.values()), axis=0)
             frozen.measure(name, settings, [replace(episode, query=episode.support[:1])], known, middle)
             return known
 
         known, seconds = timed(fit)
         asked = Episode("", episode.query[:1], ())
-        _, answering = timed(partial(frozen.features, composed, rows, [asked], {}, _silent))
+        _, answering = timed(partial(frozen.features, composed, rows, [asked], {}))
         wide, ways = len(next(iter(known.values()))), len(episode.labels)
         numbers = ways * (wide + 1) if name == "logistic_regression" else 0
         kept = numbers or wide * (ways if name == "prototypes" else len(episode.support))
@@ -110,9 +110,6 @@ def _medians(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     kept = found[1:] or found
     told = {name: [one[name] for one in kept if one[name] is not None] for name in kept[0]}
     return {name: median(values) if values else None for name, values in told.items()}
-
-
-def _silent(_: int) -> None: ...
 
 
 def _numbers(composed: Composition, count: int) -> dict[str, Any]:

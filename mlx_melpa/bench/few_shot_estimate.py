@@ -15,7 +15,6 @@ from ..random_start import FEW, KEPT, MARKS, RATES
 from ..types import Parts, Tree
 from .few_shot_costs import timed
 from .few_shot_folder import Folder
-from .few_shot_methods import random_row
 from .few_shot_settings import FEATURES, STEPPED, Drawn, Job, Settings, multi_task
 
 TRIED = 4
@@ -114,7 +113,7 @@ def _pace(parts: Parts, theta: Tree, drawn: Drawn) -> tuple[float, float, float]
 
 def _features(composed: Composition, drawn: Drawn, settings: Settings) -> float:
     few, known = drawn.test[:TRIED], frozen.Features()
-    _, seconds = timed(lambda: frozen.features(composed, random_row(composed), few, known, lambda _: None))
+    _, seconds = timed(lambda: frozen.features(composed, composed.unchanged(), few, known))
     middle = np.mean(list(known.values()), axis=0)
     _, fitting = timed(
         lambda: [

@@ -129,15 +129,15 @@ class Methods:
     def on_features(self, job: Job) -> Result:
         """A classifier on the base's frozen features."""
         composed, drawn = self.ground(job.of), self.settings.drawn[job.shots]
-        rows, known = random_row(composed), frozen.Features()
+        rows, known = composed.unchanged(), frozen.Features()
 
         def tuned() -> tuple[Any, np.ndarray]:
-            frozen.features(composed, rows, drawn.checks, known, lambda _: None)
+            frozen.features(composed, rows, drawn.checks, known)
             middle = np.mean(list(known.values()), axis=0)
             return frozen.tune(job.method, drawn.checks, known, middle), middle
 
         (settings, middle), seconds = costs.timed(tuned)
-        frozen.features(composed, rows, drawn.test, known, lambda _: None)
+        frozen.features(composed, rows, drawn.test, known)
         measures = frozen.measure(job.method, settings, drawn.test, known, middle)
         told = {
             "main": "accuracy",
@@ -160,11 +160,6 @@ class Methods:
         spent = costs.of_context(asked, drawn.test, trial)
         told = {"main": main, "measures": measures, "steps": 0, "settings": trial._asdict()}
         return {**told, "tuning": seconds, "costs": spent}
-
-
-def random_row(composed: Composition) -> Any:
-    """A row (1, P) at a random start, which leaves the base as it is."""
-    return composed.parts.ops.array(composed.free.draw(np.random.default_rng(0))[None])
 
 
 def rounded(values: np.ndarray) -> list[float]:

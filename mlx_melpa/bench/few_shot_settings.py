@@ -38,6 +38,7 @@ class Ground:
     def key(self) -> str:
         """Names the ground, whatever recipes stand on it."""
         shared = {key: self.recipe.resolved[key] for key in ("model", "adapter", "readout", "backend")}
+        shared["start"] = multi_task(self.recipe).resolved["initializer"]
         return sha256(json.dumps(shared, sort_keys=True).encode()).hexdigest()[:6]
 
 

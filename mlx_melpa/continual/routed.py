@@ -44,5 +44,5 @@ class Routed(Separate):
     def features(self, examples: Sequence[Example]) -> np.ndarray:
         """Features (n, d) of examples' texts under the start's row, which never moves; each text's are taken once."""
         texts = [Episode("", tuple(examples), ())]
-        features(self.start.composed, Method.begin(self).rows, texts, self.known_features, lambda _: None)
+        features(self.start.composed, Method.begin(self).rows, texts, self.known_features)
         return np.stack([self.known_features[example.text] for example in examples])
