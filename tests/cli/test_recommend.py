@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from mlx_melpa import recommend as library
 from mlx_melpa.recommend import LEAST, best, left_out
-from mlx_melpa.similar import distances, typical
-from mlx_melpa.types import Example
+from mlx_melpa.similar import distances, like, typical
+from mlx_melpa.types import Episode, Example
 
 RECIPE = """
 model: %s
@@ -119,3 +119,11 @@ def test_lines_of_text_are_compared_by_bits_per_byte_with_a_run_named_by_its_fol
     data = written(tmp_path / "notes.jsonl", {"a": ["one", "two"], "b": ["three", "four"]})
     said = melpa("recommend", data, "--run", tmp_path / "run", code=1)
     assert "writes text, and this has a label" in said.output and "Traceback" not in said.output
+
+
+def test_data_is_cut_to_a_task_s_size_before_it_is_compared() -> None:
+    data = Episode("", tuple(Example(f"{c} {i}", label=c) for c in "abc" for i in range(9)), (), ("a", "b", "c"))
+    task = Episode("", tuple(Example("", label=c) for c in "xxyy"), (), ("x", "y"))
+    assert [e.text for e in like(data, task).support] == ["a 0", "a 1", "b 0", "b 1"]
+    texts = Episode("", tuple(Example(str(i)) for i in range(9)), ())
+    assert len(like(texts, Episode("", (Example("t"),) * 4, ())).support) == 4

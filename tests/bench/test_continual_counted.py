@@ -1,0 +1,36 @@
+"""What is asked of a problem is counted: a loss both ways, since its gradient is taken, class means forward alone."""
+
+from pathlib import Path
+from typing import Any
+
+from mlx_melpa.bench.continual_counted import counted
+from mlx_melpa.bench.flops import Work, names, products
+from mlx_melpa.compose import compose
+from mlx_melpa.find import recipe_of
+from mlx_melpa.types import Episode, Example
+
+
+def test_a_loss_counts_both_ways_and_class_means_one(shared: Path) -> None:
+    tree: dict[str, Any] = {
+        "model": str(shared / "models" / "stories260k"),
+        "adapter": {"kind": "lora", "rank": 2, "sites": ["v_proj"], "layers": 1},
+        "tasks": {"kind": "synthetic", "ways": 2},
+        "readout": {"kind": "prototypes", "metric": "plain"},
+        "learner": {"kind": "fomaml", "steps": 1},
+    }
+    composed = counted(compose(recipe_of(tree, "small")))
+    problem: Any = composed.parts.problem
+    texts = tuple(Example(f"number {i}", label="ab"[i % 2]) for i in range(4))
+    support = problem.support([Episode("", texts, (), ("a", "b"))])
+    made = []
+    for part in support["parts"]:
+        read = part["index"].shape[0] if "index" in part else 0
+        work = Work(*part["tokens"].shape, read, 2, names(composed.model.sites))
+        made += products(composed.base.config, work)
+    forward = sum(product.flops for product in made if not product.name.endswith("back"))
+    whole = sum(product.flops for product in made)
+    assert 0 < forward < whole
+    problem.losses(composed.unchanged(), support)
+    assert problem.flops == whole
+    problem.memory(composed.unchanged(), support)
+    assert problem.flops == whole + forward
