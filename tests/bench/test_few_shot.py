@@ -10,11 +10,12 @@ from mlx_melpa.bench.few_shot_costs import counted
 from mlx_melpa.bench.few_shot_estimate import search
 from mlx_melpa.bench.few_shot_intervals import crossed, quantile
 from mlx_melpa.bench.few_shot_report import break_even
-from mlx_melpa.bench.few_shot_settings import multi_task
+from mlx_melpa.bench.few_shot_settings import Ground, multi_task
 from mlx_melpa.compose import Composition, compose
 from mlx_melpa.evaluate import interval
 from mlx_melpa.find import recipe_of
 from mlx_melpa.in_context import InContext, Trial
+from mlx_melpa.recipe import load_recipe
 from mlx_melpa.types import Episode, Example
 
 
@@ -114,3 +115,15 @@ def test_a_search_is_counted_from_its_marks() -> None:
     steps = 12 * (5 * 30 + 3 * 20 + 2 * 50) + 60 * (2 * 2 + 2 * 75)
     assert search(60, 2, ready=0.0, step=1.0, asking=0.0) == steps
     assert search(60, 2, ready=1.0, step=0.0, asking=0.0) == 12 + 60
+
+
+def test_a_context_is_as_long_as_its_base_says(composed: Composition, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(composed.base.config, "max_position_embeddings", raising=False)
+    monkeypatch.setitem(composed.base.config, "n_positions", 96)
+    assert InContext(composed).head.encoder.max_length == 96
+
+
+def test_what_proto_maml_is_held_against_has_its_head() -> None:
+    recipe, plain = load_recipe("proto-maml"), load_recipe("proto-maml", ["initializer=universal"])
+    starts = [multi_task(each).resolved["initializer"]["kind"] for each in (recipe, plain)]
+    assert starts == ["prototype", "universal"] and Ground(recipe, ()).key != Ground(plain, ()).key
