@@ -87,8 +87,10 @@ def gradient(parts: Parts, theta: Tree, state: State, support: Batch) -> Array:
     own, shared = cut(parts, state["rows"])
 
     def loss(own: Array) -> Array:
-        penalty = parts.regularizer.penalty(theta["regularizer"], state["carry"], own)
-        return (parts.problem.losses(whole(parts, theta, own, shared), support) + penalty).sum()
+        rows = whole(parts, theta, own, shared)
+        drift = lambda before: parts.problem.drift(rows, whole(parts, theta, before, shared), support)  # noqa: E731
+        penalty = parts.regularizer.penalty(theta["regularizer"], state["carry"], own, drift)
+        return (parts.problem.losses(rows, support) + penalty).sum()
 
     return parts.ops.grad(loss, own)
 

@@ -120,6 +120,11 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
                 f"recipe {recipe.name}: {base.name} is an encoder, which fills in a mask: end readout.template with "
                 f"'{base.tokenizer.mask_token}', or set readout: prototypes"
             )
+        if not head.classifies and recipe.resolved["regularizer"]["kind"] == "lwf":
+            raise RecipeError(
+                f"recipe {recipe.name}: regularizer: lwf distils answers among labels, and texts have none; "
+                "set regularizer: l2, or ewc"
+            )
         problem = recipe.make("problem", ops, model, head)
     else:
         problem = recipe.make("problem", ops)

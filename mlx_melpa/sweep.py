@@ -32,6 +32,7 @@ REGULARIZERS: dict[str, dict[str, Any]] = {
     # So strong that the inner problem has one solution, which imaml takes for granted.
     "l2": {"strength": 5.0, "learn": True},
     "ewc": {"strength": 5.0, "prior": 1.0, "learn": True},
+    "lwf": {"strength": 5.0, "learn": True},
 }
 HYPERNETWORK: dict[str, Any] = {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh"}
 INITIALIZERS: dict[str, dict[str, Any]] = {"whole": HYPERNETWORK, "chunked": {**HYPERNETWORK, "form": "chunked"}}
@@ -107,7 +108,7 @@ def _suits(learner: str, names: tuple[str, str, str], recipe: Recipe | None) -> 
     if recipe is not None:
         return learner not in ("anil", "imaml") or learner == recipe.resolved["learner"]["kind"]
     if learner == "imaml":
-        return names[1] != "none" and names[2] == "universal"
+        return names[1] in ("l2", "ewc") and names[2] == "universal"
     return (learner == "anil") == (names[2] == HELD)
 
 

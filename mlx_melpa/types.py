@@ -93,6 +93,9 @@ class Problem(Protocol):
     def predict(self, rows: Array, batch: Batch) -> Array:
         """Scores of the batch's examples under rows."""
 
+    def drift(self, rows: Array, before: Array, batch: Batch) -> Array:
+        """How far the answers to a batch are (T,) from those of the rows before: KL in nats, or mean squares."""
+
     def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
         """Per-task numbers for people, each (T,): 'loss' and the problem's own ('accuracy', 'bits_per_byte')."""
 
@@ -146,22 +149,27 @@ class Sampler(Protocol):
     ) -> list[Any]: ...
 
 
+Drift = Callable[[Array], Array]
+"""How far the answers to the support have moved (T,) since a row's own numbers were those given (T, own)."""
+
+
 class Regularizer(Protocol):
     """What keeps a row's own numbers (T, P) near what they were, and what it carries from task to task.
 
     A task begins with what was `carried` from the one before ({} at the first), and ends with what the next one gets.
     `squares()` computes the mean over the task's examples of each one's squared gradient (T, P), if it is asked for.
-    `carries` says that there is something to carry.
+    `carries` says that there is something to carry, `holds` that every number is pulled to its start.
     """
 
     learnable: bool
     carries: bool
+    holds: bool
 
     def init(self, layout: Layout) -> Tree: ...
 
     def begin(self, rows: Array, carried: Tree) -> Tree: ...
 
-    def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array: ...
+    def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array: ...
 
     def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree: ...
 

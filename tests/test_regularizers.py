@@ -29,6 +29,9 @@ class Quadratic:
         away = rows.reshape(rows.shape[0], 1, -1) - batch["centers"]
         return 0.5 * (ops.array(CURVED) * away * away).sum(-1).mean(-1)
 
+    def drift(self, rows: Any, before: Any, batch: Any) -> Any:
+        return 0.5 * ((rows - before) * (rows - before)).sum(-1)
+
 
 def task(*centers: np.ndarray) -> dict[str, Any]:
     """One task of these examples."""
@@ -55,12 +58,13 @@ def drawn(*shape: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("learn", [False, True])
-def test_l2_and_a_first_task_of_ewc_end_at_the_closed_minimum(learn: bool) -> None:
+def test_a_first_task_ends_at_the_closed_minimum(learn: bool) -> None:
     start, center = drawn(SIZE), drawn(SIZE)
     for regularizer, pull in (
         (KINDS["l2"](ops, strength=0.7, learn=learn), 0.7),
         (KINDS["l2"](ops, strength=0.7, learn=learn, each=learn), 0.7),
         (KINDS["ewc"](ops, strength=0.35, prior=2.0, learn=learn), 0.7),
+        (KINDS["lwf"](ops, strength=0.7, learn=learn), 0.7),
     ):
         built, theta = parts(regularizer)
         end = adapt.adapt(built, theta, task(center), 400, state=adapt.resume(built, row(start)))
@@ -93,9 +97,11 @@ def test_a_learned_strength_and_importance_have_the_slopes_of_their_formula() ->
     start, at, importance, root = drawn(2, SIZE), drawn(2, SIZE), drawn(SIZE), drawn(2, SIZE)
     carry = ewc.begin(ops.array(start), {"root": ops.array(root)})
     meta = {"log_strength": ops.array([np.log(0.8)]), "log_importance": ops.array(importance)}
-    penalty, _, slope = ops.value_and_grad(
-        lambda m: (ewc.penalty(m, carry, ops.array(at)).sum(), ewc.penalty(m, carry, ops.array(at))), meta
-    )
+
+    def value(m: Any) -> Any:
+        return ewc.penalty(m, carry, ops.array(at), ops.zeros_like)
+
+    penalty, _, slope = ops.value_and_grad(lambda m: (value(m).sum(), value(m)), meta)
     each = 0.4 * np.exp(importance) * (root**2 + 0.1) * (at - start) ** 2
     assert float(penalty.item()) == pytest.approx(each.sum(), rel=1e-5)
     np.testing.assert_allclose(ops.numpy(slope["log_importance"]), each.sum(0), rtol=1e-4)
@@ -126,13 +132,18 @@ def test_a_regularizer_holds_each_row_alone_and_asks_for_gradients_only_where_it
     start, at = ops.array(drawn(2, SIZE)), ops.array(drawn(2, SIZE))
     carried = regularizer.end(meta, regularizer.begin(start, {}), start, squares)
     assert bool(carried) == bool(asked)
-    both = ops.numpy(regularizer.penalty(meta, regularizer.begin(start, carried), at))
+
+    def drift(rows: Any) -> Any:
+        return lambda before: ((rows - before) * (rows - before)).sum(-1)
+
+    both = ops.numpy(regularizer.penalty(meta, regularizer.begin(start, carried), at, drift(at)))
     assert both.shape == (2,) and (both >= 0).all()
     for t in range(2):
         own = ops.map_tree(lambda x, t=t: x[t : t + 1], carried)
-        alone = regularizer.penalty(meta, regularizer.begin(start[t : t + 1], own), at[t : t + 1])
+        mine = at[t : t + 1]
+        alone = regularizer.penalty(meta, regularizer.begin(start[t : t + 1], own), mine, drift(mine))
         np.testing.assert_allclose(ops.numpy(alone)[0], both[t], rtol=1e-5)
-    zero = ops.numpy(regularizer.penalty(meta, regularizer.begin(start, carried), start))
+    zero = ops.numpy(regularizer.penalty(meta, regularizer.begin(start, carried), start, drift(start)))
     np.testing.assert_array_equal(zero, [0, 0])
 
 

@@ -10,7 +10,7 @@ from ..errors import RecipeError
 from ..layout import Layout
 from ..regularizers.none import Nothing
 from ..settings import Positive
-from ..types import Array, Parts, Tree
+from ..types import Array, Drift, Parts, Tree
 from .method import Method, Start, State
 
 
@@ -21,7 +21,7 @@ class Orthogonal(Nothing):
         super().__init__(ops)
         self.layout, self.rank, self.block, self.strength = layout, rank, block, strength
 
-    def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
+    def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
         """The penalty (T,)."""
         ops, at, found = self.ops, self.block * self.rank, self.ops.zeros((rows.shape[0],))
         parts = ops.split(rows, self.layout.offsets[1:-1], 1)

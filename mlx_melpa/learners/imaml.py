@@ -42,7 +42,7 @@ class Imaml:
     @staticmethod
     def lacks(regularizer: Mapping[str, Any]) -> str:
         """Why it can't learn with a regularizer of these settings; empty where it can."""
-        return "" if "strength" in regularizer and regularizer.get("prior", 1) else NEEDS
+        return "" if regularizer.get("kind") in ("l2", "ewc") and regularizer.get("prior", 1) else NEEDS
 
     def numbers(self) -> Mapping[str, float]:
         """What there was since this was last asked, for a run's metrics.
@@ -113,6 +113,6 @@ def imaml(
     `cg_steps` conjugate gradients at most, each the cost of a step of `maml`, until the residual is `tolerance` of the
     query gradient. Raises RecipeError where nothing holds rows to their start: the solution would not depend on it.
     """
-    if not hasattr(parts.regularizer, "strength") or getattr(parts.regularizer, "prior", 1) == 0:
+    if not parts.regularizer.holds:
         raise RecipeError(NEEDS)
     return Imaml(parts, steps, cg_steps, tolerance)

@@ -139,6 +139,14 @@ class Language:
         """Probabilities (T, B, N) of the labels."""
         return self.ops.softmax(self.readout.scores(self.model, rows, batch))
 
+    def drift(self, rows: Array, before: Array, batch: Batch) -> Array:
+        """Mean KL (T,), nats, from the answers under the rows before to those under rows, for labels."""
+        ops = self.ops
+        now, then = (self.readout.scores(self.model, each, batch) for each in (rows, before))
+        now, then = (z - ops.log_sum_exp(z).reshape(*z.shape[:2], 1) for z in (now, then))
+        each = (ops.exp(then) * (then - now)).sum(-1)
+        return (each * batch["weights"]).sum(-1) / ops.maximum(batch["weights"].sum(-1), 1)
+
     def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
         """Per task: loss, and accuracy with macro F1, or perplexity with bits per byte."""
         ops = self.ops

@@ -70,6 +70,11 @@ class Regression:
         away = (self.predict(rows, batch) - batch["y"]).reshape(*batch["weights"].shape)
         return (away * away * batch["weights"]).sum(-1) / batch["weights"].sum(-1)
 
+    def drift(self, rows: Array, before: Array, batch: Batch) -> Array:
+        """Mean squared changes (T,) of the outputs."""
+        away = (self.predict(rows, batch) - self.predict(before, batch)).reshape(*batch["weights"].shape)
+        return (away * away * batch["weights"]).sum(-1) / batch["weights"].sum(-1)
+
     def entropies(self, rows: Array, batch: Batch) -> Array:
         """The losses: numbers have no entropy."""
         return self.losses(rows, batch)

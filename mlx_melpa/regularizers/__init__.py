@@ -2,6 +2,7 @@
 
 from .ewc import ewc
 from .l2 import l2
+from .lwf import lwf
 from .none import none
 
-KINDS = {"none": none, "l2": l2, "ewc": ewc}
+KINDS = {"none": none, "l2": l2, "ewc": ewc, "lwf": lwf}

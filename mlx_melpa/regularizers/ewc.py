@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from ..layout import Layout
 from ..settings import Bounds, Positive, Share
-from ..types import Array, Tree
+from ..types import Array, Drift, Tree
 
 TINY = 1e-30
 
@@ -27,7 +27,7 @@ class Ewc:
 
     def __init__(self, ops: Any, strength: float, decay: float, prior: float, cap: float, learn: bool):
         self.ops, self.strength, self.decay = ops, strength, decay
-        self.prior, self.cap, self.learnable = prior, cap, learn
+        self.prior, self.cap, self.learnable, self.holds = prior, cap, learn, prior > 0
 
     def init(self, layout: Layout) -> Tree:
         """The logarithms of the strength (1,) and of each number's importance (P,), where they are learned."""
@@ -40,7 +40,7 @@ class Ewc:
         fisher = carried["root"] * carried["root"] if carried else self.ops.zeros(rows.shape)
         return {"start": rows, "fisher": fisher}
 
-    def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
+    def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
         """The penalty (T,)."""
         away = rows - carry["start"]
         pull = (carry["fisher"] + self.prior) * away * away

@@ -11,13 +11,13 @@ from typing import Any
 from ..errors import RecipeError
 from ..layout import Layout
 from ..settings import Positive
-from ..types import Array, Tree
+from ..types import Array, Drift, Tree
 
 
 class L2:
     """A quadratic pull to where the adaptation began."""
 
-    carries = False
+    carries, holds = False, True
 
     def __init__(self, ops: Any, strength: float, learn: bool, each: bool):
         self.ops, self.strength, self.learnable, self.each = ops, strength, learn, each
@@ -31,7 +31,7 @@ class L2:
         """Holds the start."""
         return {"start": rows}
 
-    def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
+    def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
         """The penalty (T,)."""
         strength = self.ops.exp(meta["log_strength"]).reshape(1, -1) if self.learnable else self.strength
         away = rows - carry["start"]

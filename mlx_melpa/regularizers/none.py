@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..layout import Layout
-from ..types import Array, Tree
+from ..types import Array, Drift, Tree
 
 
 class Nothing:
     """A penalty of zero."""
 
-    learnable = False
-    carries = False
+    learnable = carries = holds = False
 
     def __init__(self, ops: Any):
         self.ops = ops
@@ -24,7 +23,7 @@ class Nothing:
         """Nothing is needed."""
         return {}
 
-    def penalty(self, meta: Tree, carry: Tree, rows: Array) -> Array:
+    def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
         """Zeros (T,)."""
         return self.ops.zeros((rows.shape[0],))
 

@@ -6,11 +6,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from mlx_melpa.compose import Composition
+from mlx_melpa.compose import Composition, compose
 from mlx_melpa.continual import KINDS
 from mlx_melpa.continual.method import Lesson, Method, Together
 from mlx_melpa.continual.o_lora import OLora, Orthogonal
 from mlx_melpa.continual.replay import sample
+from mlx_melpa.errors import RecipeError
+from mlx_melpa.find import recipe_of
 from mlx_melpa.types import Example
 
 Build = Callable[..., Method]
@@ -118,7 +120,28 @@ def test_the_penalty_of_o_lora_is_its_formula(composed: Composition) -> None:
     ops = composed.parts.ops
     for block, value in ((0, 0.0), (2, 0.5 * wanted)):
         held = Orthogonal(ops, layout, 1, block, 0.5)
-        assert float(held.penalty({}, {}, ops.array(row[None]))[0]) == pytest.approx(value, rel=1e-5)
+        assert float(held.penalty({}, {}, ops.array(row[None]), ops.zeros_like)[0]) == pytest.approx(value, rel=1e-5)
+
+
+def test_a_row_s_drift_is_the_divergence_of_its_answers(composed: Composition, lessons: list[Lesson]) -> None:
+    parts, support = composed.parts, lessons[0].support
+    rng = np.random.default_rng(1)
+    start = parts.problem.layout.draw(rng)
+    moved = start + 0.05 * rng.standard_normal(len(start))
+    before, rows = (parts.ops.array(row.astype(np.float32)[None]) for row in (start, moved))
+    p, q = (parts.ops.numpy(parts.problem.predict(r, support))[0].astype(np.float64) for r in (before, rows))
+    weights = parts.ops.numpy(support["weights"])[0]
+    each = np.where(p > 0, p * np.log(np.maximum(p, 1e-30) / np.maximum(q, 1e-30)), 0).sum(-1)
+    wanted = (each * weights).sum() / weights.sum()
+    assert wanted > 2e-5
+    assert float(parts.problem.drift(rows, before, support)[0]) == pytest.approx(wanted, rel=1e-2)
+    assert float(parts.problem.drift(rows, rows, support)[0]) == 0
+
+
+def test_texts_have_no_answers_to_distil(shared: object) -> None:
+    tree = {"model": f"{shared}/models/stories260k", "adapter": "lora", "tasks": "synthetic", "readout": "completion"}
+    with pytest.raises(RecipeError, match="regularizer: lwf distils answers among labels"):
+        compose(recipe_of({**tree, "learner": "fomaml", "regularizer": "lwf"}, "texts"))
 
 
 def test_bytes_are_counted(built: Build, composed: Composition, lessons: list[Lesson]) -> None:

@@ -1,0 +1,46 @@
+"""Learning without forgetting: the row before goes on teaching what it answers to the new task's texts.
+
+penalty = s drift(start, rows),  drift = the mean over the task's examples of KL(p(. | x, start) || p(. | x, rows))
+among the task's own labels; for a regression, the mean squared change of what it predicts. Li and Hoiem 2016 ask for
+the labels of the tasks before: a row alone knows none, and a task's class means or words are the heads that it has.
+The strength is meta-learned where `learn` says so. Nothing is carried: the next task's teacher is where this one ends.
+"""
+
+from collections.abc import Callable
+from math import log
+from typing import Any
+
+from ..layout import Layout
+from ..settings import Positive
+from ..types import Array, Drift, Tree
+
+
+class Lwf:
+    """A pull on answers, not on numbers: each step costs one more forward pass, the teacher's."""
+
+    carries, holds = False, False
+
+    def __init__(self, ops: Any, strength: float, learn: bool):
+        self.ops, self.strength, self.learnable = ops, strength, learn
+
+    def init(self, layout: Layout) -> Tree:
+        """The logarithm of the strength (1,), where it is learned."""
+        return {"log_strength": self.ops.array([log(self.strength)])} if self.learnable else {}
+
+    def begin(self, rows: Array, carried: Tree) -> Tree:
+        """Holds the teacher."""
+        return {"start": rows}
+
+    def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
+        """The penalty (T,)."""
+        strength = self.ops.exp(meta["log_strength"]) if self.learnable else self.strength
+        return strength * drift(carry["start"])
+
+    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
+        """Nothing is carried."""
+        return {}
+
+
+def lwf(ops: Any, *, strength: Positive = 1.0, learn: bool = False) -> Lwf:
+    """Builds the distillation from the row before (Li and Hoiem 2016), with its `strength`."""
+    return Lwf(ops, strength, learn)
