@@ -4,7 +4,7 @@ Labels are the words that they are called by, whatever the recipe's readout, so 
 each is scored by its mean log-probability per token. As many examples of each label as the trial says, or fewer where
 the base's context holds no more. A calibrated trial takes away the scores of a question without content (Zhao et al.
 2021). Text follows the task's own texts, as many as fit; there a target may be longer than the recipe's readout lets
-it be. The number of examples and the calibration are tuned.
+it be. The number of examples and the calibration are tuned. On MLX the examples are read once for all questions.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from . import evaluate
-from .compose import Composition
+from .compose import Composition, part_of
 from .frozen import softmax
 from .problems.language import Language, classified
 from .readouts.completion import completion
@@ -46,7 +46,9 @@ class InContext:
         builder: Any = labels if self.classifies else completion
         settings = {"template": own} if own else {}
         self.head = builder(self.ops, composed.base.tokenizer, max_length=limit, **settings)
-        self.problem = Language(self.ops, composed.model, self.head)
+        on_mlx = composed.recipe.resolved["backend"] == "mlx"
+        self.model = part_of("mlx", "continued").Continued(composed.model) if on_mlx else composed.model
+        self.problem = Language(self.ops, self.model, self.head)
         self.rows = self.ops.array(self.problem.layout.draw(np.random.default_rng(0))[None])
 
     def trials(self, shots: int) -> list[Trial]:
@@ -76,7 +78,7 @@ class InContext:
             return [dict(self.problem.measure(self.rows, batch))]
         asked = self.labelled(episode, count)
         batch = self.problem.query([asked])
-        scores = self.ops.numpy(self.head.scores(self.composed.model, self.rows, batch)).astype(np.float64)
+        scores = self.ops.numpy(self.head.scores(self.model, self.rows, batch)).astype(np.float64)
         onehot, weights = (self.ops.numpy(batch[name])[:, :-1] for name in ("onehot", "weights"))
         plain, empty = scores[:, :-1], scores[:, -1:]
         return [classified(softmax(z), onehot, weights) for z in (plain, plain - empty)]

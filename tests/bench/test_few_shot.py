@@ -1,5 +1,6 @@
 """The numbers of a few-shot table: intervals, break-even, counted operations, examples in context."""
 
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,21 @@ def test_a_calibrated_answer_is_relative_to_a_question_without_content(composed:
     plain, calibrated = asked.both(Episode("n", episode().support, (Example("N/A", label="cat"),), ("dog", "cat")), 1)
     assert calibrated["loss"][0] == pytest.approx(np.log(2), rel=1e-4)
     assert plain["loss"][0] != pytest.approx(np.log(2), rel=1e-3)
+
+
+def test_examples_that_are_read_once_give_the_answers_of_those_read_before_each_question(composed: Composition) -> None:
+    asked = InContext(composed)
+    ops, head, labelled = composed.parts.ops, asked.head, asked.labelled(episode(), 2)
+    ids, scores = head.encoder.ids, np.zeros((2, 2))
+    prompts = [(*head.encoder.first, *ids(example.text), *ids("\nLabel:")) for example in labelled.query]
+    for (e, prompt), (c, word) in product(enumerate(prompts), enumerate(map(ids, (" dog", " cat")))):
+        tokens = ops.array([[*prompt, *word]])
+        z = ops.numpy(composed.model.logits(asked.rows, tokens, ops.array(np.arange(tokens.shape[1]))))
+        said = z.astype(np.float64) - np.log(np.exp(z.astype(np.float64)).sum(-1, keepdims=True))
+        scores[e, c] = np.mean([said[len(prompt) - 1 + i, token] for i, token in enumerate(word)])
+    wanted = [np.log(np.exp(z).sum()) - z[1] for z in (scores[0], scores[0] - scores[1])]
+    found = asked.both(episode(), 2)
+    np.testing.assert_allclose([float(one["loss"][0]) for one in found], wanted, atol=2e-4)
 
 
 def test_multi_task_has_no_inner_loop_and_learns_the_start_alone(composed: Composition) -> None:
