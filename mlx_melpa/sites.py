@@ -14,7 +14,7 @@ class Site:
     """One module of one block: `path` inside the block, widths in numbers per token.
 
     `role` is "linear" for a linear layer, "attention" or "feed_forward" for a sub-block whose output can be adapted,
-    "input" for what the first block reads.
+    "input" for what the first block reads, "cache" for a block's keys (width_in) and values (width_out) over all heads.
     `refused` says why an adapter can't sit there; empty where it can.
     """
 
@@ -22,7 +22,7 @@ class Site:
     path: str
     width_in: int
     width_out: int
-    role: Literal["linear", "attention", "feed_forward", "input"] = "linear"
+    role: Literal["linear", "attention", "feed_forward", "input", "cache"] = "linear"
     refused: str = ""
 
     @property
@@ -33,6 +33,14 @@ class Site:
     def matches(self, pattern: str) -> bool:
         """Says whether a pattern such as `q_proj`, `mlp.*` or `*` names this site."""
         return fnmatchcase(self.path, pattern) or fnmatchcase(self.path.rsplit(".", 1)[-1], pattern)
+
+
+def cache(layer: int, seen: Sequence[tuple[int, int]], passes: int, name: str) -> Site:
+    """The place of a block's keys and values, whose widths were `seen` at its attention in some passes."""
+    if len(seen) == passes and len(set(seen)) == 1:
+        return Site(layer, "cache", *seen[0], "cache")
+    why = "makes keys and values of several kinds" if seen else "shows no keys and values"
+    return Site(layer, "cache", 0, 0, "cache", f"block {layer} of {name} {why}; take lora")
 
 
 def _layers(layers: str | int | Sequence[int], count: int) -> set[int]:

@@ -6,6 +6,13 @@ from typing import Any
 from .bottleneck import bottleneck
 from .full import full
 from .lora import lora
+from .prefix import prefix
 from .prompt import prompt
 
-KINDS: dict[str, Callable[..., Any]] = {"lora": lora, "bottleneck": bottleneck, "full": full, "prompt": prompt}
+KINDS: dict[str, Callable[..., Any]] = {
+    "lora": lora,
+    "bottleneck": bottleneck,
+    "full": full,
+    "prompt": prompt,
+    "prefix": prefix,
+}

@@ -10,15 +10,18 @@ from ..layout import Layout
 
 SECOND = (".lora_b", ".up", ".up_bias", ".delta")
 """The factor of each adapter that its whole update is proportional to."""
+PLACES = {"prompt": "soft prompt", "keys": "prefix"}
+"""Weights that stand before the text, and what they are called."""
 
 
 def weakened(layout: Layout, rows: np.ndarray, strength: float) -> np.ndarray:
     """Rows (T, P) whose adapter acts with `strength`: 0 is the base, 1 the adapter as it was made.
 
-    Raises MelpaError for a soft prompt at any other: its vectors stand there or not.
+    Raises MelpaError for a soft prompt or a prefix at any other: they stand there or not.
     """
-    if strength != 1 and any(s.name.endswith(".prompt") for s in layout.segments):
-        raise MelpaError(f"strength {strength:g}: a soft prompt has none; leave it at 1, or compare with the base")
+    there = [PLACES[last] for s in layout.segments if (last := s.name.rsplit(".", 1)[-1]) in PLACES]
+    if strength != 1 and there:
+        raise MelpaError(f"strength {strength:g}: a {there[0]} has none; leave it at 1, or compare with the base")
     share = np.concatenate([np.full(s.size, strength if s.name.endswith(SECOND) else 1.0) for s in layout.segments])
     return (rows * share).astype(np.float32)
 

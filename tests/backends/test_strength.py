@@ -18,3 +18,10 @@ def test_a_soft_prompt_stands_there_or_not() -> None:
     assert weakened(layout, np.ones((1, 6)), 1.0).tolist() == [[1.0] * 6]
     with pytest.raises(MelpaError, match="soft prompt has none"):
         weakened(layout, np.ones((1, 6)), 0.0)
+
+
+def test_a_prefix_stands_there_or_not() -> None:
+    layout = Layout([Segment("0.cache.keys", (3, 2)), Segment("0.cache.values", (3, 2))])
+    assert weakened(layout, np.ones((1, 12)), 1.0).tolist() == [[1.0] * 12]
+    with pytest.raises(MelpaError, match="a prefix has none"):
+        weakened(layout, np.ones((1, 12)), 0.5)

@@ -27,13 +27,13 @@ def logits(adapted: Adapted, values: mx.array, tokens: mx.array = TOKENS) -> np.
     return np.array(adapted.logits(values, tokens, mx.arange(tokens.size)))
 
 
-def test_a_random_start_is_the_identity_but_for_a_prompt(base: Base, put: Put, kind: str) -> None:
+def test_a_random_start_is_the_identity_but_for_a_prompt_and_a_prefix(base: Base, put: Put, kind: str) -> None:
     before = np.array(read_logits(base.model, base.reading, TOKENS, INDEX))
     adapted = put()
     starts = np.stack([adapted.layout.draw(np.random.default_rng(i)) for i in range(2)])
     assert (np.abs(starts).max() > 0) == (kind != "full")
-    # No vectors before a text leave it as it was (Lester et al. 2021).
-    assert np.array_equal(logits(adapted, mx.array(starts)), before) == (kind != "prompt")
+    # Nothing before a text leaves it as it was (Lester et al. 2021, Li and Liang 2021).
+    assert np.array_equal(logits(adapted, mx.array(starts)), before) == (kind not in ("prompt", "prefix"))
 
 
 def test_every_site_changes_the_logits(put: Put) -> None:
@@ -55,7 +55,9 @@ def test_the_frozen_prefix_is_bit_equal_and_never_runs_again(base: Base, put: Pu
     if kind == "prompt":
         assert adapted.frozen_blocks == 0 and adapted.prefix(TOKENS) is None
         return
-    assert adapted.frozen_blocks == count // 2
+    # A prefix finds keys and values in every other block of qwen3_next alone.
+    assert adapted.frozen_blocks == min(site.layer for site in adapted.sites) >= count // 2
+    assert kind == "prefix" or adapted.frozen_blocks == count // 2
     values = rows(adapted, 2)
     start = adapted.prefix(TOKENS)
     assert start is not None

@@ -75,13 +75,13 @@ def test_every_site_of_the_others_acts_and_rows_never_mix(other: Any, adapted: C
     ops = part_of("torch", "ops")
     tokens, index = ops.array(TOKENS), ops.array(np.sort([*range(5, 36, 9), *range(6, 36, 9)]))
     before = other.logits(tokens, index)
-    if kind == "prompt" and other.kind == "encoder-decoder":
+    if kind in ("prompt", "prefix") and other.kind == "encoder-decoder":
         with pytest.raises(ModelError, match="reads two texts"):
             adapted(other, "torch", kind)
         return
     model = adapted(other, "torch", kind)
     start = ops.array(np.stack([model.layout.draw(np.random.default_rng(i)) for i in range(2)]))
-    assert torch.equal(model.logits(start, tokens, index), before) == (kind != "prompt")
+    assert torch.equal(model.logits(start, tokens, index), before) == (kind not in ("prompt", "prefix"))
     values = rows(model.layout)
     both = model.logits(ops.array(values), tokens, index)
     alone = model.logits(ops.array(values[1:]), tokens[2:], index[:4])

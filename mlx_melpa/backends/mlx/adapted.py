@@ -13,7 +13,10 @@ from ...sites import Site
 from . import model as base_model
 from . import ops
 from .model import Base
-from .slots import Block, Entry, Frozen, Slot
+from .slots import Block, Entry, Frozen, Keys, Slot
+
+WHOLE: dict[str, type[Slot]] = {"input": Entry, "cache": Keys}
+"""Roles whose place is a whole block."""
 
 
 class Adapted:
@@ -139,7 +142,7 @@ class Adapted:
 
 
 def _owner(blocks: Sequence[nn.Module], site: Site) -> tuple[Any, Any]:
-    if site.role == "input":
+    if site.role in WHOLE:
         return blocks, site.layer
     *parents, key = site.path.split(".")
     owner: Any = blocks[site.layer]
@@ -150,7 +153,6 @@ def _owner(blocks: Sequence[nn.Module], site: Site) -> tuple[Any, Any]:
 
 def _place(blocks: Sequence[nn.Module], site: Site, adapter: Any) -> Slot:
     owner, key = _owner(blocks, site)
-    kind = Entry if site.role == "input" else Slot
-    slot = kind(owner[key], lambda weights, x, y: adapter.apply(ops, weights, x, y))
+    slot = WHOLE.get(site.role, Slot)(owner[key], lambda weights, x, y: adapter.apply(ops, weights, x, y))
     owner[key] = slot
     return slot

@@ -9,6 +9,7 @@ from typing import Any
 import mlx.core as mx
 
 from .activations import softmax
+from .behind import extended
 
 NEVER = -1e9
 """What a position that may not be seen gets for a score."""
@@ -28,6 +29,7 @@ def attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: Any 
 
     What is not float32, or comes with sinks, goes to MLX's own.
     """
+    k, v, mask = extended(k, v, mask)
     if q.dtype != mx.float32 or any(value is not None for value in other.values()):
         return _own(q, k, v, scale=scale, mask=mask, **other)
     tasks, heads, queries, _ = q.shape

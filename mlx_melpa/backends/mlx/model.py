@@ -11,10 +11,10 @@ import mlx.nn as nn
 
 from ... import identity
 from ...errors import ModelError
-from ...sites import Site
+from ...sites import Site, cache
 from ..fetch import fetch, first_line
 from . import ops
-from .slots import Reading, Tap
+from .slots import Keys, Reading, Tap
 
 ATTENTION = ("self_attn", "attn", "attention", "linear_attn", "mixer", "temporal_block", "conv")
 FEED_FORWARD = ("mlp", "feed_forward", "block_sparse_moe", "ffn", "mlp_block")
@@ -48,8 +48,8 @@ class Base:
 
     @cached_property
     def sites(self) -> list[Site]:
-        """The input, every linear layer and every sub-block, in the model's order; measured by one forward pass."""
-        return _sites(self.blocks, self.width, self.name)
+        """The input, every linear layer and sub-block in the model's order, then each block's keys and values."""
+        return [*_sites(self.blocks, self.width, self.name), *_caches(self.model, self.blocks, self.name)]
 
     @cached_property
     def family(self) -> str:
@@ -198,6 +198,26 @@ def _sites(blocks: list[nn.Module], width: int, name: str) -> list[Site]:
     if not any(s.role == "linear" and not s.refused for s in found):
         raise ModelError(f"{name}: no linear layer was found in its blocks")
     return found
+
+
+def _caches(model: nn.Module, blocks: list[nn.Module], name: str) -> list[Site]:
+    """Looks at attention while the model reads one token and two; some have other keys for one. Nothing is computed."""
+    seen: list[list[tuple[int, int]]] = [[] for _ in blocks]
+    own = list(blocks)
+
+    def look(weights: Any, k: mx.array, v: mx.array) -> tuple[mx.array, mx.array]:
+        weights[0].append((k.shape[1] * k.shape[3], v.shape[1] * v.shape[3]))
+        return k, v
+
+    try:
+        for i, block in enumerate(own):
+            blocks[i] = slot = Keys(block, look)
+            slot.bind([seen[i]])  # type: ignore[list-item]
+        for tokens in ([[1]], [[1, 2]]):
+            model(mx.array(tokens))
+    finally:
+        blocks[:] = own
+    return [cache(i, found, 2, name) for i, found in enumerate(seen)]
 
 
 def _linear_widths(module: nn.Module) -> tuple[int, int]:

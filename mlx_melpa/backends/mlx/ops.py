@@ -11,7 +11,7 @@ import mlx.optimizers as optim
 import numpy as np
 
 from .. import memory
-from . import activations, attention, blas, heap, lanes
+from . import activations, attention, behind, blas, heap, lanes
 from .lanes import LANES, lane
 from .ranks import gather, ranks, total
 from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
@@ -27,8 +27,8 @@ if CPU:
     # would call the machine's C++ compiler, which a user may not have and which would enter the identity of a run.
     mx.disable_compile()
     nn.silu, nn.gelu_approx = activations.silu, activations.gelu_approx
-    mx.fast.scaled_dot_product_attention = attention.attention
     lanes.share_threads()
+mx.fast.scaled_dot_product_attention = attention.attention if CPU else behind.attention
 
 
 def array(x: Any) -> mx.array:

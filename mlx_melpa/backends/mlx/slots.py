@@ -1,10 +1,13 @@
 """Modules put around a base model's own: a slot for an adapter, a tap before the head, a gate at the frozen prefix."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import mlx.core as mx
 import mlx.nn as nn
+
+from .behind import behind
 
 
 class Wrap(nn.Module):
@@ -30,7 +33,7 @@ class Wrap(nn.Module):
 class Slot(Wrap):
     """A layer with a place for an adapter: with nothing bound it is the layer itself."""
 
-    def __init__(self, base: nn.Module, apply: Callable[[Sequence[mx.array], mx.array, mx.array], mx.array]):
+    def __init__(self, base: nn.Module, apply: Callable[[Sequence[mx.array], mx.array, mx.array], Any]):
         super().__init__(base)
         self._keep(_apply=apply, _weights=[])
 
@@ -48,6 +51,16 @@ class Entry(Slot):
 
     def __call__(self, x: mx.array, *args: Any, **named: Any) -> Any:
         return self.base(self._apply(self._weights.pop(), x, x) if self._weights else x, *args, **named)
+
+
+class Keys(Slot):
+    """A block whose attention reads what an adapter makes of its keys and values."""
+
+    def __call__(self, x: mx.array, *args: Any, **named: Any) -> Any:
+        if not self._weights:
+            return self.base(x, *args, **named)
+        with behind(partial(self._apply, self._weights[0])):
+            return self.base(x, *args, **named)
 
 
 class Reading:

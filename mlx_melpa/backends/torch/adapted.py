@@ -12,7 +12,10 @@ from ...layout import Layout
 from ...sites import Site
 from . import ops
 from .model import Base
-from .slots import Entry, Frozen, Slot
+from .slots import Entry, Frozen, Keys, Slot
+
+WHOLE: dict[str, type[Slot]] = {"input": Entry, "cache": Keys}
+"""Roles whose place is a whole block."""
 
 
 class Adapted:
@@ -38,11 +41,11 @@ class Adapted:
 
     def _place(self, site: Site) -> Slot:
         block = self.base.blocks[site.layer]
-        if site.role == "input":
-            return Entry(block, self._apply)
+        if site.role in WHOLE:
+            return WHOLE[site.role](block, self._apply)
         return Slot(block.get_submodule(site.path), self._apply)
 
-    def _apply(self, weights: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    def _apply(self, weights: Any, x: torch.Tensor, y: torch.Tensor) -> Any:
         return self.adapter.apply(ops, weights, x, y)
 
     def _freeze(self, count: int) -> int:

@@ -47,11 +47,12 @@ class Base:
 
     @cached_property
     def sites(self) -> list[Site]:
-        """The input, every linear layer and every sub-block, in the model's order."""
+        """The input, every linear layer and sub-block in the model's order, then each block's keys and values."""
         two = self.kind == "encoder-decoder"
         refused = f"{self.name} reads two texts, the encoder's and the decoder's; take lora" if two else ""
         entry = Site(0, "input", self.width, self.width, "input", refused)
-        return [entry, *places.sites(self.blocks, self.width, self.name)]
+        look = [Site(0, "cache", 0, 0, "cache", refused)] if two else places.caches(self.blocks, self._one, self.name)
+        return [entry, *places.sites(self.blocks, self.width, self.name), *look]
 
     @cached_property
     def family(self) -> str:
@@ -109,6 +110,10 @@ class Base:
         say_which_attention()
         with autocast():
             return model(input_ids=tokens, attention_mask=mask, **more, **given)
+
+    def _one(self) -> torch.Tensor:
+        """Reads one token: what several are read with may repeat key heads."""
+        return self.hidden(torch.ones(1, 1, dtype=torch.long, device=device))
 
     def _real(self, tokens: torch.Tensor) -> torch.Tensor:
         """1 where a sequence has tokens, 0 on the padding at its end: (R, L)."""

@@ -1,13 +1,16 @@
 """The places of a transformers model where adapters may sit, in the order and under the names that mlx-lm gives."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from typing import Any
 
+import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ...errors import ModelError
-from ...sites import Site
+from ...sites import Site, cache
+from .slots import Keys
 
 # Where a model has the projection before the residual sum under a name of its own, that is the sub-block's output.
 ATTENTION = ("attention.output.dense", "layer.*.SelfAttention", "layer.*.EncDecAttention")
@@ -34,6 +37,26 @@ def sites(listed: Sequence[nn.Module], width: int, name: str) -> list[Site]:
     if not any(s.role == "linear" and not s.refused for s in found):
         raise ModelError(f"{name}: no linear layer was found in its blocks")
     return found
+
+
+def caches(listed: Sequence[nn.Module], read: Callable[[], Any], name: str) -> list[Site]:
+    """Every block's keys and values, looked at while the model reads."""
+    seen: list[list[tuple[int, int]]] = [[] for _ in listed]
+
+    def look(found: Any, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        found.append((k.shape[1] * k.shape[3], v.shape[1] * v.shape[3]))
+        return k, v
+
+    slots = [Keys(block, look) for block in listed]
+    try:
+        for slot, found in zip(slots, seen, strict=True):
+            slot.bind(found)  # type: ignore[arg-type]
+        with torch.no_grad():
+            read()
+    finally:
+        for slot in slots:
+            slot.remove()
+    return [cache(layer, found, 1, name) for layer, found in enumerate(seen)]
 
 
 def _of_block(layer: int, block: nn.Module, width: int, name: str) -> Iterator[Site]:

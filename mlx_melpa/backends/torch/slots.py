@@ -4,12 +4,15 @@ Hooks leave the model's modules, names and weights as they are, and are taken of
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
-Apply = Callable[[Sequence[torch.Tensor], torch.Tensor, torch.Tensor], torch.Tensor]
+Apply = Callable[[Any, torch.Tensor, torch.Tensor], Any]
 
 
 class Slot:
@@ -47,6 +50,56 @@ class Entry(Slot):
     def _write(self, module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
         weights, self._weights = self._weights, None
         return None if weights is None else (self._apply(weights, given[0], given[0]), *given[1:])
+
+
+class Keys(Slot):
+    """A block whose attention reads what an adapter makes of its keys and values."""
+
+    def __init__(self, block: nn.Module, apply: Apply):
+        self._apply, self._weights, self._block = apply, None, block
+        forward = block.forward
+
+        def adapted(*args: Any, **named: Any) -> Any:
+            if self._weights is None:
+                return forward(*args, **named)
+            with _Behind(partial(apply, self._weights)):
+                return forward(*args, **named)
+
+        block.forward = adapted
+
+    def remove(self) -> None:
+        """Gives the block back its own forward."""
+        self._block.__dict__.pop("forward", None)
+
+
+class _Behind(TorchFunctionMode):
+    """Inside, attention reads what `change` makes of its keys and values: more before them, for every query to see."""
+
+    def __init__(self, change: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]):
+        super().__init__()
+        self._change = change
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        called = self._attend if func is functional.scaled_dot_product_attention else func
+        return called(*args, **(kwargs or {}))
+
+    def _attend(
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        **other: Any,
+    ) -> torch.Tensor:
+        own = k.shape[2]
+        if is_causal:  # torch's counts from the first key, which is no more the text's
+            attn_mask = torch.ones(q.shape[2], own, dtype=torch.bool, device=q.device).tril()
+        k, v = self._change(k, v)
+        if attn_mask is not None:
+            attn_mask = functional.pad(attn_mask, (k.shape[2] - own, 0), value=attn_mask.dtype == torch.bool)
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask, dropout_p, **other)
 
 
 class Reading:

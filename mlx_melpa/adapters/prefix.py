@@ -1,0 +1,68 @@
+"""Prefix tuning: learned keys and values that every attention reads before those of the text."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from ..errors import ModelError
+from ..layout import Segment
+from ..settings import Bounds, Positive
+from ..sites import Site, select
+from ..types import Array
+
+
+class Prefix:
+    """Keys (T, d, m) and values (T, e, m) of m tokens before the text, for each block; d, e over all key heads.
+
+    They are read as they are: after norm and rotation, so they have no position, and the text keeps its own from 0.
+    Every query sees them, whatever the window. A random start has random keys and values of zero, and is not the base:
+    the prefix draws attention that the text loses. What measures beside "the base" here measures it behind that.
+    """
+
+    kind = "prefix"
+
+    def __init__(self, length: int, spread: float, layers: str | int | Sequence[int]):
+        self.length, self.spread, self.layers = length, spread, layers
+
+    def choose(self, sites: Sequence[Site]) -> list[Site]:
+        """The blocks with keys and values; raises ModelError where there are none."""
+        found = [site for site in sites if site.role == "cache"]
+        if all(site.refused for site in found):
+            raise ModelError(f"adapter prefix: {found[0].refused}")
+        return select(sites, ["*"], self.layers, ("cache",))
+
+    def segments(self, site: Site) -> tuple[Segment, ...]:
+        """The weights of one block: m (d + e) numbers."""
+        m, name = self.length, site.name
+        return (
+            Segment(f"{name}.keys", (site.width_in, m), self.spread),
+            Segment(f"{name}.values", (site.width_out, m)),
+        )
+
+    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> tuple[Array, Array]:
+        """Puts the weights before keys x (T*B, H, L, d/H) and values y (T*B, H, L, e/H)."""
+        keys, values = weights
+        return _before(ops, keys, x), _before(ops, values, y)
+
+
+def _before(ops: Any, learned: Array, own: Array) -> Array:
+    tasks, wide, length = learned.shape
+    count, heads, _, each = own.shape
+    # an engine may have repeated each of its key heads for the query heads that share it
+    shared = wide // each
+    put = ops.swap(learned.reshape(tasks, 1, shared, 1, each, length))
+    put = ops.broadcast(put, (tasks, count // tasks, shared, heads // shared, length, each))
+    return ops.concatenate([ops.cast(put.reshape(count, heads, length, each), own), own], 2)
+
+
+def prefix(
+    *,
+    length: Annotated[int, Bounds(1, 1024)] = 10,
+    spread: Positive = 0.5,
+    layers: str | int | list[int] = "all",
+) -> Prefix:
+    """Builds prefix tuning with `length` virtual tokens before each attention (Li and Liang 2021).
+
+    The keys are drawn at first from [-spread, spread], the values are zero. The paper's reparametrization by a network
+    is left out: the start is meta-learned instead. `layers` is all, a number N for the last N, or a list.
+    """
+    return Prefix(length, spread, layers)
