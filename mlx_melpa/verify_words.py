@@ -1,5 +1,6 @@
 """A language model of one layer of tanh, under a linear head: what difference quotients see of labelled tasks."""
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,17 +11,22 @@ from .problems.language import Language, language
 from .recipe import kinds
 from .types import Array, Episode, Example
 
-LETTERS, WIDTH = 8, 6
+ALPHABET, WIDTH = "abcdefgh", 6
+LETTERS = len(ALPHABET)
 
 
 class Letters:
-    """A tokenizer that reads a text as the places of its letters in the alphabet."""
+    """A tokenizer that reads a text as the places of its letters in a short alphabet; 0 stands for all others."""
 
     bos_token_id, eos_token_id = None, 0
 
     def encode(self, text: str, **_: Any) -> list[int]:
         """The tokens of a text."""
-        return [1 + ord(letter) - ord("a") for letter in text]
+        return [1 + ALPHABET.find(letter) for letter in text]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens."""
+        return "".join(ALPHABET[token - 1] for token in tokens if token)
 
 
 class Model:
@@ -52,7 +58,7 @@ def _task(rng: np.random.Generator, ways: int) -> Episode:
 
     def drawn(label: int) -> Example:
         letters = rng.choice(LETTERS, rng.integers(2, 5), p=likes[label])
-        return Example("".join(chr(ord("a") + letter) for letter in letters), label=labels[label])
+        return Example("".join(ALPHABET[letter] for letter in letters), label=labels[label])
 
     support, query = (tuple(drawn(c) for c in range(ways) for _ in range(2)) for _ in range(2))
     return Episode("words", support, query, labels)

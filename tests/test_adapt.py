@@ -6,7 +6,7 @@ import numpy as np
 
 from mlx_melpa import adapt
 from mlx_melpa.backends.mlx import ops
-from mlx_melpa.sweep import small
+from mlx_melpa.verify_cases import small
 
 PARTS, THETA, SUPPORT, _ = small("sgd", {"lr": 0.05}, "l2", {"strength": 0.5, "learn": False})
 

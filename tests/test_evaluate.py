@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from mlx_melpa import adapt, evaluate
-from mlx_melpa.sweep import small
 from mlx_melpa.tasks.sinusoid import sinusoid
+from mlx_melpa.verify_cases import small
 
 PARTS, THETA, _, _ = small("sgd", {"lr": 0.05}, "none", {})
 DRAWN = evaluate.episodes(sinusoid(shots=4, queries=3).test, 5, seed=2)

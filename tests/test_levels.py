@@ -19,8 +19,9 @@ LEVELS = {
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
     4: "recipe compose run evaluate retention passes difficulty embeddings folds general frozen continual",
     5: "run train store exports",
-    6: "api serve bench report pocket verify verify_streams verify_words sweep baselines random_start in_context "
-    "recommend similar person guard outcome crowd find earlier look score speak track estimate prepare __init__",
+    6: "api serve bench report pocket verify verify_streams verify_words verify_block verify_quadratic "
+    "verify_cases sweep baselines random_start in_context overlap recommend similar person guard outcome crowd "
+    "find earlier look score speak track estimate prepare __init__",
 }
 LEVEL = {name: level for level, names in LEVELS.items() for name in names.split()}
 PARTS = LEVELS[3].split()

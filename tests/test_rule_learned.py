@@ -11,10 +11,11 @@ from mlx_melpa.layout import Layout, Segment
 from mlx_melpa.learners import KINDS as LEARNERS
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.rules import KINDS
-from mlx_melpa.sweep import errors, small
+from mlx_melpa.sweep import errors
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.train import meta_train
 from mlx_melpa.verify import query_loss
+from mlx_melpa.verify_cases import small
 
 LAYOUT = Layout([Segment("a", (2, 2)), Segment("b", (3,))])
 RNG = np.random.default_rng(0)

@@ -21,10 +21,11 @@ from mlx_melpa.regularizers import KINDS as REGULARIZERS
 from mlx_melpa.rules import KINDS as RULES
 from mlx_melpa.run import load_run
 from mlx_melpa.store import Store
-from mlx_melpa.sweep import REGULARIZERS as STRENGTHS
-from mlx_melpa.sweep import RULES as SETTINGS
-from mlx_melpa.sweep import errors, small
+from mlx_melpa.sweep import errors
 from mlx_melpa.types import Parts
+from mlx_melpa.verify_cases import REGULARIZERS as STRENGTHS
+from mlx_melpa.verify_cases import RULES as SETTINGS
+from mlx_melpa.verify_cases import small
 
 ENGINES = ("mlx", "torch")
 SIZE = 2

@@ -18,10 +18,11 @@ from mlx_melpa.initializers import KINDS
 from mlx_melpa.layout import Layout, Segment
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.store import Store
-from mlx_melpa.sweep import INITIALIZERS, RULES, SLOPES, errors, small
+from mlx_melpa.sweep import SLOPES, errors
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.train import meta_train
 from mlx_melpa.types import Episode
+from mlx_melpa.verify_cases import INITIALIZERS, RULES, small
 
 FORMS = ("whole", "chunked")
 SMALL = {"embedding": 5, "hidden": 4, "chunk": 3, "place": 6}

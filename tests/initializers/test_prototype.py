@@ -16,8 +16,9 @@ from mlx_melpa.initializers.prototype import prototype
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.run import load_run
 from mlx_melpa.store import Store
-from mlx_melpa.sweep import RULES, errors, labelled
+from mlx_melpa.sweep import errors
 from mlx_melpa.types import Episode, Example
+from mlx_melpa.verify_cases import RULES, labelled
 from mlx_melpa.verify_words import LETTERS, WIDTH, words
 
 RECIPE = """

@@ -14,8 +14,8 @@ from mlx_melpa.learners.anil import Anil
 from mlx_melpa.learners.maml import maml
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.run import load_run
-from mlx_melpa.sweep import small
 from mlx_melpa.train import meta_train
+from mlx_melpa.verify_cases import small
 
 SINUSOID = """
 problem: {kind: regression, hidden: [8, 8], activation: tanh}

@@ -19,9 +19,9 @@ from mlx_melpa.regularizers.ewc import ewc
 from mlx_melpa.regularizers.l2 import l2
 from mlx_melpa.regularizers.none import none
 from mlx_melpa.rules.sgd import sgd
-from mlx_melpa.sweep import small
 from mlx_melpa.train import Trainer
 from mlx_melpa.types import Parts
+from mlx_melpa.verify_cases import small
 
 SIZE, TASKS, STRENGTH = 6, 3, 0.7
 RNG = np.random.default_rng(0)

@@ -14,8 +14,8 @@ from mlx_melpa.learners import KINDS
 from mlx_melpa.learners.maml_plus_plus import MamlPlusPlus, maml_plus_plus
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.run import load_run
-from mlx_melpa.sweep import REGULARIZERS, RULES, small
 from mlx_melpa.train import meta_train
+from mlx_melpa.verify_cases import REGULARIZERS, RULES, small
 
 SINUSOID = """
 problem: {kind: regression, hidden: [10]}

@@ -13,10 +13,10 @@ from mlx_melpa.continual.sequential import sequential
 from mlx_melpa.continual.streams import Task
 from mlx_melpa.learners import KINDS
 from mlx_melpa.recipe import load_recipe
-from mlx_melpa.sweep import REGULARIZERS, RULES, small
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.tasks.streams import Streams
 from mlx_melpa.types import Episode, Example, Parts
+from mlx_melpa.verify_cases import REGULARIZERS, RULES, small
 
 STEPS, TASKS = 2, 3
 WORDS = [("cat", "dog"), ("red", "blue"), ("north", "south")]

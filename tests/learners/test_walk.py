@@ -8,8 +8,8 @@ import pytest
 
 from mlx_melpa import adapt, verify
 from mlx_melpa.learners.walk import Leg, at_end, exact, first_order, walk
-from mlx_melpa.sweep import REGULARIZERS, RULES, small
 from mlx_melpa.types import Parts
+from mlx_melpa.verify_cases import REGULARIZERS, RULES, small
 
 STEPS = 3
 

@@ -19,11 +19,12 @@ from mlx_melpa.recipe import load_recipe
 from mlx_melpa.regularizers import KINDS as REGULARIZERS
 from mlx_melpa.rules import KINDS as RULES
 from mlx_melpa.run import load_run
-from mlx_melpa.sweep import RULES as SETTINGS
-from mlx_melpa.sweep import small, sweep
+from mlx_melpa.sweep import sweep
 from mlx_melpa.tasks.synthetic import synthetic
 from mlx_melpa.train import meta_train
 from mlx_melpa.types import Parts
+from mlx_melpa.verify_cases import RULES as SETTINGS
+from mlx_melpa.verify_cases import small
 
 pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")

@@ -9,7 +9,7 @@ import pytest
 from mlx_melpa import verify
 from mlx_melpa.compose import engine
 from mlx_melpa.learners import KINDS as LEARNERS
-from mlx_melpa.sweep import small
+from mlx_melpa.verify_cases import small
 
 torch = pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 
