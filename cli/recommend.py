@@ -33,7 +33,7 @@ def recommend(
     with Store() as store:
         found = look(store, examples, run, seed)
     if json:
-        json_out(record(found))
+        json_out({**record(found), "command": command_for(found, data)})
     else:
         show(found, data)
 
@@ -47,6 +47,11 @@ def record(found: Any) -> dict[str, Any]:
     chosen = {"run": found.runs[0][0], "method": found.method, "steps": found.steps, "rank": found.rank}
     rest = {"methods": found.methods, "asked": found.asked, "prompt_is_better": found.prompt_is_better}
     return {"recommended": chosen, "runs": runs, **rest, "notes": list(found.notes)}
+
+
+def command_for(found: Any, data: Path) -> str:
+    """The order that makes the most of the data here, whichever method is best."""
+    return f"melpa adapt --user NAME {quote(str(data))} --run {quote(found.folder)}"
 
 
 def show(found: Any, data: Path) -> None:
@@ -63,8 +68,9 @@ def show(found: Any, data: Path) -> None:
     table(("method", *(c.replace("_", " ") for c in columns)), methods, title=title)
     name, rank = found.runs[0][0], f", rank {found.rank}" if found.rank else ""
     out(f"Take {NAMES[found.method]} with run {name}{rank}.")
-    if found.method == "adapt":
-        out(f"melpa adapt --user NAME {quote(str(data))} --run {quote(found.folder)}")
+    if found.method != "adapt":
+        out(f"No command keeps {NAMES[found.method]}. What melpa can keep, with as many steps as serve, maybe none:")
+    out(command_for(found, data))
     if found.prompt_is_better:
         out("A prompt with the examples does better than adapting here.")
     for text in found.notes:

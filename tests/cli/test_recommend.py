@@ -98,6 +98,9 @@ def test_the_command_ranks_runs_and_methods(shared: Path, tmp_path: Path, monkey
     assert all(share in (0.25, 0.5, 0.75, 1.0) for share in run["embeddings"].values()) and run["tasks"]
     shown = melpa("recommend", data)
     assert "Take " in shown.stdout and "near" in shown.stdout
+    assert found["command"] == f"melpa adapt --user NAME {data} --run {tmp_path / 'near'}"
+    assert found["command"] in shown.stdout
+    assert ("No command keeps" in shown.stdout) == (found["recommended"]["method"] != "adapt")
 
 
 def test_lines_of_text_are_compared_by_bits_per_byte_with_a_run_named_by_its_folder(
