@@ -8,7 +8,7 @@ import pytest
 
 import mlx_melpa.recipe as recipe_module
 from mlx_melpa.errors import RecipeError
-from mlx_melpa.recipe import InvalidRecipe, Recipe, load_recipe
+from mlx_melpa.recipe import InvalidRecipe, Recipe, load_recipe, packaged
 from mlx_melpa.settings import Bounds, Count, Positive, Share
 from mlx_melpa.train_settings import TrainSettings
 
@@ -287,10 +287,7 @@ def test_a_learner_is_refused_with_what_it_cannot_train(load: Any) -> None:
     read.check_trains(Starts(), regularizer=SimpleNamespace(learnable=False))
 
 
-SINUSOIDS = [f"sinusoid-{name}" for name in ("anil", "imaml", "maml", "maml-plus-plus", "meta-sgd")]
-
-
-@pytest.mark.parametrize("name", ["clinc150", "quickstart", "shakespeare", *SINUSOIDS])
+@pytest.mark.parametrize("name", packaged())
 def test_packaged_recipes_are_valid(name: str) -> None:
     read = load_recipe(name)
     assert read.text.startswith("# ")
