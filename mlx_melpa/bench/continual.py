@@ -17,7 +17,6 @@ from ..errors import MelpaError
 from . import continual_report
 from . import continual_tuning as tuning
 from .continual_counted import counted
-from .continual_protocol import known
 from .continual_settings import Job, Settings, Trial, kind
 from .continual_stream import Found, ability, learn
 
@@ -47,7 +46,7 @@ def estimate(settings: Settings) -> dict[str, float]:
     for part in bench.parts():
         for name, start in dict.fromkeys((job.method, job.start) for job in part):
             left = sum((job.method, job.start) == (name, start) for job in part)
-            streams = left + (tuning.count(settings, name) if start == "random" else 0)
+            streams = left + (max(0, tuning.count(settings, name) - bench.tuned(name)) if start == "random" else 0)
             found["seconds"] += streams * bench.stream_seconds(name, start, tasks)
             found["streams"] += streams
     return found
@@ -175,6 +174,11 @@ class Bench:
             self.trials[name, trial] = self.settings.sign * float(found.matrix[-1].mean())
         return self.trials[name, trial]
 
+    def tuned(self, name: str) -> int:
+        """How many of a method's trials lie in the folder."""
+        out = self.settings.out
+        return len(list((out / "tuning").glob(f"{name}.*.json"))) if out else 0
+
     def write(self, folder: str, file: str, found: Found) -> None:
         """Writes a result, where there is a folder for it."""
         if self.settings.out is not None:
@@ -191,7 +195,7 @@ class Bench:
             after, seconds = _timed(partial(quick.learn, state, few[1:]))
             times.append(seconds)
         step = max(0.0, times[1] - times[0]) / 2
-        _, asked = _timed(lambda: [known(quick, after, one, few) for one in few])
+        _, asked = _timed(lambda: [self.settings.ask(quick, after, one, few) for one in few])
         _, told = _timed(lambda: ability(quick, after, self.settings.texts))
         of_task = self.settings.steps * step + max(0.0, times[0] - step)
         asks = 2 if quick.at_once else tasks + 1

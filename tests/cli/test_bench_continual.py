@@ -106,6 +106,9 @@ def test_rates_are_tuned_and_the_time_is_told(recipe: Path, tmp_path: Path) -> N
     best = max(("1e-3", "3e-2"), key=lambda lr: sum(tried[f"sequential.{float(lr):g}.None"]))
     assert entry["lr"] == float(best)
     assert json.loads(said(*order, "--out", str(folder), "--estimate")) == {"seconds": 0, "streams": 0}
+    for path in (*(folder / "streams").iterdir(), folder / "tuning" / "sequential.0.03.None.json"):
+        path.unlink()
+    assert json.loads(said(*order, "--out", str(folder), "--estimate"))["streams"] == 2 + 1, "one rate is tried"
     told = json.loads(said(*order, "--estimate"))
     assert told["streams"] == 2 + 2 and 0 < told["seconds"] < 600
 
