@@ -7,7 +7,16 @@ import typer
 
 from .console import command, json_out, names, note, out, progress, table
 
-SHOWN = ("gain over multi-task", "worse than base", "steps", "s/task", "bytes a user", "training s", "break-even tasks")
+SHOWN = (
+    "method",
+    "gain over multi-task",
+    "worse than base",
+    "steps",
+    "s/task",
+    "bytes a user",
+    "training s",
+    "break-even tasks",
+)
 
 
 @command
@@ -26,6 +35,14 @@ def few_shot(
     queries: Annotated[
         int | None, typer.Option(help="Examples to be judged on, per label or person; the recipe's.", min=1)
     ] = None,
+    generate: Annotated[
+        int,
+        typer.Option(
+            help="BLEU and ROUGE-L of one text for each of the first N test episodes; writing is slow: try 50.",
+            metavar="N",
+            min=0,
+        ),
+    ] = 0,
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key of every recipe: tasks.train=FILE.")
     ] = None,
@@ -55,6 +72,7 @@ def few_shot(
         tasks=tasks,
         group=group,
         label=label,
+        generate=generate,
         out=folder,
     )
     if estimate:
@@ -68,7 +86,7 @@ def few_shot(
         json_out(found)
         return
     columns, lines = rows(found)
-    kept = [i for i, name in enumerate(columns) if i <= len(settings.shots) * 2 or name in SHOWN]
+    kept = [i for i, name in enumerate(columns) if name in SHOWN or name.endswith((" shot", " shots"))]
     table([columns[i] for i in kept], [[line[i] for i in kept] for line in lines])
     for text in found["notes"]:
         note(text)

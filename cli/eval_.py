@@ -8,7 +8,19 @@ import typer
 
 from .console import command, json_out, names, note, out, progress, table
 
-COLUMNS = ("accuracy", "f1", "bits_per_byte", "perplexity", "ci95", "loss", "steps", "lr", "seconds_per_task")
+COLUMNS = (
+    "accuracy",
+    "f1",
+    "bits_per_byte",
+    "bleu",
+    "rouge_l",
+    "perplexity",
+    "ci95",
+    "loss",
+    "steps",
+    "lr",
+    "seconds_per_task",
+)
 NAMES = {
     "base": "base",
     "prototypes": "prototypes on frozen features",
@@ -42,6 +54,14 @@ def eval_(
         ),
     ] = "all",
     tuning_episodes: Annotated[int, typer.Option(help="Training episodes to tune the baselines on.", min=2)] = 60,
+    generate: Annotated[
+        int,
+        typer.Option(
+            help="BLEU and ROUGE-L of one text for each of the first N episodes; writing is slow: try 50.",
+            metavar="N",
+            min=0,
+        ),
+    ] = 0,
     base: Annotated[str | None, typer.Option(help="Another copy of the run's base model.")] = None,
     other_weights: Annotated[bool, typer.Option("--other-weights", help="Allow a base with other weights.")] = False,
     backend: Annotated[
@@ -73,6 +93,7 @@ def eval_(
         notes=notes,
         curves=folder is not None,
         tuning_episodes=tuning_episodes,
+        generate=generate,
         bar=functools.partial(progress, quiet=json),
     )
     if folder is not None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import disk, evaluate, frozen, random_start
+from . import disk, evaluate, frozen, overlap, random_start
 from .errors import DataError, MelpaError
 from .evaluate import Curves
 from .files import read_examples
@@ -23,7 +23,7 @@ from .types import Splits, Tasks
 
 METHODS = ("base", "prototypes", "matching", "logistic_regression", "in_context", "random_start", "meta")
 USUAL = tuple(name for name in METHODS if name != "in_context")
-"""Examples in context are read again for every question and label: they are measured where they are asked for."""
+"""Examples in context are long to read, and their number is tuned: they are measured where they are asked for."""
 VALIDATION = 60
 APART = 1_000_003
 """Added to the seed of the validation episodes: endless tasks would draw the test's own again."""
@@ -101,6 +101,7 @@ def compare(
     curves: bool = False,
     tasks_per_pass: int = 4,
     tuning_episodes: int = VALIDATION,
+    generate: int = 0,
     bar: Bar = no_bar,
 ) -> Comparison:
     """Measures the run after `steps` inner steps (default: its own) and the baselines on the same `episodes`.
@@ -108,7 +109,8 @@ def compare(
     base: the frozen model with the readout at its start; prototypes, matching and logistic_regression on the frozen
     features; in_context, where it is asked for, the support set written before each question; a random start with Adam
     (see `random_start`). What they choose is chosen on `tuning_episodes` of `training` and kept in the run's
-    baselines.json. Those on features are left out where the readout does not classify. Raises MelpaError.
+    baselines.json. Those on features are left out where the readout does not classify. On the first `generate` episodes
+    a text is written, and held against the person's own words (see `overlap`). Raises MelpaError.
     """
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
@@ -118,15 +120,20 @@ def compare(
     job = _Job(run, drawn, checks, run.composed.learner.steps if steps is None else steps, seed, tasks_per_pass, bar)
     out = Comparison(main=job.main)
     classifies = job.main == "accuracy"
+    if generate:
+        job.generate = generate
+        overlap.check_packages()
+        if job.main != "bits_per_byte":
+            raise MelpaError("--generate: this run writes no text; leave it out")
     for name in METHODS:
         if name not in methods or (name in frozen.METHODS and not classifies):
             continue
         if name == "base":
-            out.results[name] = job.told(job.base)
+            out.results[name] = {**job.told(job.base), **job.written(job.start, 0, random_start.RATES[0])}
         elif name in frozen.METHODS:
             out.results[name] = job.told(job.on_features(name))
         elif name == "in_context":
-            out.results[name] = job.told(job.in_context())
+            out.results[name] = job.in_context()
         elif name == "random_start":
             out.results[name] = job.random_start(curves, out)
         else:
@@ -140,7 +147,7 @@ class _Job:
 
     def __init__(self, run: Run, drawn: list[Any], checks: list[Any], steps: int, seed: int, per_pass: int, bar: Bar):
         self.run, self.drawn, self.checks, self.steps, self.seed = run, drawn, checks, steps, seed
-        self.per_pass, self.bar = per_pass, bar
+        self.per_pass, self.bar, self.generate = per_pass, bar, 0
         self.composed = run.composed
         self.start = self.composed.baseline(random_start.RATES[0]).begin(seed)
         found, _ = self.curves("base", self.composed.baseline(random_start.RATES[0]), self.start, [0])
@@ -169,7 +176,15 @@ class _Job:
         settings = self.cache.get(name, lambda: frozen.tune(name, self.checks, self.features, self.middle))
         return frozen.measure(name, settings, self.drawn, self.features, self.middle)
 
-    def in_context(self) -> Curves:
+    def written(self, theta: Any, steps: int, lr: float | None = None) -> dict[str, float]:
+        """BLEU and ROUGE-L after steps from a start, with Adam where there is a rate; nothing if not asked for."""
+        if not self.generate:
+            return {}
+        composed = self.composed if lr is None else self.composed.baseline(lr)
+        with self.bar("writing", None):
+            return overlap.means(overlap.adapted(composed, theta, self.drawn[: self.generate], steps))
+
+    def in_context(self) -> dict[str, float]:
         network = self.composed.model is None
         why = "there is no language model" if network else possible(self.composed, self.drawn)
         if why:
@@ -178,7 +193,9 @@ class _Job:
         shots = max(max(Counter(e.label for e in each.support).values()) for each in self.checks)
         with self.bar("examples in context", None):
             trial = Trial(*self.cache.get("in_context", lambda: list(asked.tune(self.checks, shots, self.main))))
-            return asked.measure(self.drawn, trial)
+            told = self.told(asked.measure(self.drawn, trial))
+            drawn = self.drawn[: self.generate]
+            return {**told, **(overlap.means(overlap.in_context(asked, drawn, trial.examples)) if drawn else {})}
 
     def random_start(self, every: bool, out: Comparison) -> dict[str, Any]:
         def tuned() -> list[list[float]]:
@@ -202,6 +219,7 @@ class _Job:
             found, seconds = self.curves(f"random start, rate {choice.lr:g}", composed, self.start, sorted({0, *usual}))
             ends = at(found, -1)
             told.append({**self.told(ends), **self.harm(ends), "seconds_per_task": seconds, **choice._asdict()})
+            told[-1] |= self.written(self.start, choice.steps, choice.lr)
             if every and choice is best:
                 out.curves["random start"] = sorted({0, *usual}), means(found[self.main])
         return {**told[0], "best": told[1]}
@@ -212,7 +230,8 @@ class _Job:
         if every:
             out.curves["meta-learned"] = steps, means(found[self.main])
         ends = at(found, -1)
-        return {**self.told(ends), "seconds_per_task": seconds, **self.harm(ends), "steps": self.steps}
+        told = {**self.told(ends), "seconds_per_task": seconds, **self.harm(ends), "steps": self.steps}
+        return {**told, **self.written(self.run.theta, self.steps)}
 
     def harm(self, measures: dict[str, np.ndarray]) -> dict[str, float]:
         return evaluate.harm(measures, self.base, self.main)

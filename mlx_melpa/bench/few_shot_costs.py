@@ -21,6 +21,8 @@ from .flops import COUNTED, Work, flops, names, products
 
 COSTED = 5
 """Episodes that are measured, after one that warms up."""
+PLAIN = 12
+"""Episodes after which plain text is read."""
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -35,7 +37,8 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
 
     seconds: from texts to the adapted row, and the class means where a readout has them. inference_ms: one more text
     read or labelled. nbytes: the row's own numbers as fp16, with the class means. memory: at the peak of the engine's
-    arrays, the base among them. general: bits per byte of plain text under the adapted row. flops: see `counted`.
+    arrays, the base among them. general: bits per byte of plain text under the adapted row, the mean over a few
+    episodes. flops: see `counted`.
     """
     parts, problem = composed.parts, composed.parts.problem
     ops, found = parts.ops, []
@@ -56,9 +59,10 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
         kept = {"rows": problem.layout.stored(ops.numpy(rows)[0])[None]} if steps else {}
         kept |= averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": len(pack(kept)) if kept else 0}
-        told = {"memory": peak, "general": general(composed, rows)}
-        found.append({**one, **told, "flops": counted(composed, support, steps, bool(memory))})
-    return {**_medians(found), **_numbers(composed, problem.layout.personal.size if steps else 0)}
+        found.append({**one, "memory": peak, "flops": counted(composed, support, steps, bool(memory))})
+    able = [general(composed, whole(episode)[0]["rows"]) for episode in drawn[:PLAIN]]
+    plain = {"general": _mean([value for value in able if value is not None])}
+    return {**_medians(found), **plain, **_numbers(composed, problem.layout.personal.size if steps else 0)}
 
 
 def on_features(name: str, settings: dict[str, Any], composed: Composition, drawn: Sequence[Episode]) -> dict[str, Any]:
@@ -110,6 +114,10 @@ def _medians(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
     kept = found[1:] or found
     told = {name: [one[name] for one in kept if one[name] is not None] for name in kept[0]}
     return {name: median(values) if values else None for name, values in told.items()}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _numbers(composed: Composition, count: int) -> dict[str, Any]:

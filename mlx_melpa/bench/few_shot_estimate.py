@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import evaluate, frozen, random_start
+from .. import evaluate, frozen, overlap, random_start
 from ..compose import Composition, compose, readout_for
 from ..estimate import estimate as of_training
 from ..in_context import InContext, possible
@@ -60,6 +60,9 @@ def _measuring(settings: Settings, composed: Composition, folder: Folder, jobs: 
     drawn, found = settings.drawn[jobs[0].shots], {}
     baseline = composed.baseline(1e-3)
     ready, step, asking = _pace(baseline.parts, baseline.begin(0), drawn)
+    writing = 0.0
+    if settings.generate:
+        _, writing = timed(lambda: overlap.adapted(baseline, baseline.begin(0), drawn.test[:1], 0))
     searched: set[tuple[str, int | None]] = set()
     for job in jobs:
         steps = job.steps or 0
@@ -80,6 +83,7 @@ def _measuring(settings: Settings, composed: Composition, folder: Folder, jobs: 
             if (job.method, fixed) not in searched and folder.read("tuning", file) is None:
                 found[job] += search(settings.tuning_episodes, fixed, ready, step, asking)
             searched.add((job.method, fixed))
+        found[job] += settings.generate * (writing + steps * step)
     return found
 
 

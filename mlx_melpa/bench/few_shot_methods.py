@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-from .. import evaluate, frozen, random_start, run
+from .. import evaluate, frozen, overlap, random_start, run
 from ..compose import Composition, compose, readout_for
 from ..in_context import InContext, possible
 from ..types import Tree
 from . import few_shot_costs as costs
 from .few_shot_folder import Folder
-from .few_shot_settings import FEATURES, Job, Settings, multi_task
+from .few_shot_settings import FEATURES, STEPPED, Job, Settings, multi_task
 
 Advance = Callable[..., None]
 Result = dict[str, Any]
@@ -63,6 +63,20 @@ class Methods:
         told = {"main": main, "measures": measures, "steps": steps}
         curve = {"steps": at, main: rounded(curves[main].mean(1))}
         return {**told, "curve": curve, "costs": costs.of_steps(composed, theta, drawn, steps)}
+
+    def written(self, job: Job, found: Result) -> overlap.Measures:
+        """BLEU and ROUGE-L of one text for each of the first test episodes, by a method that was measured."""
+        drawn = self.settings.drawn[job.shots].test[: self.settings.generate]
+        if job.method == "in_context":
+            return overlap.in_context(InContext(self.ground(job.of)), drawn, found["settings"]["examples"])
+        if job.method == "meta":
+            loaded = self.run(f"{job.of}.seed{job.seed}")
+            return overlap.adapted(loaded.composed, loaded.theta, drawn, found["steps"])
+        composed = self.ground(job.of)
+        theta = composed.baseline(random_start.RATES[0]).begin(0)
+        if job.method in STEPPED:
+            composed, theta, _ = self.started(job, job.seed)
+        return overlap.adapted(composed.baseline(found.get("lr", random_start.RATES[0])), theta, drawn, found["steps"])
 
     def base(self, job: Job) -> Result:
         """The frozen model with the readout at its start."""

@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 
-from .. import evaluate
+from .. import evaluate, overlap
 from ..report import plot_curves, plot_over
 from .few_shot_intervals import crossed
 from .few_shot_settings import Job, Settings
 
 Result = Mapping[str, Any]
 TOLD = {"accuracy": ("accuracy", "f1"), "bits_per_byte": ("bits_per_byte",), "loss": ("loss",)}
-"""The measures of a table, by the main one. BLEU and ROUGE-L, which compare written texts, are left out: no library
-for them is among the extras."""
+"""The measures of a table, by the main one; BLEU and ROUGE-L where texts were written."""
 
 
 def summed(settings: Settings, done: Mapping[Job, Result]) -> dict[str, Any]:
     """Per method and shots: measures with intervals over seeds and episodes, costs as means over seeds.
 
-    worse: the share of tasks that end below the base. gain: over multi-task at its best steps, on the same episodes;
+    worse: the share of tasks that end below the base. general: bits per byte of plain text, of the base and of the
+    adapted model, None where nothing is adapted. gain: over multi-task at its best steps, on the same episodes;
     above 0 is better. break_even: see the function.
     """
     kept = {job: found for job, found in done.items() if "left_out" not in found}
@@ -32,6 +32,7 @@ def summed(settings: Settings, done: Mapping[Job, Result]) -> dict[str, Any]:
         entry = {str(n): _entry(settings, kept, same) for n, same in of_shots.items() if same}
         methods[settings.title(jobs[0])] = {"method": jobs[0].method, "of": jobs[0].of, "shots": entry}
     shape = {"episodes": settings.episodes, "tuning_episodes": settings.tuning_episodes, "seeds": settings.seeds}
+    shape |= {"generate": settings.generate}
     notes = [note for drawn in settings.drawn.values() for note in drawn.notes]
     notes += [f"{settings.title(job)}: {found['left_out']}" for job, found in done.items() if "left_out" in found]
     main = next(iter(kept.values()))["main"]
@@ -52,7 +53,13 @@ def _entry(settings: Settings, done: Mapping[Job, Result], jobs: Sequence[Job]) 
         theirs = np.array([one["measures"][main] for one in rivals])
         entry["gain"] = crossed(better * (values[main] - theirs))  # one seed is compared with each of the others
     costs = [one["costs"] for one in found]
-    entry |= {name: _mean([one[name] for one in costs]) for name in costs[0]}
+    entry |= {name: _mean([one.get(name) for one in costs]) for name in costs[0]}
+    before = done[Job("base", ground, first.shots, 0, 0)]["costs"].get("general")
+    entry["general"] = [None if entry.get("general") is None else before, entry.get("general")]
+    texts = [one["written"] for one in found if "written" in one]
+    if len(texts) == len(found):
+        most = min(len(one["bleu"]) for one in texts)
+        entry |= {name: crossed(np.array([one[name][:most] for one in texts])) for name in overlap.NAMES}
     entry |= {name: _mean([one.get(name) for one in found]) for name in ("training", "tuning", "steps", "lr")}
     if first.method in ("meta", "multi_task"):
         start = done[Job("random_start", ground, first.shots, 0)]
@@ -84,7 +91,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The table's columns and a line for each method; costs are those of the most shots."""
     main, shots = found["measure"], list(next(iter(found["methods"].values()))["shots"])
-    measured = [(n, name) for n in shots for name in TOLD[main]]
+    told = [each for method in found["methods"].values() for each in method["shots"].values()]
+    names = (*TOLD[main], *(name for name in overlap.NAMES if any(name in each for each in told)))
+    measured = [(n, name) for n in shots for name in names]
     columns = ["method", *(f"{_named(name)}, {_shots(n)}" for n, name in measured)]
     columns += ["gain over multi-task", "worse than base", "steps", "s/task", "GFLOP/task", "inference ms", "trained"]
     columns += [
@@ -102,7 +111,7 @@ def rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main: str) -> list[str]:
     last = list(method["shots"].values())[-1]
     steps = [f"{entry['steps']:g}" for entry in method["shots"].values()]
-    told = [_interval(method["shots"][n][name], name) for n, name in measured]
+    told = [_interval(method["shots"][n].get(name), name) for n, name in measured]
     flops = None if last["flops"] is None else last["flops"] / 1e9
     even = ("never" if last["break_even"] is None else f"{last['break_even']:,}") if "break_even" in last else ""
     return [
@@ -120,7 +129,7 @@ def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main:
         _number(last["training"], ",.0f"),
         _number(last["tuning"], ",.0f"),
         even,
-        _number(last["general"], ".3f"),
+        " → ".join(dict.fromkeys(_number(value, ".3f") for value in last["general"] if value is not None)),
     ]
 
 
@@ -132,6 +141,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"{found['tuning_episodes']} validation episodes. Intervals of 95% over seeds and episodes. Costs are of "
         "one person alone, at the most shots; seconds are this machine's."
     )
+    if "BLEU" in " ".join(columns):
+        head += " BLEU and ROUGE-L of one text for each of the first test episodes, in percent."
     table = [columns, ["---"] * len(columns), *lines]
     notes = "".join(f"\n- {note}" for note in found["notes"])
     return f"{head}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in table) + notes + ("\n" if notes else "")
@@ -162,15 +173,17 @@ _CURVED = ("meta", "random_start", "multi_task", "base")
 
 
 def _named(name: str) -> str:
-    return {"f1": "macro-F1"}.get(name, name.replace("_", " "))
+    return {"f1": "macro-F1", "bleu": "BLEU", "rouge_l": "ROUGE-L"}.get(name, name.replace("_", " "))
 
 
 def _shots(n: str) -> str:
     return f"{n} shot{'' if n == '1' else 's'}"
 
 
-def _interval(value: Mapping[str, float], name: str) -> str:
-    if name in evaluate.HIGHER:
+def _interval(value: Mapping[str, float] | None, name: str) -> str:
+    if value is None:
+        return ""
+    if name in (*evaluate.HIGHER, *overlap.NAMES):
         return f"{100 * value['mean']:.1f} ± {100 * value['ci95']:.1f}"
     return f"{value['mean']:.3f} ± {value['ci95']:.3f}"
 

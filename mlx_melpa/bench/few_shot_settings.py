@@ -81,7 +81,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is measured. `tasks`: a file of other test tasks than the recipes' own. `out`: where all is kept."""
+    """What is measured. `tasks`: a file of other test tasks than the recipes' own. `out`: where all is kept.
+
+    `generate`: how many of the test episodes get a text written, which is held against the person's own words.
+    """
 
     recipes: tuple[Recipe, ...]
     shots: tuple[int, ...] = (1, 5)
@@ -93,6 +96,7 @@ class Settings:
     tasks: str | None = None
     group: str | None = None
     label: str | None = None
+    generate: int = 0
     out: Path | None = None
 
     def __post_init__(self) -> None:
@@ -103,6 +107,8 @@ class Settings:
         for recipe in self.recipes:
             if recipe.resolved["model"] is None:
                 raise MelpaError(f"recipe {recipe.name} has no language model: few-shot compares adapters of one")
+        if self.generate and any(self.classifies(ground) for ground in self.grounds.values()):
+            raise MelpaError("--generate: the recipes give labels, and nothing is written; leave it out")
 
     def draw(self, recipe: Recipe, shots: int) -> Drawn:
         """A recipe's test and validation episodes, the same for each call."""

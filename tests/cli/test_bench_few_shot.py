@@ -95,7 +95,9 @@ def test_every_baseline_stands_in_the_table(folder: Path) -> None:
     assert base["parameters"] == last["multi-task, 0 steps"]["parameters"] == 0
     assert small["flops"] > base["flops"] > 0 == last["examples in context"]["flops"]
     assert last["random start, 2 steps"]["flops"] == small["flops"], "equal steps"
-    assert base["worse"] == 0 and base["general"] > 0
+    assert base["worse"] == 0 and base["general"][0] == base["general"][1] > 0
+    assert small["general"][0] == base["general"][0] != small["general"][1]
+    assert last["examples in context"]["general"] == [None, None]
     assert small["training"] > 0 and last["random start, 2 steps"]["training"] is None
     assert "break_even" in small and "break_even" not in base
     assert "gain" in small and "gain" not in last["multi-task, best steps"]
@@ -147,6 +149,7 @@ def test_what_does_not_belong_in_a_folder_is_refused(recipe: Path, folder: Path,
     assert "was trained with another train than recipe small has now" in refused(*order, "--set", "train.iterations=3")
     assert "Give --out DIR" in refused(str(recipe), *FEW)
     assert "--shots: '1,none' is no list of whole numbers" in refused(str(recipe), "--shots", "1,none")
+    assert "--generate: the recipes give labels" in refused(*order, "--generate", "1")
     assert "two recipes are called small" in refused(str(recipe), str(recipe), *FEW)
     assert "recipe sinusoid-maml has no language model" in refused("sinusoid-maml", "--estimate")
     other = recipe.with_name("other.yaml")
@@ -171,3 +174,37 @@ def test_people_s_text_is_compared_too(shared: Path, tmp_path: Path) -> None:
     assert not any("frozen features" in name for name in methods)
     assert methods["examples in context"]["bits_per_byte"]["mean"] < methods["base"]["bits_per_byte"]["mean"]
     assert methods["random start, best steps"]["worse"] == 0
+    assert "bleu" not in methods["base"]
+    results = tmp_path / "out" / "results"
+    before = {path: json.loads(path.read_text()) for path in results.iterdir()}
+    for generate in ("1", "2"):  # what was measured stays, and more is written where there is less
+        order = (str(tmp_path / "lines.yaml"), *few, "--out", str(tmp_path / "out"), "--generate", generate)
+        said(*order)
+        for path, known in before.items():
+            found = json.loads(path.read_text())
+            written = found.pop("written")
+            assert found == known and [len(written[name]) for name in ("bleu", "rouge_l")] == [int(generate)] * 2
+    found = json.loads((tmp_path / "out" / "few_shot.json").read_text())
+    for method in found["methods"].values():
+        assert 0 <= method["shots"]["3"]["bleu"]["mean"] <= 1
+    assert "| BLEU, 3 shots | ROUGE-L, 3 shots |" in (tmp_path / "out" / "table.md").read_text()
+    few = ("--episodes", "2", "--tuning-episodes", "2", "--queries", "2", "--shots", "3", "--generate", "2", "--json")
+    run = str(tmp_path / "out" / "runs" / "lines.seed0")
+    judged = CliRunner().invoke(app, ["eval", run, "--methods", "base,in_context,meta", *few])
+    assert judged.exit_code == 0, judged.output
+    assert 0 <= json.loads(judged.stdout)["in_context"]["bleu"] <= 1
+    for name, title in (("base", "base"), ("meta", "lines")):
+        entry = found["methods"][title]["shots"]["3"]
+        for measure in ("bleu", "rouge_l"):
+            assert json.loads(judged.stdout)[name][measure] == pytest.approx(entry[measure]["mean"], abs=1e-6), name
+    for path in results.iterdir():  # results from before there were such columns
+        old = json.loads(path.read_text())
+        del old["costs"]["general"]
+        if path.name.startswith("random_start"):
+            del old["written"]
+        path.write_text(json.dumps(old))
+    found = json.loads(said(*order[:-2], "--json"))
+    entry = found["methods"]["random start, 2 steps"]["shots"]["3"]
+    assert entry["general"] == [None, None] and "bleu" not in entry
+    (line,) = (x for x in (tmp_path / "out" / "table.md").read_text().splitlines() if x.startswith("| random start, 2"))
+    assert line.split("|")[3:5] == ["  ", "  "] and line.split("|")[-2] == "  "
