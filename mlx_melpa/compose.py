@@ -133,6 +133,11 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
     initializer = recipe.make("initializer", ops, problem)
     problem = fitting(problem, initializer)
     rule = recipe.make("rule", ops, problem.layout.personal)
+    if getattr(rule, "ranks", 1) == 0:
+        raise RecipeError(
+            f"recipe {recipe.name}: rule ada_lora allots LoRA's ranks, and a row has none here; set adapter: lora, or "
+            "rule: adam"
+        )
     regularizer = recipe.make("regularizer", ops)
     parts = Parts(ops, problem, initializer, rule, regularizer)
     learner = recipe.make("learner", parts)

@@ -22,6 +22,7 @@ RULES: dict[str, dict[str, Any]] = {
     # Adam's first step is the sign of the gradient but for a slope of width eps around 0: at eps = 1e-8 that slope is
     # 1e8, and no difference quotient in float32 sees it.
     "adam": {"lr": 0.02, "eps": 1e-3},
+    "ada_lora": {"lr": 0.02, "eps": 1e-3, "warmup": 1, "decay": 1},
     "meta_sgd": {"lr": 0.05},
     "lslr": {"lr": 0.05, "steps": STEPS},
     # Its features of a gradient have the slope e^p around 0.

@@ -1,9 +1,20 @@
 """Update rules: how rows move along their gradients. `rule: meta_sgd` in a recipe."""
 
+from collections.abc import Callable
+from typing import Any
+
+from .ada_lora import ada_lora
 from .adam import adam
 from .learned import learned
 from .lslr import lslr
 from .meta_sgd import meta_sgd
 from .sgd import sgd
 
-KINDS = {"sgd": sgd, "adam": adam, "meta_sgd": meta_sgd, "lslr": lslr, "learned": learned}
+KINDS: dict[str, Callable[..., Any]] = {
+    "sgd": sgd,
+    "adam": adam,
+    "meta_sgd": meta_sgd,
+    "lslr": lslr,
+    "learned": learned,
+    "ada_lora": ada_lora,
+}

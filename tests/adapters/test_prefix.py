@@ -160,7 +160,7 @@ def test_writing_goes_on_behind_a_prefix(shared: Path, put: Any, backend: str) -
     np.testing.assert_allclose(engine.numpy(found).reshape(plain.shape), plain, atol=1e-3)
     from mlx_lm import stream_generate
 
-    write, ids = part_of(backend, "generate").write, whole[0].tolist()
+    write, ids = part_of(backend, "generate").write, [*before[0], *text[0].tolist()]
     said = "".join(piece.text for piece in stream_generate(origin.model, origin.tokenizer, ids, max_tokens=8))
     assert "".join(write(adapted, rows[:1], text[0].tolist(), max_tokens=8, temp=0.0, seed=0)) == said != ""
 
