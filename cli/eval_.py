@@ -21,15 +21,6 @@ COLUMNS = (
     "lr",
     "seconds_per_task",
 )
-NAMES = {
-    "base": "base",
-    "prototypes": "prototypes on frozen features",
-    "matching": "matching networks on frozen features",
-    "logistic_regression": "logistic regression on frozen features",
-    "in_context": "examples in context",
-    "random_start": "random start, same steps",
-    "meta": "meta-learned",
-}
 
 
 @command
@@ -110,6 +101,7 @@ def write(folder: Path, found: Any) -> None:
     """Writes eval.json and, where a method has steps, the plot."""
     import json
 
+    from mlx_melpa.baselines import METHODS
     from mlx_melpa.disk import replace_text
     from mlx_melpa.report import plot_curves
 
@@ -117,7 +109,7 @@ def write(folder: Path, found: Any) -> None:
     replace_text(folder / "eval.json", json.dumps(found.results, indent=1) + "\n")
     if found.curves:
         flat = {
-            NAMES[n]: found.results[n][found.main]
+            METHODS[n]: found.results[n][found.main]
             for n in ("prototypes", "matching", "logistic_regression")
             if n in found.results
         }
@@ -126,13 +118,13 @@ def write(folder: Path, found: Any) -> None:
 
 def show(results: dict[str, Any]) -> None:
     """Prints one line a method."""
-    rows = {NAMES[name]: result for name, result in results.items() if name in NAMES}
-    if "random_start" in results:
-        lines = list(rows.items())
-        lines.insert(
-            list(rows).index(NAMES["random_start"]) + 1, ("random start, best steps", results["random_start"]["best"])
-        )
-        rows = dict(lines)
+    from mlx_melpa.baselines import METHODS
+
+    rows = {}
+    for name in [name for name in results if name in METHODS]:
+        rows[METHODS[name] + (", same steps" if name == "random_start" else "")] = results[name]
+        if name == "random_start":
+            rows[f"{METHODS[name]}, best steps"] = results[name]["best"]
     columns = [name for name in COLUMNS if any(name in row for row in rows.values())]
     table(
         ("", *(c.replace("_", " ") for c in columns)),

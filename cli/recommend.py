@@ -8,13 +8,6 @@ import typer
 
 from .console import command, json_out, note, out, table
 
-NAMES = {
-    "prototypes": "class means of frozen features",
-    "logistic_regression": "logistic regression on frozen features",
-    "in_context": "a prompt with the examples",
-    "adapt": "adapting",
-}
-
 
 @command
 def recommend(
@@ -57,19 +50,22 @@ def command_for(found: Any, data: Path) -> str:
 def show(found: Any, data: Path) -> None:
     """Prints the runs, the methods, and a sentence that says what to do."""
     kinds = list(found.runs[0][1].embeddings)
+    from mlx_melpa.baselines import METHODS
+
     rows = [
         (name, alike.mean, *(alike.embeddings[kind] for kind in kinds), ", ".join(alike.tasks[:3]))
         for name, alike in found.runs
     ]
     table(("run", "typical", *kinds, "nearest tasks"), rows, title="How typical the data is of what runs learned from")
     columns = [c for c in ("accuracy", "bits_per_byte", "loss", "ci95") if c in next(iter(found.methods.values()))]
-    methods = [(NAMES[name], *(measures[c] for c in columns)) for name, measures in found.methods.items()]
+    titles = {**METHODS, "adapt": "adapting"}
+    methods = [(titles[name], *(measures[c] for c in columns)) for name, measures in found.methods.items()]
     title = f"With run {found.runs[0][0]}, on {found.asked} examples, each left out once"
     table(("method", *(c.replace("_", " ") for c in columns)), methods, title=title)
     name, rank = found.runs[0][0], f", rank {found.rank}" if found.rank else ""
-    out(f"Take {NAMES[found.method]} with run {name}{rank}.")
+    out(f"Take {titles[found.method]} with run {name}{rank}.")
     if found.method != "adapt":
-        out(f"No command keeps {NAMES[found.method]}. What melpa can keep, with as many steps as serve, maybe none:")
+        out(f"No command keeps {titles[found.method]}. What melpa can keep, with as many steps as serve, maybe none:")
     out(command_for(found, data))
     if found.prompt_is_better:
         out("A prompt with the examples does better than adapting here.")

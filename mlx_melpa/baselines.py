@@ -21,7 +21,16 @@ from .tasks.episode import gather
 from .tasks.split import unseen
 from .types import Splits, Tasks
 
-METHODS = ("base", "prototypes", "matching", "logistic_regression", "in_context", "random_start", "meta")
+METHODS = {
+    "base": "base",
+    "prototypes": "prototypes on frozen features",
+    "matching": "matching on frozen features",
+    "logistic_regression": "logistic regression on frozen features",
+    "in_context": "examples in context",
+    "random_start": "random start",
+    "meta": "meta-learned",
+}
+"""All methods, and what people call them."""
 USUAL = tuple(name for name in METHODS if name != "in_context")
 """Examples in context are long to read, and their number is tuned: they are measured where they are asked for."""
 VALIDATION = 60

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.util import find_spec
-from time import perf_counter
 from typing import Any
 
 from .. import disk
@@ -16,6 +15,7 @@ from ..continual.method import Lesson, Method, Start, lesson
 from ..errors import MelpaError
 from . import continual_report
 from . import continual_tuning as tuning
+from .clock import timed
 from .continual_counted import counted
 from .continual_settings import Job, Settings, Trial, kind
 from .continual_stream import Found, ability, learn
@@ -186,23 +186,17 @@ class Bench:
 
     def stream_seconds(self, name: str, start: str, tasks: int) -> float:
         """What a stream takes: its steps, closing each task, and asking about every task after each."""
-        few, made = _timed(lambda: [self.ready(one, 0) for one in list(self.settings.stream.groups)[:2]])
+        few, made = timed(lambda: [self.ready(one, 0) for one in list(self.settings.stream.groups)[:2]])
         first = self.method(name, start, tuning.first(self.settings, name), 0, steps=1)
         state = first.learn(first.begin(), few[:1])
         times = []
         for steps in (1, 3):
             quick = self.method(name, start, tuning.first(self.settings, name), 0, steps=steps)
-            after, seconds = _timed(partial(quick.learn, state, few[1:]))
+            after, seconds = timed(partial(quick.learn, state, few[1:]))
             times.append(seconds)
         step = max(0.0, times[1] - times[0]) / 2
-        _, asked = _timed(lambda: [self.settings.ask(quick, after, one, few) for one in few])
-        _, told = _timed(lambda: ability(quick, after, self.settings.texts))
+        _, asked = timed(lambda: [self.settings.ask(quick, after, one, few) for one in few])
+        _, told = timed(lambda: ability(quick, after, self.settings.texts))
         of_task = self.settings.steps * step + max(0.0, times[0] - step)
         asks = 2 if quick.at_once else tasks + 1
         return 2 * told + tasks * (made / 2 / self.settings.orders + of_task + asks * asked / 2)
-
-
-def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    began = perf_counter()
-    found = work()
-    return found, perf_counter() - began

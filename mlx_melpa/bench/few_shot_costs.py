@@ -1,10 +1,9 @@
 """What a person costs: time, operations, numbers, bytes, memory, and what the base can still do, one at a time."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,19 +16,13 @@ from ..in_context import InContext, Trial, of
 from ..means import averaged
 from ..store.version import pack
 from ..types import Batch, Episode, Tree
+from .clock import timed
 from .flops import COUNTED, Work, flops, names, products
 
 COSTED = 5
 """Episodes that are measured, after one that warms up."""
 PLAIN = 12
 """Episodes after which plain text is read."""
-
-
-def timed(work: Callable[[], Any]) -> tuple[Any, float]:
-    """What a function gives, and its seconds."""
-    began = perf_counter()
-    found = work()
-    return found, perf_counter() - began
 
 
 def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> dict[str, Any]:

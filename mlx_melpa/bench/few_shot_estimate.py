@@ -13,7 +13,7 @@ from ..estimate import estimate as of_training
 from ..in_context import InContext, possible
 from ..random_start import FEW, KEPT, MARKS, RATES
 from ..types import Parts, Tree
-from .few_shot_costs import timed
+from .clock import timed
 from .few_shot_folder import Folder
 from .few_shot_settings import FEATURES, STEPPED, Drawn, Job, Settings, multi_task
 

@@ -10,6 +10,7 @@ from ..compose import Composition, compose, readout_for
 from ..in_context import InContext, possible
 from ..types import Tree
 from . import few_shot_costs as costs
+from .clock import timed
 from .few_shot_folder import Folder
 from .few_shot_settings import FEATURES, STEPPED, Job, Settings, multi_task
 
@@ -129,7 +130,7 @@ class Methods:
                 told = lambda _=1, text="": self.advance(0, f"tuning {self.settings.title(job)}: {text}")  # noqa: E731
                 return random_start.tune(composed, checks, steps, 0, main, advance=told, theta=theta)
 
-            (fixed, best), seconds = costs.timed(search)
+            (fixed, best), seconds = timed(search)
             known = {"fixed": fixed, "best": best, "seconds": seconds}
             self.folder.write(known, "tuning", file)
         lr, count = known["best" if job.steps is None else "fixed"]
@@ -150,7 +151,7 @@ class Methods:
             middle = np.mean(list(known.values()), axis=0)
             return frozen.tune(job.method, drawn.checks, known, middle), middle
 
-        (settings, middle), seconds = costs.timed(tuned)
+        (settings, middle), seconds = timed(tuned)
         frozen.features(composed, rows, drawn.test, known)
         measures = frozen.measure(job.method, settings, drawn.test, known, middle)
         told = {
@@ -169,7 +170,7 @@ class Methods:
             return {"left_out": reason}
         asked = InContext(composed)
         main = "accuracy" if asked.classifies else "bits_per_byte"
-        trial, seconds = costs.timed(lambda: asked.tune(drawn.checks, job.shots, main))
+        trial, seconds = timed(lambda: asked.tune(drawn.checks, job.shots, main))
         measures = {name: rounded(values) for name, values in asked.measure(drawn.test, trial).items()}
         spent = costs.of_context(asked, drawn.test, trial)
         told = {"main": main, "measures": measures, "steps": 0, "settings": trial._asdict()}

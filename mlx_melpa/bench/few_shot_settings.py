@@ -16,13 +16,7 @@ from ..recipe import Recipe
 
 FEATURES = tuple(frozen.METHODS)
 """Baselines that classify the base's features, and need labels for it."""
-TITLES = {
-    "base": "base",
-    **{name: f"{name.replace('_', ' ')} on frozen features" for name in FEATURES},
-    "in_context": "examples in context",
-    "random_start": "random start",
-    "multi_task": "multi-task",
-}
+TITLES = {name: title for name, title in baselines.METHODS.items() if name != "meta"} | {"multi_task": "multi-task"}
 STEPPED = ("random_start", "multi_task")
 """Baselines that take steps of Adam: as many as the recipes, and their best number."""
 

@@ -9,6 +9,7 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa import frozen, random_start
+from mlx_melpa.baselines import METHODS
 
 DOMAINS = {"pets": ("dog", "cat", "bird"), "food": ("cake", "soup"), "play": ("ball", "doll", "kite")}
 HEAD = """
@@ -21,7 +22,7 @@ train: {{iterations: 2, tasks_per_step: 1, validation_episodes: 1}}
 FEW = ("--shots", "1,2", "--seeds", "2", "--episodes", "3", "--tuning-episodes", "2", "--queries", "1")
 BASELINES = [
     "base",
-    *(f"{name.replace('_', ' ')} on frozen features" for name in frozen.METHODS),
+    *(METHODS[name] for name in frozen.METHODS),
     "examples in context",
 ]
 BASELINES += ["random start, 2 steps", "random start, best steps"]
