@@ -29,7 +29,7 @@ def few_shot(
     tasks: Annotated[
         str | None, typer.Option(help="A file or folder of test tasks; the recipes' own unless given.")
     ] = None,
-    group: Annotated[str | None, typer.Option(help="The field of that file that makes a task.")] = None,
+    group: Annotated[str | None, typer.Option(help="That file's field that makes a task; '' if none does.")] = None,
     label: Annotated[str | None, typer.Option(help="The field of its label.")] = None,
     ways: Annotated[int | None, typer.Option(help="Labels of an episode; the recipe's.", min=2)] = None,
     queries: Annotated[

@@ -29,7 +29,7 @@ def eval_(
     tasks: Annotated[
         list[str] | None, typer.Option(help="A file or folder of tasks; the run's own test tasks unless given.")
     ] = None,
-    group: Annotated[str | None, typer.Option(help="The field that makes a task.")] = None,
+    group: Annotated[str | None, typer.Option(help="The field that makes a task; '' where none does.")] = None,
     label: Annotated[str | None, typer.Option(help="The field of the label.")] = None,
     ways: Annotated[int | None, typer.Option(help="Labels of an episode.", min=2)] = None,
     shots: Annotated[int | None, typer.Option(help="Examples to adapt from, per label or person.", min=1)] = None,

@@ -71,13 +71,17 @@ def tasks_for(
     label: str | None = None,
     **sizes: int | None,
 ) -> tuple[Tasks, Splits, tuple[str, ...]]:
-    """The tasks to judge a recipe on, its own splits at these sizes, and notes; `seen` is what its training saw."""
+    """The tasks to judge a recipe on, its own splits at these sizes, and notes; `seen` is what its training saw.
+
+    `group` and `label` are fields of the files, the recipe's unless given; an empty group says that none makes tasks.
+    """
     kind, settings = recipe.part("tasks") or ("", {})
     settings |= {name: size for name, size in sizes.items() if size is not None and name in settings}
     splits: Splits = kinds("tasks")[kind](**settings)
     if files is None:
         return splits.test, splits, splits.notes
-    records = read_examples(files, group=group or settings.get("group"), label=label or settings.get("label"))
+    group = (settings.get("group") if group is None else group) or None
+    records = read_examples(files, group=group, label=label or settings.get("label"))
     kept, notes = unseen(records, seen)
     if not kept:
         raise DataError(

@@ -40,6 +40,10 @@ class Coded:
         """Scores of the batch's examples."""
         return self.problem.predict(self._acting(rows), batch)
 
+    def drift(self, rows: Array, before: Array, batch: Batch) -> Array:
+        """How far the answers are (T,) from those of the rows before."""
+        return self.problem.drift(self._acting(rows), self._acting(before), batch)
+
     def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
         """Per-task numbers for people, each (T,)."""
         found: Mapping[str, np.ndarray] = self.problem.measure(self._acting(rows), batch)

@@ -7,6 +7,7 @@ a sentence (Papineni et al. 2002), by sacrebleu with effective order; ROUGE-L is
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -88,11 +89,16 @@ def halves(text: str) -> tuple[str, str]:
     return text[:middle], text[middle:]
 
 
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, in any script: rouge-score's own takes a to z and digits alone."""
+    return re.findall(r"[^\W_]+", text.lower())
+
+
 def scores(said: str, meant: str) -> dict[str, float]:
     """BLEU and ROUGE-L of one text."""
     from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu import BLEU
 
     bleu = BLEU(effective_order=True).sentence_score(said.strip(), [meant.strip()]).score / 100
-    rouge = RougeScorer(["rougeL"]).score(meant, said)["rougeL"].fmeasure
+    rouge = RougeScorer(["rougeL"], tokenizer=SimpleNamespace(tokenize=words)).score(meant, said)["rougeL"].fmeasure
     return {"bleu": float(bleu), "rouge_l": float(rouge)}

@@ -76,6 +76,8 @@ def cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
         yield (rule, "l2", HELD), *begun, 1
     for pair in pairs():
         yield ("meta_sgd", "none", ", ".join(("universal", *pair))), *written(*pair, seed, backend), 1
+    lora = ("lora", "prototypes")  # where ada_lora has ranks to cut; elsewhere it is Adam
+    yield ("ada_lora", "none", ", ".join(("universal", *lora))), *written(*lora, seed, backend, "ada_lora"), 1
 
 
 def pairs() -> list[tuple[str, str]]:
@@ -126,12 +128,14 @@ def labelled(rule: str, settings: dict[str, Any], seed: int, backend: str) -> tu
     return parts, _theta(parts, seed), *problem.prepare(tasks)
 
 
-def written(adapter: str, readout: str, seed: int, backend: str) -> tuple[Parts, Tree, Batch, Batch]:
+def written(
+    adapter: str, readout: str, seed: int, backend: str, rule: str = "meta_sgd"
+) -> tuple[Parts, Tree, Batch, Batch]:
     """Parts, theta and batches of two tasks of words, for kinds of adapter and readout."""
     ops: Any = engine(backend)
     problem, tasks = block(ops, adapter, readout, seed)
-    rule = kinds("rule")["meta_sgd"](ops, problem.layout.personal, **RULES["meta_sgd"])
-    parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
+    made = kinds("rule")[rule](ops, problem.layout.personal, **RULES[rule])
+    parts = Parts(ops, problem, kinds("initializer")["universal"](ops), made, kinds("regularizer")["none"](ops))
     return parts, _theta(parts, seed, 0.3), *problem.prepare(tasks)
 
 

@@ -157,6 +157,20 @@ def test_sizes_given_change_the_episodes_and_those_that_tune(intents: Run, tmp_p
     assert notes == ()
 
 
+def test_files_that_nothing_groups_are_tasks_by_their_labels(intents: Run, tmp_path: Path) -> None:
+    grouped = labelled(tmp_path / "test.jsonl", ["play"])
+    rows = [
+        {k: v for k, v in json.loads(line).items() if k in ("text", "label")}
+        for line in grouped.read_text().splitlines()
+    ]
+    plain = tmp_path / "plain.jsonl"
+    plain.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match="has no field"):
+        baselines.tasks_of(intents, plain)
+    tasks, _, _ = baselines.tasks_of(intents, plain, group="", ways=2)
+    assert len(tasks.episode(np.random.default_rng(0)).labels) == 2
+
+
 def test_eval_refuses_what_it_cannot_judge(intents: Run, tmp_path: Path) -> None:
     seen = labelled(tmp_path / "seen.jsonl", ["pets"])
     with pytest.raises(DataError, match=r"training saw every task of .*seen\.jsonl: nothing is left to judge on"):

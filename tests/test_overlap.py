@@ -35,6 +35,7 @@ def test_scores_by_hand() -> None:
     assert found["rouge_l"] == pytest.approx(2 * 1 * 0.75 / 1.75)
     assert overlap.scores("a b c d", "d c b a")["rouge_l"] == pytest.approx(0.25), "one word in order"
     assert overlap.scores("", "a b") == {"bleu": 0.0, "rouge_l": 0.0}
+    assert overlap.scores("Привет, Мир", "привет мир")["rouge_l"] == 1, "words of any script"
     assert overlap.scores("a b c d e", "a b c d e") == pytest.approx({"bleu": 1.0, "rouge_l": 1.0})
 
 

@@ -16,6 +16,7 @@ from mlx_melpa.compose import compose, engine
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import KINDS
 from mlx_melpa.layout import Layout, Segment
+from mlx_melpa.problems.regression import Regression
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.regularizers import KINDS as REGULARIZERS
 from mlx_melpa.rules import KINDS as RULES
@@ -68,6 +69,17 @@ def parts_of(backend: str) -> Parts:
     problem = fitting(Quadratic(), initializer)
     rule = RULES["sgd"](ops, problem.layout.personal, lr=0.1)
     return Parts(ops, problem, initializer, rule, REGULARIZERS["none"](ops))
+
+
+def test_answers_drift_as_those_of_the_rows_that_act() -> None:
+    parts, theta, support, query = small(
+        "sgd", SETTINGS["sgd"], "lwf", STRENGTHS["lwf"], start=("subspace", {"size": 20})
+    )
+    rows, problem = parts.initializer.make(theta["initializer"], support, 2), parts.problem
+    wanted = Regression.drift(problem.problem, 1.1 * rows[:, :-20], rows[:, :-20], support)
+    np.testing.assert_allclose(parts.ops.numpy(problem.drift(1.1 * rows, rows, support)), parts.ops.numpy(wanted))
+    for part, error, check in errors("maml", parts, theta, support, query):
+        assert error <= check.limit, part
 
 
 @pytest.mark.parametrize("backend", ENGINES)

@@ -4,13 +4,13 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
-from .. import disk, overlap
+from .. import disk
 from ..errors import MelpaError
 from ..train import meta_train
 from . import few_shot_report as report
 from .few_shot_folder import Folder
 from .few_shot_methods import Advance, Methods
-from .few_shot_settings import Settings
+from .few_shot_settings import Job, Settings
 
 
 def few_shot(settings: Settings, advance: Advance = lambda *_: None) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def few_shot(settings: Settings, advance: Advance = lambda *_: None) -> dict[str
     if settings.out is None:
         raise MelpaError("where shall runs and results go? Give --out DIR (or --estimate, which writes nothing)")
     folder = Folder(settings)
-    check_packages(settings)
+    check_packages(settings.jobs)
     folder.begin()
     for name in folder.runs:
         train(folder, name, advance)
@@ -33,8 +33,9 @@ def few_shot(settings: Settings, advance: Advance = lambda *_: None) -> dict[str
             done[job] = methods.measure(job)
             folder.write(done[job], "results", job.file)
             advance(1)
-        for job in settings.jobs if settings.generate else ():
-            if "left_out" not in done[job] and len(done[job].get("written", {}).get("bleu", ())) < settings.generate:
+        texts = min(settings.generate, settings.episodes)
+        for job in settings.jobs if texts else ():
+            if "left_out" not in done[job] and len(done[job].get("written", {}).get("bleu", ())) < texts:
                 advance(0, f"{settings.title(job)} writes, {job.shots} shots, seed {job.seed}")
                 done[job]["written"] = methods.written(job, done[job])
                 folder.write(done[job], "results", job.file)
@@ -48,11 +49,9 @@ def few_shot(settings: Settings, advance: Advance = lambda *_: None) -> dict[str
     return found
 
 
-def check_packages(settings: Settings) -> None:
+def check_packages(jobs: list[Job]) -> None:
     """Refuses to begin what would end for want of a package hours later."""
-    if settings.generate:
-        overlap.check_packages()
-    if any(job.method == "logistic_regression" for job in settings.jobs) and not find_spec("sklearn"):
+    if any(job.method == "logistic_regression" for job in jobs) and not find_spec("sklearn"):
         raise MelpaError("the baselines need scikit-learn; install it with: pip install 'mlx-melpa[baselines]'")
 
 

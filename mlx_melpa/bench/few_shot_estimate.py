@@ -83,7 +83,7 @@ def _measuring(settings: Settings, composed: Composition, folder: Folder, jobs: 
             if (job.method, fixed) not in searched and folder.read("tuning", file) is None:
                 found[job] += search(settings.tuning_episodes, fixed, ready, step, asking)
             searched.add((job.method, fixed))
-        found[job] += settings.generate * (writing + steps * step)
+        found[job] += min(settings.generate, settings.episodes) * (writing + steps * step)
     return found
 
 

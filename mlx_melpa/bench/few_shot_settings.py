@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .. import baselines, evaluate, frozen
+from .. import baselines, evaluate, frozen, overlap
 from ..compose import readout_for
 from ..errors import MelpaError
 from ..find import CLASSIFY, recipe_of
@@ -103,6 +103,8 @@ class Settings:
                 raise MelpaError(f"recipe {recipe.name} has no language model: few-shot compares adapters of one")
         if self.generate and any(self.classifies(ground) for ground in self.grounds.values()):
             raise MelpaError("--generate: the recipes give labels, and nothing is written; leave it out")
+        if self.generate:
+            overlap.check_packages()
 
     def draw(self, recipe: Recipe, shots: int) -> Drawn:
         """A recipe's test and validation episodes, the same for each call."""

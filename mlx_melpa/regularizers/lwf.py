@@ -16,7 +16,7 @@ from ..types import Array, Drift, Tree
 
 
 class Lwf:
-    """A pull on answers, not on numbers: each step costs one more forward pass, the teacher's."""
+    """A pull on answers, not on numbers: each step reads the support twice more, as the teacher and as the row."""
 
     carries, holds = False, False
 
