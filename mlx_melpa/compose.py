@@ -67,7 +67,7 @@ class Composition:
 
 
 def part_of(backend: str, module: str) -> Any:
-    """A module of an engine, by the name that all of them have: ops, model, adapted, generate.
+    """A module of an engine, by the name that all of them have: ops, model, adapted, continued, generate.
 
     Raises MelpaError where the engine is not installed.
     """

@@ -46,8 +46,8 @@ class InContext:
         builder: Any = labels if self.classifies else completion
         settings = {"template": own} if own else {}
         self.head = builder(self.ops, composed.base.tokenizer, max_length=limit, **settings)
-        on_mlx = composed.recipe.resolved["backend"] == "mlx"
-        self.model = part_of("mlx", "continued").Continued(composed.model) if on_mlx else composed.model
+        engine = part_of(composed.recipe.resolved["backend"], "continued")
+        self.model = engine.Continued(composed.model)
         self.problem = Language(self.ops, self.model, self.head)
         self.rows = self.ops.array(self.problem.layout.draw(np.random.default_rng(0))[None])
 

@@ -9,8 +9,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from mlx_melpa.adapters import KINDS as ADAPTERS
-from mlx_melpa.compose import engine, on_backend
+from mlx_melpa.compose import compose, engine, on_backend
 from mlx_melpa.errors import ModelError
+from mlx_melpa.find import recipe_of
+from mlx_melpa.in_context import InContext
 from mlx_melpa.initializers import KINDS as INITIALIZERS
 from mlx_melpa.learners import KINDS as LEARNERS
 from mlx_melpa.problems import KINDS as PROBLEMS
@@ -22,7 +24,7 @@ from mlx_melpa.run import load_run
 from mlx_melpa.sweep import sweep
 from mlx_melpa.tasks.synthetic import synthetic
 from mlx_melpa.train import meta_train
-from mlx_melpa.types import Parts
+from mlx_melpa.types import Episode, Example, Parts
 from mlx_melpa.verify_cases import RULES as SETTINGS
 from mlx_melpa.verify_cases import small
 
@@ -177,3 +179,14 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     events.close()  # type: ignore[attr-defined]
     assert list(meta_train(load_recipe(recipe), stopped, resume=True))[1]["iteration"] == 4
     assert (whole / "theta.safetensors").read_bytes() == (stopped / "theta.safetensors").read_bytes()
+
+
+def test_examples_in_context_ask_the_base_alone(shared: Path) -> None:
+    good, bad = Example("good day", label="x"), Example("bad day", label="y")
+    episode, found = Episode("", (good, bad), (good, bad), ("x", "y")), []
+    for backend in ENGINES:
+        for adapter in ({"kind": "lora"}, {"kind": "prompt", "tokens": 3}, {"kind": "prefix", "length": 4}):
+            tree = {"model": str(shared / "models" / "stories260k"), "adapter": adapter, "backend": backend}
+            tree |= {"tasks": "synthetic", "readout": "prototypes", "learner": "fomaml"}
+            found.append(InContext(compose(recipe_of(tree, "small"))).both(episode, 1)[0]["loss"][0])
+    assert found == pytest.approx([found[0]] * len(found), rel=1e-4)
