@@ -128,16 +128,16 @@ def compare(
     unknown = [name for name in methods if name not in METHODS]
     if unknown:
         raise MelpaError(f"--methods: '{unknown[0]}' is no method; choose from {', '.join(METHODS)}")
+    if generate:
+        overlap.check_packages()
+        if run.composed.model is None or run.composed.readout.classifies:
+            raise MelpaError("--generate: this run writes no text; leave it out")
     drawn = evaluate.episodes(tasks, episodes, seed)
     checks = evaluate.episodes(training, tuning_episodes, seed + APART)
     job = _Job(run, drawn, checks, run.composed.learner.steps if steps is None else steps, seed, tasks_per_pass, bar)
     out = Comparison(main=job.main)
     classifies = job.main == "accuracy"
-    if generate:
-        job.generate = generate
-        overlap.check_packages()
-        if job.main != "bits_per_byte":
-            raise MelpaError("--generate: this run writes no text; leave it out")
+    job.generate = generate
     for name in METHODS:
         if name not in methods or (name in frozen.METHODS and not classifies):
             continue

@@ -10,7 +10,7 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa import baselines, evaluate, frozen, random_start
+from mlx_melpa import baselines, evaluate, frozen, overlap, random_start
 from mlx_melpa.errors import DataError, MelpaError
 from mlx_melpa.in_context import InContext, Trial
 from mlx_melpa.recipe import load_recipe
@@ -182,6 +182,12 @@ def test_eval_refuses_what_it_cannot_judge(intents: Run, tmp_path: Path) -> None
     assert result.exit_code == 1
     assert "no run in" in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_eval_refuses_to_write_where_labels_answer(intents: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overlap, "check_packages", lambda: None)
+    result = call(intents.folder, "--generate", 1)
+    assert result.exit_code == 1 and "this run writes no text; leave it out" in result.stderr
 
 
 def test_eval_prints_a_line_a_method_and_who_was_harmed(intents: Run) -> None:
