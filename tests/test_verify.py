@@ -51,8 +51,8 @@ def test_every_learner_is_swept_with_every_rule_and_every_check_is_met(found: li
     slopes = [e for e in slopes if e["initializer"] == "universal" and e["stream"] == 1]
     slopes = [e for e in slopes if ", " not in e["rule"] + e["regularizer"]]
     assert {e["part"] for e in slopes} == {"initializer", "rule", "regularizer"}
-    # initializers of five rules with four regularizers; what three of those learn; what three rules learn
-    assert len(slopes) == len(EXACT.keys() - {"anil"}) * (5 * 4 + 5 * 3 + 3 * 4)
+    # initializers of six rules with four regularizers; what three of those learn; what three rules learn
+    assert len(slopes) == len(EXACT.keys() - {"anil"}) * (6 * 4 + 6 * 3 + 3 * 4)
     for entry in found:
         assert entry["relative_error"] <= entry["limit"], entry
     assert {e["limit"] for e in slopes} == {1e-2}
