@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "mlx_melpa"
 LEVELS = {
     0: "errors settings layout",
-    1: "types signature text identity disk yaml_lines train_settings files sites backends pocket.__init__",
+    1: "types signature text identity intervals disk yaml_lines train_settings files sites backends pocket.__init__",
     2: "adapt coded encoder walk means",
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
     4: "recipe compose run evaluate retention passes difficulty embeddings folds general frozen continual",

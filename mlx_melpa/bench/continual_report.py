@@ -1,6 +1,7 @@
 """What streams came to, summed up over orders and seeds, and its pictures."""
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ def summed(identity: dict[str, Any], done: Mapping[Job, Found], sign: int = 1) -
     beside = identity.get("protocol") != "all"
     methods: dict[str, Any] = {}
     for name, jobs in grouped(done).items():
-        runs = [numbers(done, job, sign, beside) for job in jobs]
+        seeds = [list(same) for _, same in groupby(jobs, key=lambda job: job.seed)]
+        runs = [[numbers(done, job, sign, beside) for job in orders] for orders in seeds]
         costs = {cost: float(np.mean([getattr(done[job], cost) for job in jobs])) for cost in COSTS}
         costs |= {cost: int(costs[cost]) for cost in COSTS[1:]}
         more: dict[str, Any] = {"flops": mean([done[job].flops for job in jobs])}

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from .. import evaluate, overlap
+from ..intervals import crossed
 from ..report import plot_curves, plot_over
-from .few_shot_intervals import crossed
 from .few_shot_settings import Job, Settings
 
 Result = Mapping[str, Any]

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ..evaluate import interval
+from ..intervals import crossed
 
 NAMES = ("acc", "bwt", "forgetting", "learning_accuracy", "fwt_gem", "fwt_single")
 
@@ -58,16 +58,12 @@ def measures(
     return {**found, "fwt_single": fwt_single(better, sign * alone)}
 
 
-def summary(runs: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float | None]]:
-    """Per name the mean over runs (orders x seeds) and half the width of its 95% interval, None for NaN.
-
-    The interval takes runs for independent, although those of one seed share their examples.
-    """
+def summary(runs: Sequence[Sequence[Mapping[str, float]]]) -> dict[str, dict[str, float | None]]:
+    """Per name the mean over runs (seeds x orders) and half the width of its 95% interval, None for NaN."""
     found: dict[str, dict[str, float | None]] = {}
-    for name in runs[0]:
-        values = np.array([run[name] for run in runs], np.float64)
-        known = bool(np.isfinite(values).all())
-        found[name] = {"mean": float(values.mean()) if known else None, "ci95": interval(values) if known else None}
+    for name in runs[0][0]:
+        values = np.array([[run[name] for run in orders] for orders in runs], np.float64)
+        found[name] = {**crossed(values)} if np.isfinite(values).all() else {"mean": None, "ci95": None}
     return found
 
 

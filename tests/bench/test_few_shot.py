@@ -9,13 +9,13 @@ import pytest
 
 from mlx_melpa.bench.few_shot_costs import counted
 from mlx_melpa.bench.few_shot_estimate import search
-from mlx_melpa.bench.few_shot_intervals import crossed, quantile
 from mlx_melpa.bench.few_shot_report import break_even
 from mlx_melpa.bench.few_shot_settings import Ground, multi_task
 from mlx_melpa.compose import Composition, compose
 from mlx_melpa.evaluate import interval
 from mlx_melpa.find import recipe_of
 from mlx_melpa.in_context import InContext, Trial
+from mlx_melpa.intervals import crossed, quantile
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.types import Episode, Example
 

@@ -58,9 +58,11 @@ def test_one_task_has_no_transfer() -> None:
     assert all(np.isnan(found[name]) for name in ("bwt", "forgetting", "fwt_gem", "fwt_single"))
 
 
-def test_intervals_go_over_runs() -> None:
-    found = metrics.summary([{"acc": 0.6, "bwt": float("nan")}, {"acc": 0.8, "bwt": 0.1}])
+def test_intervals_cross_seeds_and_orders() -> None:
+    found = metrics.summary([[{"acc": 0.6, "bwt": float("nan")}, {"acc": 0.8, "bwt": 0.1}]])
     assert found["acc"]["mean"] == pytest.approx(0.7)
-    assert found["acc"]["ci95"] == pytest.approx(1.96 * np.std([0.6, 0.8], ddof=1) / np.sqrt(2))
+    assert found["acc"]["ci95"] == pytest.approx(12.706 * np.std([0.6, 0.8], ddof=1) / np.sqrt(2))
     assert found["bwt"] == {"mean": None, "ci95": None}
-    assert metrics.summary([{"acc": 0.6}])["acc"]["ci95"] == 0
+    assert metrics.summary([[{"acc": 0.6}]])["acc"]["ci95"] == 0
+    alike = metrics.summary([[{"acc": seed}] * 5 for seed in (0.6, 0.7, 0.8)])["acc"]["ci95"]
+    assert alike == pytest.approx(4.303 * 0.1 / np.sqrt(3)), "five orders that say the same are one draw of examples"
