@@ -1,5 +1,6 @@
 """Methods with several rows, of which a text's features on the frozen start say who answers."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from .method import Lesson, Method, Start, State
 from .separate import Separate
 
 
-class Routed(Separate):
+class Routed(Separate, ABC):
     """p(y | x) = sum_r s_r(x) p(y | x, w_r): shares s of rows, from the features of x alone.
 
     The known task gives the candidates and their class means, taken under the row that learned them; which row reads
@@ -23,9 +24,9 @@ class Routed(Separate):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks)
         self.known_features: Features = {}
 
+    @abstractmethod
     def shares(self, state: State, x: np.ndarray) -> np.ndarray:
         """The rows' shares (n, R) in the answers for texts with features x (n, d)."""
-        raise NotImplementedError
 
     def predict(self, state: State, asked: Lesson) -> Array:
         """Probabilities (1, n, N) of a task's labels, mixed; the start's while nothing is learned."""

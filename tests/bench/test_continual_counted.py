@@ -1,24 +1,15 @@
 """What is asked of a problem is counted: a loss both ways, since its gradient is taken, class means forward alone."""
 
-from pathlib import Path
 from typing import Any
 
 from mlx_melpa.bench.continual_counted import counted
 from mlx_melpa.bench.flops import Work, names, products
-from mlx_melpa.compose import compose
-from mlx_melpa.find import recipe_of
+from mlx_melpa.compose import Composition
 from mlx_melpa.types import Episode, Example
 
 
-def test_a_loss_counts_both_ways_and_class_means_one(shared: Path) -> None:
-    tree: dict[str, Any] = {
-        "model": str(shared / "models" / "stories260k"),
-        "adapter": {"kind": "lora", "rank": 2, "sites": ["v_proj"], "layers": 1},
-        "tasks": {"kind": "synthetic", "ways": 2},
-        "readout": {"kind": "prototypes", "metric": "plain"},
-        "learner": {"kind": "fomaml", "steps": 1},
-    }
-    composed = counted(compose(recipe_of(tree, "small")))
+def test_a_loss_counts_both_ways_and_class_means_one(composed: Composition) -> None:
+    composed = counted(composed)
     problem: Any = composed.parts.problem
     texts = tuple(Example(f"number {i}", label="ab"[i % 2]) for i in range(4))
     support = problem.support([Episode("", texts, (), ("a", "b"))])

@@ -1,8 +1,6 @@
 """The numbers of a few-shot table: intervals, break-even, counted operations, examples in context."""
 
 from itertools import product
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,27 +9,12 @@ from mlx_melpa.bench.few_shot_costs import counted
 from mlx_melpa.bench.few_shot_estimate import search
 from mlx_melpa.bench.few_shot_report import break_even
 from mlx_melpa.bench.few_shot_settings import Ground, multi_task
-from mlx_melpa.compose import Composition, compose
+from mlx_melpa.compose import Composition
 from mlx_melpa.evaluate import interval
-from mlx_melpa.find import recipe_of
 from mlx_melpa.in_context import InContext, Trial
 from mlx_melpa.intervals import crossed, quantile
 from mlx_melpa.recipe import load_recipe
 from mlx_melpa.types import Episode, Example
-
-
-@pytest.fixture(scope="module")
-def composed(shared: Path) -> Composition:
-    tree: dict[str, Any] = {
-        "model": str(shared / "models" / "stories260k"),
-        "adapter": {"kind": "lora", "rank": 2, "sites": ["v_proj"], "layers": 1},
-        "tasks": {"kind": "synthetic", "ways": 2},
-        "readout": {"kind": "prototypes", "metric": "plain"},
-        "rule": {"kind": "meta_sgd", "lr": 0.1},
-        "learner": {"kind": "maml", "steps": 3},
-        "train": {"stream": 1},
-    }
-    return compose(recipe_of(tree, "small"))
 
 
 def episode() -> Episode:
