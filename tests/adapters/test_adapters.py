@@ -92,7 +92,7 @@ def test_full_is_y_plus_x_delta() -> None:
 def test_a_prompt_of_words_vectors_is_read_as_these_words(shared: Path, backend: str) -> None:
     """Two tasks whose vectors are those of other words: states, logits and text are the base's after these words."""
     if backend == "torch":
-        pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")
+        pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
     engine: Any = part_of(backend, "ops")
     base = part_of(backend, "model").load(str(shared / "models" / "stories260k"))
     before, text = np.array([[7, 30, 12], [40, 9, 55]]), np.random.default_rng(0).integers(3, 200, (4, 6))

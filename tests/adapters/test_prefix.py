@@ -144,7 +144,7 @@ def test_real_tokens_keys_and_values_as_a_prefix_are_these_tokens(put: Any, kind
 def test_writing_goes_on_behind_a_prefix(shared: Path, put: Any, backend: str) -> None:
     """Two tasks behind other tokens' keys and values: logits, and the text that a cache makes token by token."""
     if backend == "torch":
-        pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")
+        pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
     engine: Any = part_of(backend, "ops")
     path = str(shared / "models" / "stories260k")
     before, text = [[7, 30, 12], [40, 9, 55]], np.random.default_rng(0).integers(3, 200, (4, 6))

@@ -44,7 +44,7 @@ class Problem:
 
     layout = Layout([Segment("a", (2, 4), 0.3), Segment("shared", (3,), 0.2, shared=True), Segment("b", (5,), 0.1)])
 
-    def encode(self) -> int:
+    def encode(self, context: str = "support") -> int:
         return WIDTH
 
 

@@ -1,9 +1,10 @@
 """What torch's engine offers beside gradients."""
 
 import pytest
-import torch
 
-from mlx_melpa.backends.torch import ops
+torch = pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
+
+from mlx_melpa.backends.torch import ops  # noqa: E402
 
 
 def test_what_torch_says_when_memory_runs_out_is_known() -> None:
