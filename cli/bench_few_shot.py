@@ -21,7 +21,13 @@ SHOWN = (
 
 @command
 def few_shot(
-    recipes: Annotated[list[str], typer.Argument(help="Recipe files, or names of packaged recipes.")],
+    recipes: Annotated[
+        list[str],
+        typer.Argument(
+            help="Recipe files, names of packaged recipes, or variants of them: "
+            "NAME=RECIPE,KEY=VALUE,... such as no-curriculum=gb-moa,sampler=uniform."
+        ),
+    ],
     shots: Annotated[str, typer.Option(help="Examples to adapt from, per label or person; with commas.")] = "1,5",
     seeds: Annotated[int, typer.Option(help="Meta-trainings of each recipe, with seeds 0, 1, ...", min=1)] = 3,
     episodes: Annotated[int, typer.Option(help="Test episodes, the same for all methods.", min=1)] = 600,
@@ -43,6 +49,13 @@ def few_shot(
             min=0,
         ),
     ] = 0,
+    methods: Annotated[
+        str,
+        typer.Option(
+            help="Which of base, prototypes, matching, logistic_regression, in_context, random_start, multi_task, meta "
+            "(the recipes); with commas. A folder made with fewer goes on with more."
+        ),
+    ] = "all",
     sets: Annotated[
         list[str] | None, typer.Option("--set", help="Change a key of every recipe: tasks.train=FILE.")
     ] = None,
@@ -57,12 +70,12 @@ def few_shot(
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.bench import few_shot as bench
     from mlx_melpa.bench.few_shot_report import rows
-    from mlx_melpa.bench.few_shot_settings import Settings, shots_of
+    from mlx_melpa.bench.few_shot_settings import METHODS, Settings, shots_of
+    from mlx_melpa.bench.variants import load
     from mlx_melpa.compose import on_backend
-    from mlx_melpa.recipe import load_recipe
 
     settings = Settings(
-        recipes=tuple(on_backend(load_recipe(recipe, sets or ()), backend) for recipe in recipes),
+        recipes=tuple(on_backend(load(recipe, sets or ()), backend) for recipe in recipes),
         shots=shots_of(names(shots)),
         seeds=seeds,
         episodes=episodes,
@@ -73,6 +86,7 @@ def few_shot(
         group=group,
         label=label,
         generate=generate,
+        methods=METHODS if methods == "all" else names(methods),
         out=folder,
     )
     if estimate:
@@ -88,6 +102,8 @@ def few_shot(
     columns, lines = rows(found)
     kept = [i for i, name in enumerate(columns) if name in SHOWN or name.endswith((" shot", " shots"))]
     table([columns[i] for i in kept], [[line[i] for i in kept] for line in lines])
+    if found["left_out"]:
+        note(f"left out: {', '.join(found['left_out'])}")
     for text in found["notes"]:
         note(text)
     note(f"table, numbers and pictures: {folder}")

@@ -15,7 +15,8 @@ from ..random_start import FEW, KEPT, MARKS, RATES
 from ..types import Parts, Tree
 from .clock import timed
 from .few_shot_folder import Folder
-from .few_shot_settings import FEATURES, STEPPED, Drawn, Job, Settings, multi_task
+from .few_shot_settings import FEATURES, STEPPED, Drawn, Job, Settings
+from .multi_task import multi_task
 
 TRIED = 4
 """Episodes that are measured: one pass."""

@@ -8,7 +8,7 @@ from typing import Any
 from .. import disk, run
 from ..errors import MelpaError
 from ..recipe import Recipe
-from .few_shot_settings import Job, Settings, seeded
+from .few_shot_settings import Job, Settings
 
 
 class Folder:
@@ -82,5 +82,10 @@ class Folder:
         if changed:
             raise MelpaError(
                 f"{stored.parent} was trained with another {', '.join(changed)} than recipe {recipe.name} has now; "
-                "rename the recipe's file, or give another --out"
+                "give the recipe another name, or give another --out"
             )
+
+
+def seeded(recipe: Recipe, seed: int) -> Recipe:
+    """The same recipe with another seed of its training; its tasks stay."""
+    return replace(recipe, resolved={**recipe.resolved, "train": {**recipe.resolved["train"], "seed": seed}})

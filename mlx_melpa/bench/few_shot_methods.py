@@ -12,7 +12,8 @@ from ..types import Tree
 from . import few_shot_costs as costs
 from .clock import timed
 from .few_shot_folder import Folder
-from .few_shot_settings import FEATURES, STEPPED, Job, Settings, multi_task
+from .few_shot_settings import FEATURES, STEPPED, Job, Settings
+from .multi_task import multi_task
 
 Advance = Callable[..., None]
 Result = dict[str, Any]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import evaluate, overlap
+from ..errors import MelpaError
 from ..intervals import crossed
 from ..report import plot_curves, plot_over
 from .few_shot_settings import Job, Settings
@@ -20,19 +21,25 @@ TOLD = {"accuracy": ("accuracy", "f1"), "bits_per_byte": ("bits_per_byte",), "lo
 def summed(settings: Settings, done: Mapping[Job, Result]) -> dict[str, Any]:
     """Per method and shots: measures with intervals over seeds and episodes, costs as means over seeds.
 
-    worse: the share of tasks that end below the base. general: bits per byte of plain text, of the base and of the
-    adapted model, None where nothing is adapted. gain: over multi-task at its best steps, on the same episodes;
-    above 0 is better. break_even: see the function.
+    worse: the share of tasks that end below the base, None where that is left out. general: bits per byte of plain
+    text, of the base and of the adapted model, None where nothing is adapted. gain: over multi-task at its best steps,
+    on the same episodes; above 0 is better. break_even: see the function.
     """
-    kept = {job: found for job, found in done.items() if "left_out" not in found}
+    kept = {job: done[job] for job in settings.jobs if "left_out" not in done[job]}
+    if not kept:
+        raise MelpaError(f"none of --methods could be measured: {next(iter(done.values()))['left_out']}; name others")
     methods: dict[str, Any] = {}
     for name in dict.fromkeys(job.name for job in kept):
         jobs = [job for job in kept if job.name == name]
         of_shots = {n: [job for job in jobs if job.shots == n] for n in settings.shots}
         entry = {str(n): _entry(settings, kept, same) for n, same in of_shots.items() if same}
         methods[settings.title(jobs[0])] = {"method": jobs[0].method, "of": jobs[0].of, "shots": entry}
-    shape = {"episodes": settings.episodes, "tuning_episodes": settings.tuning_episodes, "seeds": settings.seeds}
-    shape |= {"generate": settings.generate}
+    shape: dict[str, Any] = {
+        "episodes": settings.episodes,
+        "tuning_episodes": settings.tuning_episodes,
+        "seeds": settings.seeds,
+    }
+    shape |= {"generate": settings.generate, "left_out": settings.left_out}
     notes = [note for drawn in settings.drawn.values() for note in drawn.notes]
     notes += [f"{settings.title(job)}: {found['left_out']}" for job, found in done.items() if "left_out" in found]
     main = next(iter(kept.values()))["main"]
@@ -44,25 +51,26 @@ def _entry(settings: Settings, done: Mapping[Job, Result], jobs: Sequence[Job]) 
     main = found[0]["main"]
     values = {name: np.array([one["measures"][name] for one in found]) for name in TOLD[main]}
     ground = settings.ground_of(first)
-    base = np.array(done[Job("base", ground, first.shots, 0, 0)]["measures"][main])
+    base = done.get(Job("base", ground, first.shots, 0, 0))
     better = 1 if main in evaluate.HIGHER else -1
     entry: dict[str, Any] = {name: crossed(matrix) for name, matrix in values.items()}
-    entry |= {"worse": float((better * (values[main] - base) < 0).mean())}
+    below = None if base is None else better * (values[main] - np.array(base["measures"][main])) < 0
+    entry |= {"worse": None if below is None else float(below.mean())}
     rivals = [done[job] for job in done if job[:3] == ("multi_task", ground, first.shots) and job.steps is None]
     if rivals and first.method != "multi_task":
         theirs = np.array([one["measures"][main] for one in rivals])
         entry["gain"] = crossed(better * (values[main] - theirs))  # one seed is compared with each of the others
     costs = [one["costs"] for one in found]
     entry |= {name: _mean([one.get(name) for one in costs]) for name in costs[0]}
-    before = done[Job("base", ground, first.shots, 0, 0)]["costs"].get("general")
-    entry["general"] = [None if entry.get("general") is None else before, entry.get("general")]
+    before = None if base is None or entry.get("general") is None else base["costs"].get("general")
+    entry["general"] = [before, entry.get("general")]
     texts = [one["written"] for one in found if "written" in one]
     if len(texts) == len(found):
         most = min(len(one["bleu"]) for one in texts)
         entry |= {name: crossed(np.array([one[name][:most] for one in texts])) for name in overlap.NAMES}
     entry |= {name: _mean([one.get(name) for one in found]) for name in ("training", "tuning", "steps", "lr")}
-    if first.method in ("meta", "multi_task"):
-        start = done[Job("random_start", ground, first.shots, 0)]
+    start = done.get(Job("random_start", ground, first.shots, 0))
+    if start and first.method in ("meta", "multi_task"):
         entry["break_even"] = break_even(entry, start)
     if "curve" in found[0] and len(found[0]["curve"]["steps"]) > 1:
         curves = [one["curve"] for one in found]
@@ -117,7 +125,7 @@ def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main:
     return [
         *told,
         _interval(last["gain"], main) if "gain" in last else "",
-        f"{last['worse']:.1%}",
+        _number(last["worse"], ".1%"),
         " / ".join(dict.fromkeys(steps)),
         _number(last["seconds"], ".3g"),
         _number(flops, ".3g"),
@@ -141,6 +149,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"{found['tuning_episodes']} validation episodes. Intervals of 95% over seeds and episodes. Costs are of "
         "one person alone, at the most shots; seconds are this machine's."
     )
+    if found["left_out"]:
+        head += f" Left out: {', '.join(found['left_out'])}."
     if "BLEU" in " ".join(columns):
         head += " BLEU and ROUGE-L of one text for each of the first test episodes, in percent."
     table = [columns, ["---"] * len(columns), *lines]

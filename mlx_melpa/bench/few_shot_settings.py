@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 from .. import baselines, evaluate, frozen, overlap
 from ..compose import readout_for
 from ..errors import MelpaError
-from ..find import CLASSIFY, recipe_of
+from ..find import CLASSIFY
 from ..recipe import Recipe
+from .multi_task import multi_task
 
 FEATURES = tuple(frozen.METHODS)
 """Baselines that classify the base's features, and need labels for it."""
 TITLES = {name: title for name, title in baselines.METHODS.items() if name != "meta"} | {"multi_task": "multi-task"}
+METHODS = (*TITLES, "meta")
+"""All that can stand in a table: the baselines, and the recipes' own runs."""
 STEPPED = ("random_start", "multi_task")
 """Baselines that take steps of Adam: as many as the recipes, and their best number."""
 
@@ -78,6 +81,7 @@ class Settings:
     """What is measured. `tasks`: a file of other test tasks than the recipes' own. `out`: where all is kept.
 
     `generate`: how many of the test episodes get a text written, which is held against the person's own words.
+    `methods`: those of METHODS that stand in the table.
     """
 
     recipes: tuple[Recipe, ...]
@@ -91,14 +95,24 @@ class Settings:
     group: str | None = None
     label: str | None = None
     generate: int = 0
+    methods: tuple[str, ...] = METHODS
     out: Path | None = None
 
     def __post_init__(self) -> None:
         names = [recipe.name for recipe in self.recipes]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise MelpaError(f"two recipes are called {twice[0]}, and so would their results; rename one of the files")
+            raise MelpaError(
+                f"two recipes are called {twice[0]}, and so would their results; rename one of the files, or write "
+                f"another-name={twice[0]}"
+            )
+        unknown = [name for name in self.methods if name not in METHODS]
+        if unknown or not self.methods:
+            told = f"'{unknown[0]}' is no method" if unknown else "names no method"
+            raise MelpaError(f"--methods: {told}; choose from {', '.join(METHODS)}")
         for recipe in self.recipes:
+            if recipe.name in TITLES.values():
+                raise MelpaError(f"a recipe can't be called {recipe.name}, as a baseline is; give it another name")
             if recipe.resolved["model"] is None:
                 raise MelpaError(f"recipe {recipe.name} has no language model: few-shot compares adapters of one")
         if self.generate and any(self.classifies(ground) for ground in self.grounds.values()):
@@ -157,13 +171,13 @@ class Settings:
         found = []
         for key, ground in self.grounds.items():
             for name in TITLES:
-                if name in FEATURES and not self.classifies(ground):
+                if name not in self.methods or (name in FEATURES and not self.classifies(ground)):
                     continue
                 steps: tuple[int | None, ...] = (*ground.steps, None) if name in STEPPED else (0,)
                 steps = (0, *steps) if name == "multi_task" else steps
                 seeds = self.seeds if name == "multi_task" else 1
                 found += [Job(name, key, n, seed, k) for k in steps for n in self.shots for seed in range(seeds)]
-        for recipe in self.recipes:
+        for recipe in self.recipes if "meta" in self.methods else ():
             found += [Job("meta", recipe.name, n, seed) for n in self.shots for seed in range(self.seeds)]
         return found
 
@@ -175,41 +189,26 @@ class Settings:
         steps = "best steps" if job.steps is None else f"{job.steps} steps"
         return f"{TITLES[job.method]}{f', {steps}' if job.method in STEPPED else ''}{where}"
 
+    @property
+    def left_out(self) -> list[str]:
+        """Titles of what `methods` leaves out of the table, where it could stand there."""
+        possible = any(self.classifies(ground) for ground in self.grounds.values())
+        every = {**TITLES, "meta": "the recipes"}
+        return [every[n] for n in every if n not in self.methods and (possible or n not in FEATURES)]
+
     def runs(self) -> dict[str, tuple[Recipe, int]]:
         """All runs to train, by name: a recipe and its seed; multi-task runs of the grounds come first."""
-        joint = {f"multi_task-{key}": multi_task(ground.recipe) for key, ground in self.grounds.items()}
-        every = {**joint, **{recipe.name: recipe for recipe in self.recipes}}
+        every: dict[str, Recipe] = {}
+        if "multi_task" in self.methods:
+            every |= {f"multi_task-{key}": multi_task(ground.recipe) for key, ground in self.grounds.items()}
+        if "meta" in self.methods:
+            every |= {recipe.name: recipe for recipe in self.recipes}
         return {f"{name}.seed{seed}": (recipe, seed) for name, recipe in every.items() for seed in range(self.seeds)}
 
     def identity(self) -> dict[str, Any]:
         """What results of one folder have in common."""
         drawn = {str(shots): drawn.fingerprint for shots, drawn in self.drawn.items()}
         return {"episodes": self.episodes, "tuning_episodes": self.tuning_episodes, "drawn": drawn}
-
-
-def seeded(recipe: Recipe, seed: int) -> Recipe:
-    """The same recipe with another seed of its training; its tasks stay."""
-    return replace(recipe, resolved={**recipe.resolved, "train": {**recipe.resolved["train"], "seed": seed}})
-
-
-def multi_task(recipe: Recipe) -> Recipe:
-    """The recipe's adapter and readout trained on all training tasks jointly, with no inner loop: one shared row.
-
-    It is `learner: {kind: fomaml, steps: 0}`: gradient descent on the tasks' query losses, over as many episodes as the
-    recipe's own training. What the loss is depends on the readout. completion: the likelihood of all tasks' texts,
-    plain multi-task fine-tuning. labels, own words: cross-entropy over the episode's label words, which say by
-    themselves what they mean, so no support is needed. labels, letters: letters that change from episode to episode
-    leave a row without a support nothing to learn, and the baseline stays near a random start. prototypes: the classes
-    of all tasks are told apart by the class means of each episode, as a prototypical network is trained (Snell et al.
-    2017); a linear head over all classes would have to be thrown away for new ones (Chen et al. 2019). linear: the head
-    is written from each episode's class means, as the recipe's own is.
-    """
-    begins = (recipe.resolved["initializer"] or {}).get("kind")
-    start = "prototype" if begins == "prototype" else "universal"
-    tree = {key: value for key, value in recipe.resolved.items() if value is not None}
-    tree |= {"initializer": start, "rule": {"kind": "adam", "lr": 1e-3}, "regularizer": "none"}
-    tree |= {"sampler": "uniform", "learner": {"kind": "fomaml", "steps": 0}}
-    return recipe_of({**tree, "train": {**recipe.resolved["train"], "stream": 1}}, f"multi-task of {recipe.name}")
 
 
 def shots_of(text: Sequence[str]) -> tuple[int, ...]:

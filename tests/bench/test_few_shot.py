@@ -8,7 +8,8 @@ import pytest
 from mlx_melpa.bench.few_shot_costs import counted
 from mlx_melpa.bench.few_shot_estimate import search
 from mlx_melpa.bench.few_shot_report import break_even
-from mlx_melpa.bench.few_shot_settings import Ground, multi_task
+from mlx_melpa.bench.few_shot_settings import Ground
+from mlx_melpa.bench.multi_task import multi_task
 from mlx_melpa.compose import Composition
 from mlx_melpa.evaluate import interval
 from mlx_melpa.in_context import InContext, Trial
