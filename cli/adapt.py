@@ -39,6 +39,9 @@ def adapt(
         float | None,
         typer.Option(min=0, help="How much worse earlier kept examples (nats), plain text (bits/byte) may get; 0.1."),
     ] = None,
+    about: Annotated[
+        str, typer.Option(metavar="TEXT", help="Who this is, for runs that begin there; kept.", show_default=False)
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be learned from.")] = False,
     random_start: Annotated[bool, typer.Option("--random-start", help="Do without a meta-trained run.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
@@ -48,7 +51,7 @@ def adapt(
         from .adapt_users import adapt_users
 
         alone = {"DATA": data, "--user": user, "--keep": keep, "--margin": margin, "--dry-run": dry_run}
-        alone |= {"--random-start": random_start}
+        alone |= {"--random-start": random_start, "--about": about or None}
         adapt_users(users, alone, _steps(steps), run, base, other_weights, backend, json)
         return
     if data is None or user is None:
@@ -56,7 +59,7 @@ def adapt(
     from mlx_melpa.files import read_examples
     from mlx_melpa.find import to_adapt
     from mlx_melpa.guard import MARGIN
-    from mlx_melpa.look import look
+    from mlx_melpa.look import check_about, look
     from mlx_melpa.person import adapt_person
     from mlx_melpa.store import Store, check_id
 
@@ -77,13 +80,16 @@ def adapt(
         )
         if len(groups) > 1:
             notes += (f"{data} names {len(groups)} people; all of their examples are taken as those of '{user}'",)
+        check_about(found, about)
         if not found.fingerprint:
             notes += ("this is a random start, not meta-learned: expect less of it than of a run",)
         if dry_run:
             _show_look(look(found, examples), found.name, notes, json)
             return
         earlier, most = store.kept(user).examples, MARGIN if margin is None else margin
-        outcome = adapt_person(found, examples, previous=previous, steps=wanted, kept=earlier, margin=most)
+        last = store.latest(user)  # a version that begins anew is of the same person
+        told = about or (last.about if last else "")
+        outcome = adapt_person(found, examples, previous=previous, steps=wanted, kept=earlier, margin=most, about=told)
         number = store.put(
             user,
             outcome.version,

@@ -90,6 +90,7 @@ def show(
         "weights": found.base_weights,
         "run": found.run or "none",
         "labels": ", ".join(found.labels) or "none",
+        "about": found.about or "nothing",
         "examples kept": f"{len(kept.examples)} of at most {kept.size}" if kept.size else "none",
         "parameters": f"{found.layout.size:,}",
         "bytes": size(found.nbytes),

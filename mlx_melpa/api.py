@@ -22,6 +22,7 @@ import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
 from .baselines import USUAL, compare, tasks_of
 from .files import read_examples
 from .guard import MARGIN
+from .look import check_about
 from .outcome import Outcome
 from .person import adapt_person
 from .recipe import Recipe, load_recipe
@@ -50,17 +51,19 @@ def adapt(
     seed: int = 0,
     kept: Sequence[Example] = (),
     margin: float = MARGIN,
+    about: str = "",
 ) -> Outcome:
     """Adapts to one person's examples, a file or a list, from their previous version if there is one.
 
     `kept` are earlier examples (`Store.kept`): one half is rehearsed, on the other the loss may rise by `margin` nats
-    at most.
+    at most. `about` describes the person, for a run that begins from descriptions.
 
     The outcome's `version` is what a Store takes; nothing is stored here. Raises DataError.
     """
     if isinstance(examples, (str, Path)):
         examples = [record.example for record in read_examples(str(examples))]
-    return adapt_person(run, examples, previous=previous, steps=steps, seed=seed, kept=kept, margin=margin)
+    check_about(run, about)
+    return adapt_person(run, examples, previous=previous, steps=steps, seed=seed, kept=kept, margin=margin, about=about)
 
 
 def evaluate(

@@ -81,7 +81,7 @@ def tasks_for(
     if files is None:
         return splits.test, splits, splits.notes
     group = (settings.get("group") if group is None else group) or None
-    records = read_examples(files, group=group, label=label or settings.get("label"))
+    records = read_examples(files, group=group, label=label or settings.get("label"), about=settings.get("about"))
     kept, notes = unseen(records, seen)
     if not kept:
         raise DataError(

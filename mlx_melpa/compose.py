@@ -10,8 +10,12 @@ import numpy as np
 from .coded import fitting, plain
 from .errors import MelpaError, RecipeError
 from .layout import Layout
+from .problems.language import described
 from .recipe import Recipe, kinds
 from .types import Learner, Parts, Splits, Tree
+
+DRAWN = 20
+"""Tasks that are looked at for a description: some may do without."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,18 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
     learner = recipe.make("learner", parts)
     recipe.check_trains(learner, rule=rule, regularizer=regularizer)
     return Composition(recipe, parts, learner, free, base, model)
+
+
+def check_descriptions(recipe: Recipe, splits: Splits) -> None:
+    """Refuses tasks that nothing describes for an initializer that reads descriptions (RecipeError)."""
+    context = recipe.resolved["initializer"].get("context", "support")
+    drawn = [splits.train.episode(np.random.default_rng(i)) for i in range(DRAWN)] if context != "support" else []
+    if drawn and not any(map(described, drawn)):
+        raise RecipeError(
+            f"recipe {recipe.name}: initializer.context: {context} reads a description of each task, and these texts "
+            "have neither one nor labels; give their rows a field 'about' (tasks.about names another), or set "
+            "initializer.context: support"
+        )
 
 
 def readout_for(splits: Splits) -> str:

@@ -24,17 +24,24 @@ class TaskEncoder:
     """Self-attention over a task's examples, then their mean.
 
     h = tanh(x enter + bias);   h <- h + softmax(h query (h key)^T / sqrt(e)) (h value);   E = mean of h
+    With `told` the last one is no example but a description of the task: it enters as tanh(x enter + bias + mark).
     """
 
-    def __init__(self, ops: Any, width: int, size: int):
-        self.ops, self.size = ops, size
+    def __init__(self, ops: Any, width: int, size: int, told: bool = False):
+        self.ops, self.size, self.told = ops, size, told
         square = (size, size)
         self.shapes: Shapes = {"enter": (width, size), "bias": (size,), "query": square, "key": square, "value": square}
+        if told:
+            self.shapes["mark"] = (size,)
 
     def embed(self, meta: Tree, context: Array, present: Array) -> Array:
         """Task embeddings (T, e) of examples (T, S, d); `present` (T, S) is 0 for those that pad."""
         ops, (tasks, many) = self.ops, present.shape
-        h = ops.tanh(context @ meta["enter"] + meta["bias"])
+        entered = context @ meta["enter"] + meta["bias"]
+        if self.told:
+            last = ops.array(np.eye(1, many, many - 1))
+            entered = entered + last.reshape(1, many, 1) * meta["mark"].reshape(1, 1, -1)
+        h = ops.tanh(entered)
         near = (h @ meta["query"]) @ ops.swap(h @ meta["key"]) * self.size**-0.5
         h = h + ops.softmax(near + (present.reshape(tasks, 1, many) - 1) * 1e9) @ (h @ meta["value"])
         return (h * present.reshape(tasks, many, 1)).sum(1) / ops.maximum(present.sum(-1), 1).reshape(tasks, 1)

@@ -23,19 +23,28 @@ JSON_WORDS = {dict: "an object", list: "a list", bool: "true or false", int: "a 
 
 @dataclass(frozen=True)
 class Record:
-    """One example and the group (task, user, data set) it belongs to; None where the rows name no group."""
+    """One example and the group (task, user, data set) it belongs to; None where the rows name no group.
+
+    `about` describes the group, "" where this row does not.
+    """
 
     example: Example
     group: str | None = None
+    about: str = ""
 
 
 def read_examples(
-    paths: str | Path | Sequence[str | Path], *, group: str | None = None, label: str | None = None
+    paths: str | Path | Sequence[str | Path],
+    *,
+    group: str | None = None,
+    label: str | None = None,
+    about: str | None = None,
 ) -> list[Record]:
     """Reads .jsonl, .json (one object a line), .csv and .txt files, plain or .gz, folders of them, or a list of these.
 
-    `group` and `label` name fields; without them "user" and "label" are used where rows have them. Two groups need no
-    field: "file" (the file's name without endings) and "folder" (its folder's name), for one data set a file.
+    `group`, `label` and `about` (which describes the row's group) name fields; without them "user", "label" and "about"
+    are used where rows have them. Two groups need no field: "file" (the file's name without endings) and "folder" (its
+    folder's name), for one data set a file.
     Raises DataError with file and line.
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -48,15 +57,17 @@ def read_examples(
         rows += found
     if not rows:
         raise DataError("no file of examples is named; give a .jsonl, .csv or .txt file, or a folder of them")
-    return records(rows, group=group, label=label)
+    return records(rows, group=group, label=label, about=about)
 
 
-def records(rows: Iterable[Row], *, group: str | None = None, label: str | None = None) -> list[Record]:
+def records(
+    rows: Iterable[Row], *, group: str | None = None, label: str | None = None, about: str | None = None
+) -> list[Record]:
     """Turns (source, fields) rows of one form into records; raises DataError naming the source."""
     made: list[Record] = []
     first: tuple[str, str] | None = None
     for source, fields in rows:
-        form, record = _record(source, fields, group, label)
+        form, record = _record(source, fields, group, label, about or "about")
         first = first or (source, form)
         if form != first[1]:
             raise DataError(f"{source}: has {form}, but {first[0]} has {first[1]}; give every row the same fields")
@@ -64,7 +75,9 @@ def records(rows: Iterable[Row], *, group: str | None = None, label: str | None 
     return made
 
 
-def _record(source: str, fields: dict[str, Any], group: str | None, label: str | None) -> tuple[str, Record]:
+def _record(
+    source: str, fields: dict[str, Any], group: str | None, label: str | None, about: str
+) -> tuple[str, Record]:
     group = group or ("user" if "user" in fields else None)
     name = _name(source, fields, group) if group else None
     if label is None and "label" in fields and "text" in fields:
@@ -81,9 +94,13 @@ def _record(source: str, fields: dict[str, Any], group: str | None, label: str |
         example = Example(prompt, target=completion, source=source)
     else:
         form = "text"
-        context = "" if fields.get("context") in (None, "") else _words(source, fields, "context")
-        example = Example(context, target=_words(source, fields, "text"), source=source)
-    return form + (f", by {group}" if group else ""), Record(example, name)
+        example = Example(_told(source, fields, "context"), target=_words(source, fields, "text"), source=source)
+    return form + (f", by {group}" if group else ""), Record(example, name, _told(source, fields, about))
+
+
+def _told(source: str, fields: dict[str, Any], field: str) -> str:
+    """The words of a field that a row may do without."""
+    return "" if fields.get(field) in (None, "") else _words(source, fields, field)
 
 
 def _words(source: str, fields: dict[str, Any], field: str) -> str:

@@ -29,7 +29,11 @@ class Fit(NamedTuple):
 
 
 def deal(
-    examples: Sequence[Example], new: Container[Example], labels: tuple[str, ...], rng: np.random.Generator
+    examples: Sequence[Example],
+    new: Container[Example],
+    labels: tuple[str, ...],
+    rng: np.random.Generator,
+    about: str = "",
 ) -> list[Episode]:
     """Deals new examples into folds, each the query of one episode whose support is all the rest.
 
@@ -45,7 +49,7 @@ def deal(
     count = min(FOLDS, len(asked))
     folds = [asked[i::count] for i in range(count)] if count > 1 else []
     return [
-        Episode(f"fold {i}", tuple(e for e in mixed if e not in fold), tuple(fold), labels)
+        Episode(f"fold {i}", tuple(e for e in mixed if e not in fold), tuple(fold), labels, about)
         for i, fold in enumerate(folds)
     ]
 

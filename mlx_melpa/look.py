@@ -55,6 +55,15 @@ def distinct(examples: Sequence[Example]) -> list[Example]:
     return list(dict.fromkeys(examples))
 
 
+def check_about(run: Run, about: str) -> None:
+    """Raises DataError for a description where the run has no use for one."""
+    if about and not run.described:
+        raise DataError(
+            f"--about: run '{run.name}' begins from no description; leave it out, or name with --run one that was "
+            "trained with initializer: {kind: hypernetwork, context: description}"
+        )
+
+
 def check(run: Run, examples: Sequence[Example]) -> str:
     """Names the examples' form: labels, messages, prompts or lines; raises DataError where the run can't take it."""
     if run.composed.model is None:

@@ -50,9 +50,14 @@ def described(run: Run) -> dict[str, Any]:
 
 
 def version_of(
-    run: Run, state: Mapping[str, np.ndarray], labels: tuple[str, ...], count: int, metrics: Mapping[str, Any]
+    run: Run,
+    state: Mapping[str, np.ndarray],
+    labels: tuple[str, ...],
+    count: int,
+    metrics: Mapping[str, Any],
+    about: str = "",
 ) -> Version:
-    """A version of a state that was adapted with a run; `count` is the number of examples."""
+    """A version of a state that was adapted with a run; `count` is the number of examples, `about` describes whose."""
     base = run.composed.base
     return Version(
         state,
@@ -65,6 +70,7 @@ def version_of(
         count,
         labels,
         metrics,
+        about,
     )
 
 

@@ -38,6 +38,7 @@ def adapt_person(
     seed: int = 0,
     kept: Sequence[Example] = (),
     margin: float = MARGIN,
+    about: str = "",
 ) -> Outcome:
     """Adapts to one person from their previous version, or else from the run's start.
 
@@ -55,23 +56,26 @@ def adapt_person(
     Of the person's `kept` earlier examples one half is rehearsed, as part of the support. On the other half the loss
     may rise by `margin` nats at most: "auto" halves the number of steps until that holds, and where it never does the
     outcome is not better either. Where there is no previous version they are examples like the others. General ability,
-    bits per byte of plain text, may become worse than the previous version's by as much. Raises DataError for examples
-    that don't fit the run, and where none is new.
+    bits per byte of plain text, may become worse than the previous version's by as much.
+
+    `about` describes the person, as the previous version does unless it is given: from there a new row begins where the
+    run reads descriptions. Raises DataError for examples that don't fit the run, and where none is new.
     """
     began, given = perf_counter(), len(examples)
     if previous is None:
         examples, kept = [*examples, *(e for e in kept if (e.label is None) == (examples[0].label is None))], ()
     form, labels = check(run, examples), merged(previous, examples)
+    told = about or (previous.about if previous else "")
     once = distinct(examples)
     new = unlearned(previous, once)
     rng = np.random.default_rng([seed, 2])
     used, rehearsed, judging = (_drawn(part, rng) for part in (once, *halves(kept, once, labels)))
-    folds = deal([*used, *rehearsed], set(new), labels, rng) if len(new) >= ENOUGH else []
+    folds = deal([*used, *rehearsed], set(new), labels, rng, told) if len(new) >= ENOUGH else []
     memory = recall({} if previous is None else previous.state, labels, rehearsed)
     if steps == "auto" and memory and not run.in_turn:
         steps = 0
     best, fits = _searched(run, folds, steps, previous, memory)
-    support = run.composed.parts.problem.support([Episode("", (*used, *rehearsed), (), labels)])
+    support = run.composed.parts.problem.support([Episode("", (*used, *rehearsed), (), labels, told)])
     support = remembering(run.composed.parts, support, memory)
     was = fit(run, previous.state, judging, labels) if previous is not None and judging else None
     tried = list(_fewer(best, 0 if labels else 1)) if previous is not None and steps == "auto" else [best]
@@ -93,15 +97,17 @@ def adapt_person(
         if previous is not None and memory:
             before = fit(run, previous.state, used, labels)
     better, reason = judged(before, after, len(folds), previous, earlier, margin, ability)
-    about: dict[str, Any] = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss}
-    about |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss} if earlier else {}
-    about |= {"general_base": ability.base, "general": ability.after} if ability.after is not None else {}
-    about |= {"accuracy": after.accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
-    about |= {"backend": run.composed.parts.ops.name, **described(run)}
-    version = version_of(run, state, labels, len(new), about)
+    numbers: dict[str, Any] = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss}
+    numbers |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss} if earlier else {}
+    numbers |= {"general_base": ability.base, "general": ability.after} if ability.after is not None else {}
+    numbers |= {"accuracy": after.accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
+    numbers |= {"backend": run.composed.parts.ops.name, **described(run)}
+    version = version_of(run, state, labels, len(new), numbers, told)
     notes = remarks(len(examples), len(once), len(new), len(used) if chosen else len(once), previous)
     if memory and not run.in_turn:
         notes.append(STAYS if chosen == 0 else MOVES)
+    if previous is not None and told != previous.about:
+        notes.append(f"the description is kept for a new start; this version goes on from version {previous.number}")
     if len(examples) > given:
         notes.append(f"{len(examples) - given} examples kept from earlier count as today's: this version begins anew")
     if chosen < best and not forgets(earlier, margin):
@@ -115,7 +121,7 @@ def adapt_person(
         folds=len(folds),
         better=better,
         reason=reason,
-        seconds=about["seconds"],
+        seconds=numbers["seconds"],
         notes=tuple(notes),
         earlier=earlier,
         general=ability,

@@ -44,6 +44,11 @@ class Run:
         """Says whether the run was trained on tasks that follow one another, and so to keep the earlier ones."""
         return bool(self.composed.recipe.resolved["train"].get("stream", 1) > 1)
 
+    @property
+    def described(self) -> bool:
+        """Says whether people's rows begin from a description of them, alone or beside their examples."""
+        return bool(self.composed.recipe.resolved["initializer"].get("context", "support") != "support")
+
     def rows(self, stored: np.ndarray) -> np.ndarray:
         """The rows (1, P) of a person's stored numbers, with what the run shares; whole rows stay as they are."""
         layout, parts = self.composed.layout, self.composed.parts

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from . import __version__, evaluate, retention, run
-from .compose import Composition, compose, readout_for
+from .compose import Composition, check_descriptions, compose, readout_for
 from .difficulty import difficulty
 from .errors import MelpaError, RecipeError
 from .passes import Passes
@@ -48,6 +48,8 @@ def meta_train(recipe: Recipe, out: str | Path, *, resume: bool = False, base: A
     out = Path(out)
     splits: Splits = recipe.make("tasks")
     readout = None if recipe.resolved["model"] is None else readout_for(splits)
+    if readout is not None:
+        check_descriptions(recipe, splits)
     composed = compose(recipe, base, readout or "prototypes")
     trainer = Trainer(recipe, composed, splits, out)
     trainer.open(resume, readout)

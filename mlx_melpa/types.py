@@ -32,12 +32,16 @@ class Example:
 
 @dataclass(frozen=True)
 class Episode:
-    """One task drawn: examples to adapt from, examples to be judged on, and the labels that stand to choose."""
+    """One task drawn: examples to adapt from, examples to be judged on, and the labels that stand to choose.
+
+    `about` describes the person or the task, "" where nothing is told.
+    """
 
     name: str
     support: tuple[Example, ...]
     query: tuple[Example, ...]
     labels: tuple[str, ...] = ()
+    about: str = ""
 
 
 class Tasks(Protocol):

@@ -1,6 +1,7 @@
 """What `verify` checks learners on: small smooth problems with every kind of part, or a recipe's own parts."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,8 @@ EACH: dict[str, Any] = {**REGULARIZERS["l2"], "each": True}
 HYPERNETWORK: dict[str, Any] = {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh"}
 INITIALIZERS: dict[str, dict[str, Any]] = {"whole": HYPERNETWORK, "chunked": {**HYPERNETWORK, "form": "chunked"}}
 """Hypernetworks, which are checked with the first rule alone; all others but those of OTHERS begin as `universal`."""
+TOLD: dict[str, dict[str, Any]] = {c: {**HYPERNETWORK, "context": c} for c in ("description", "both")}
+"""Hypernetworks that read a description, which only tasks of words have."""
 OTHERS = ("subspace", "prototype")
 """Starts that are checked with a rule without parameters and with one that has some."""
 HELD = "universal, one layer moves"
@@ -67,6 +70,9 @@ def cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
     for form, shape in INITIALIZERS.items():
         begun = small("sgd", RULES["sgd"], "none", {}, seed, backend, ("hypernetwork", shape))
         yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 3
+    for form, shape in TOLD.items():
+        begun = written("lora", "prototypes", seed, backend, "sgd", ("hypernetwork", shape))
+        yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 1
     for rule in ("sgd", "lslr"):
         begun = small(rule, RULES[rule], "l2", REGULARIZERS["l2"], seed, backend, ("subspace", {"size": 20}))
         yield (rule, "l2", "subspace"), *begun, 3
@@ -129,13 +135,23 @@ def labelled(rule: str, settings: dict[str, Any], seed: int, backend: str) -> tu
 
 
 def written(
-    adapter: str, readout: str, seed: int, backend: str, rule: str = "meta_sgd"
+    adapter: str,
+    readout: str,
+    seed: int,
+    backend: str,
+    rule: str = "meta_sgd",
+    start: tuple[str, dict[str, Any]] = ("universal", {}),
 ) -> tuple[Parts, Tree, Batch, Batch]:
-    """Parts, theta and batches of two tasks of words, for kinds of adapter and readout."""
+    """Parts, theta and batches of two tasks of words, for kinds of adapter and readout.
+
+    The first task is described, the second by its labels' names.
+    """
     ops: Any = engine(backend)
-    problem, tasks = block(ops, adapter, readout, seed)
+    problem, (first, second) = block(ops, adapter, readout, seed)
+    tasks = [replace(first, about="faced"), second]
     made = kinds("rule")[rule](ops, problem.layout.personal, **RULES[rule])
-    parts = Parts(ops, problem, kinds("initializer")["universal"](ops), made, kinds("regularizer")["none"](ops))
+    initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
+    parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
     return parts, _theta(parts, seed, 0.3), *problem.prepare(tasks)
 
 

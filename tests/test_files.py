@@ -29,6 +29,13 @@ def test_each_form_of_row_becomes_its_example(tmp_path: Path) -> None:
     assert first({"text": "alone"}) == Record(Example("", target="alone", source=at))
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     assert first({"messages": turns}).example.messages == (("user", "q"), ("assistant", "a"))
+    told = {"text": "t", "about": "a cook", "bio": "a nurse"}
+    assert (first(told).about, first(told, about="bio").about, first(told, about="job").about) == (
+        "a cook",
+        "a nurse",
+        "",
+    )
+    assert first({"text": "t", "about": None}).about == first({"text": "t", "about": ""}).about == ""
     named = first({"text": "hi", "intent": "x", "domain": "d", "label": "no"}, group="domain", label="intent")
     assert (named.group, named.example.label) == ("d", "x")
 

@@ -1,4 +1,4 @@
-"""GB-MOA's hypernetwork: rows = start + H(E(support)), a start for each task from a look at its examples."""
+"""GB-MOA's hypernetwork: rows = start + H(E(support)), a start for each task from its examples or description."""
 
 from collections.abc import Callable
 from typing import Any, Literal
@@ -63,11 +63,11 @@ class Chunked:
 
 
 class Hypernetwork:
-    """Rows that begin as one learned start, to which H adds what it makes of a task's support set.
+    """Rows that begin as one learned start, to which H adds what it makes of a task's context.
 
     What is shared by all persons stays the start's. H's last layer begins at 0, and its sums are divided by its width:
-    so meta-training begins as `universal` does, and a step of the outer optimizer moves rows about as far. Without a
-    support set rows are the start alone.
+    so meta-training begins as `universal` does, and a step of the outer optimizer moves rows about as far. Where the
+    context is empty rows are the start alone.
     """
 
     code = 0
@@ -99,13 +99,15 @@ class Hypernetwork:
         own = iter(self.writer.write(meta["writer"], embedding))
         zeros = self.ops.zeros
         pieces = [zeros((tasks, s.size)) if s.shared else next(own) for s in self.layout.segments]
-        return start + self.ops.concatenate(pieces, 1)
+        known = self.ops.minimum(support["present"].sum(-1), 1).reshape(tasks, 1)
+        return start + known * self.ops.concatenate(pieces, 1)
 
 
 def hypernetwork(
     ops: Any,
     problem: Any,
     *,
+    context: Literal["support", "description", "both"] = "support",
     form: Literal["whole", "chunked"] = "whole",
     embedding: Count = 128,
     hidden: Count = 128,
@@ -116,6 +118,8 @@ def hypernetwork(
 ) -> Hypernetwork:
     """Builds the task encoder, whose vectors have `embedding` numbers, and H with `hidden` units (GB-MOA).
 
+    `context` is what E reads: the support set; a description of the person or the task (a task file's field `about`, or
+    `melpa adapt --about`; the names of the labels where there is none), cut at readout.max_length; or both.
     `form` whole writes a row at once; chunked writes it in parts of `chunk` numbers, told apart by vectors of `place`
     numbers. tanh is smooth: finite differences hold there, where the kinks of relu spoil them. Raises RecipeError where
     encoder and H have more parameters than `budget`.
@@ -124,7 +128,8 @@ def hypernetwork(
     writer: Whole | Chunked = Whole(ops, layout, act, embedding, hidden)
     if form == "chunked":
         writer = Chunked(ops, layout, act, embedding, hidden, chunk, place)
-    made = Hypernetwork(ops, problem.layout, TaskEncoder(ops, problem.encode(), embedding), writer)
+    encoder = TaskEncoder(ops, problem.encode(context), embedding, told=context == "both")
+    made = Hypernetwork(ops, problem.layout, encoder, writer)
     if made.size > budget:
         smaller = "set initializer.form: chunked, which does not grow with the adapter"
         remedy = "lower initializer.embedding, hidden or chunk" if form == "chunked" else smaller

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..layout import Layout
+from ..text import pad
 from ..types import Array, Batch, Episode, Example
 
 TINY = 1e-12
@@ -19,11 +20,14 @@ class Language:
     def __init__(self, ops: Any, model: Any, readout: Any):
         self.ops, self.model, self.readout = ops, model, readout
         self.layout = model.layout + Layout(readout.segments(model.base.width, model.frozen_blocks > 0))
-        self._encodes = False
+        self._encodes = ""
 
-    def encode(self) -> int:
-        """Lets supports bring what a task encoder reads, `context` and `present`, and says how wide that is."""
-        self._encodes = True
+    def encode(self, context: str = "support") -> int:
+        """Lets supports bring what a task encoder reads, `context` and `present`, and says how wide that is.
+
+        It reads the examples ("support"), the task's description, or both, the description last.
+        """
+        self._encodes = context
         return int(self.model.base.width)
 
     def prepare(self, episodes: Sequence[Episode]) -> tuple[Batch, Batch]:
@@ -33,7 +37,7 @@ class Language:
     def support(self, episodes: Sequence[Episode]) -> Batch:
         """What T episodes learn from, with the frozen prefix's states."""
         batch = self._ready(self.readout.support(episodes))
-        return {**batch, **self._context(batch)} if self._encodes else batch
+        return {**batch, **self._context(batch, episodes)} if self._encodes else batch
 
     def query(self, episodes: Sequence[Episode]) -> Batch:
         """What T episodes are judged on, with the frozen prefix's states."""
@@ -69,7 +73,7 @@ class Language:
         self.ops.evaluate(ready)
         return ready
 
-    def _context(self, batch: Batch) -> Batch:
+    def _context(self, batch: Batch, episodes: Sequence[Episode]) -> Batch:
         """context (T, S, d): the frozen model's states of each sequence, averaged over its tokens and scaled to a mean
         square of 1; present (T, S) is 0 where a sequence is padding alone.
 
@@ -78,7 +82,9 @@ class Language:
         """
         ops, tasks = self.ops, batch["weights"].shape[0]
         base, means, present = ops.zeros((tasks, self.layout.size)), [], []
-        for i, part in enumerate(batch["parts"]):
+        read = () if self._encodes == "description" else batch["parts"]
+        read = read if self._encodes == "support" else (*read, *self._descriptions(episodes))
+        for i, part in enumerate(read):
             with ops.lane(i):
                 states = part["start"] if "start" in part else self.model.hidden(base, part["tokens"])
                 real = ops.where(part["tokens"] == self.readout.encoder.pad, 0.0, 1.0)
@@ -89,6 +95,13 @@ class Language:
         found = {"context": ops.concatenate(means, 1), "present": ops.concatenate(present, 1)}
         ops.evaluate(found)
         return found
+
+    def _descriptions(self, episodes: Sequence[Episode]) -> tuple[Batch, ...]:
+        """The tasks' descriptions as a part that is ready, padding alone where there is none."""
+        encoder, texts = self.readout.encoder, map(described, episodes)
+        tokens = pad([encoder.whole(text) if text else (encoder.pad,) for text in texts], encoder.pad)
+        parts: tuple[Batch, ...] = self._ready({"parts": ({"tokens": tokens},)})["parts"]
+        return parts
 
     def _arrays(self, batch: Any) -> Any:
         if isinstance(batch, tuple):
@@ -157,6 +170,11 @@ class Language:
         probabilities = ops.numpy(self.predict(rows, batch))
         onehot, weights = ops.numpy(batch["onehot"]), ops.numpy(batch["weights"])
         return classified(probabilities, onehot, weights)
+
+
+def described(episode: Episode) -> str:
+    """What is told of a task: its own description, else the names of its labels, else nothing."""
+    return episode.about or (f"labels: {', '.join(sorted(episode.labels))}" if episode.labels else "")
 
 
 def classified(probabilities: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..errors import RecipeError
 from ..layout import Layout, Segment
 from ..settings import Count
 from ..types import Array, Batch
@@ -23,8 +24,12 @@ class Regression:
             segments += [Segment(f"{i}.weight", (wide_in, wide_out), bound), Segment(f"{i}.bias", (wide_out,), bound)]
         self.layout, self._encodes = Layout(segments), False
 
-    def encode(self) -> int:
+    def encode(self, context: str = "support") -> int:
         """Lets supports bring what a task encoder reads, the points (x, y), and says how wide that is."""
+        if context != "support":
+            raise RecipeError(
+                f"initializer.context: {context}: curves are points, and nobody describes them; set it to support"
+            )
         self._encodes = True
         return 2
 

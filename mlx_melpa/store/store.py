@@ -74,7 +74,8 @@ class Store:
         `half` keeps the row as fp16; `keep` offers examples to the user's reservoir of a size.
         """
         name, blob = check_id(user), pack(version.state, half)
-        about = {"labels": version.labels, "metrics": dict(version.metrics)}
+        about: dict[str, Any] = {"labels": version.labels, "metrics": dict(version.metrics)}
+        about |= {"about": version.about} if version.about else {}
         row: dict[str, Any] = {
             "kind": version.kind,
             "examples": version.examples,
@@ -236,4 +237,4 @@ def _version(row: dict[str, Any]) -> Version:
         where = f"version {row['number']} of user '{row['user']}'"
         raise StoreError(f"{where} is damaged; run: melpa users rollback, to an earlier one") from None
     row |= {"layout": _layout(row["layout"]), "active": bool(row["active"]), "labels": tuple(about["labels"])}
-    return Version(state=state, metrics=about["metrics"], **row)
+    return Version(state=state, metrics=about["metrics"], about=about.get("about", ""), **row)

@@ -19,9 +19,9 @@ class Version:
 
     `state` holds the named arrays of one adaptation, the row under "rows", what the regularizer carries to the next
     under "carry.NAME"; `labels` are the user's own, in the order of the state's class means;
-    `metrics` numbers for people ("steps", "loss_before", "loss_after", "seconds"); `run` is the fingerprint of the run
-    whose decoder and rule the state needs, None for an import. The fields from `user` on are the store's: `source` is
-    the version whose state a rollback brought back, `nbytes` the bytes of the state.
+    `metrics` numbers for people ("steps", "loss_before", "loss_after", "seconds"); `about` describes the user; `run`
+    is the fingerprint of the run whose decoder and rule the state needs, None for an import. The fields from `user` on
+    are the store's: `source` is the version whose state a rollback brought back, `nbytes` the bytes of the state.
     """
 
     state: Mapping[str, np.ndarray]
@@ -34,6 +34,7 @@ class Version:
     examples: int = 0
     labels: tuple[str, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    about: str = ""
     user: str = ""
     number: int = 0
     parent: int | None = None

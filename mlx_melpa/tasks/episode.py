@@ -30,11 +30,19 @@ class LabelledTasks:
     """Groups of labelled examples; an episode asks for some labels of one group.
 
     Groups: {group: {label: examples}}; one group "" where labels alone are the key. Labels with fewer than shots + 1
-    examples and groups with fewer than 2 labels are left out and counted in `left_out`.
+    examples and groups with fewer than 2 labels are left out and counted in `left_out`. `about` describes groups.
     """
 
-    def __init__(self, groups: Mapping[str, Labels], *, ways: int | None, shots: int, queries: int | None):
-        self.ways, self.shots, self.queries = ways, shots, queries
+    def __init__(
+        self,
+        groups: Mapping[str, Labels],
+        *,
+        ways: int | None,
+        shots: int,
+        queries: int | None,
+        about: Mapping[str, str] = {},
+    ):
+        self.ways, self.shots, self.queries, self.about = ways, shots, queries, about
         large = {g: {k: tuple(v) for k, v in labels.items() if len(v) > shots} for g, labels in groups.items()}
         self.groups = {g: labels for g, labels in large.items() if len(labels) > 1}
         pairs = [(g, k) for g, labels in groups.items() for k in labels]
@@ -67,7 +75,7 @@ class LabelledTasks:
             chosen: Mapping[str, Labels] = {"": {key: self.groups[""][key] for key in keys}}
         else:
             chosen = {key: self.groups[key] for key in keys}
-        return LabelledTasks(chosen, ways=self.ways, shots=self.shots, queries=self.queries)
+        return LabelledTasks(chosen, ways=self.ways, shots=self.shots, queries=self.queries, about=self.about)
 
     def episode(self, rng: np.random.Generator) -> Episode:
         """Draws a group, `ways` of its labels in random order, `shots` and `queries` examples of each.
@@ -85,19 +93,27 @@ class LabelledTasks:
             drawn = draw(held[label], count, rng)
             support += drawn[: self.shots]
             query += drawn[self.shots :]
-        return Episode(group or ", ".join(sorted(labels)), shuffled(support, rng), shuffled(query, rng), labels)
+        name, about = group or ", ".join(sorted(labels)), self.about.get(group, "")
+        return Episode(name, shuffled(support, rng), shuffled(query, rng), labels, about)
 
 
 class PeopleTasks:
     """Lines of people (or dialogues, completions of a group); an episode is one of them.
 
-    Users with fewer than shots + 1 lines are left out and counted in `left_out`.
+    Users with fewer than shots + 1 lines are left out and counted in `left_out`. `about` describes users.
     """
 
     kind = "group"
 
-    def __init__(self, users: Mapping[str, Sequence[Example]], *, shots: int, queries: int | None):
-        self.shots, self.queries = shots, queries
+    def __init__(
+        self,
+        users: Mapping[str, Sequence[Example]],
+        *,
+        shots: int,
+        queries: int | None,
+        about: Mapping[str, str] = {},
+    ):
+        self.shots, self.queries, self.about = shots, queries, about
         self.users = {user: tuple(lines) for user, lines in users.items() if len(lines) > shots}
         few = [user for user in users if user not in self.users]
         self.left_out = _note(few, len(users), "users", f"{shots + 1} examples (shots + 1)")
@@ -112,25 +128,45 @@ class PeopleTasks:
 
     def only(self, keys: Iterable[str]) -> "PeopleTasks":
         """The same tasks cut down to some users."""
-        return PeopleTasks({key: self.users[key] for key in keys}, shots=self.shots, queries=self.queries)
+        chosen = {key: self.users[key] for key in keys}
+        return PeopleTasks(chosen, shots=self.shots, queries=self.queries, about=self.about)
 
     def episode(self, rng: np.random.Generator) -> Episode:
         """Draws a user, `shots` of their lines for support and `queries` (None: all) of the rest."""
         user = self.names[rng.integers(len(self.names))]
         lines = self.users[user]
         drawn = draw(lines, len(lines) if self.queries is None else self.shots + self.queries, rng)
-        return Episode(user, tuple(drawn[: self.shots]), tuple(drawn[self.shots :]))
+        support, query = tuple(drawn[: self.shots]), tuple(drawn[self.shots :])
+        return Episode(user, support, query, about=self.about.get(user, ""))
 
 
 def gather(
     records: Sequence[Record], *, ways: int | None, shots: int, queries: int | None
 ) -> LabelledTasks | PeopleTasks:
-    """Makes tasks of records: labelled ones if the examples have labels, else one task a user."""
+    """Makes tasks of records: labelled ones if the examples have labels, else one task a user.
+
+    Raises DataError where one group is described in two ways.
+    """
     labelled = records[0].example.label is not None if records else False
+    about = _descriptions(records)
     groups: dict[str, dict[str, list[Example]]] = {}
     for record in records:
         held = groups.setdefault(record.group or "", {})
         held.setdefault(record.example.label or "", []).append(record.example)
     if labelled:
-        return LabelledTasks(groups, ways=ways, shots=shots, queries=queries)
-    return PeopleTasks({user: held[""] for user, held in groups.items()}, shots=shots, queries=queries)
+        return LabelledTasks(groups, ways=ways, shots=shots, queries=queries, about=about)
+    return PeopleTasks({user: held[""] for user, held in groups.items()}, shots=shots, queries=queries, about=about)
+
+
+def _descriptions(records: Sequence[Record]) -> dict[str, str]:
+    """What each group is said to be, in the rows that say it."""
+    found: dict[str, str] = {}
+    for record in records:
+        group = record.group or ""
+        if record.about and found.setdefault(group, record.about) != record.about:
+            whom = f"group '{group}'" if group else "all that has no group"
+            raise DataError(
+                f"{record.example.source}: {whom} is described as '{record.about}', and before as "
+                f"'{found[group]}'; describe each group in one way, or name another field with tasks.about"
+            )
+    return found

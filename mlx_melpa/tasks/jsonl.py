@@ -16,6 +16,7 @@ def jsonl(
     test: str | list[str] | None = None,
     group: str | None = None,
     label: str | None = None,
+    about: str | None = None,
     ways: Annotated[int, Bounds(2)] | None = 5,
     shots: Count = 5,
     queries: Count | None = 5,
@@ -26,15 +27,21 @@ def jsonl(
     """Reads tasks from files (see `files.read_examples`) and splits them by group, by user, else by label.
 
     `hold_out` and `validation` are names or a share of the keys; without `test` and `hold_out` a fifth is held out.
-    `ways` None takes all labels of a group, `queries` None all the examples that are left. Raises DataError.
+    `ways` None takes all labels of a group, `queries` None all the examples that are left. `about` names the field that
+    describes a row's group, "about" where there is one; a group's rows may leave it out. Raises DataError.
     """
     for key, named in (("train", train), ("test", test or [])):
         for path in [named] if isinstance(named, str) else named:
             if not Path(path).expanduser().exists():
                 raise DataError(f"{path}: no such file; name yours with: --set tasks.{key}=PATH")
+    records = read_examples(train, group=group, label=label, about=about)
+    if about and not any(record.about for record in records):
+        raise DataError(
+            f"tasks.about: no row of {train} has a field '{about}'; name one that is there, or leave it out"
+        )
     return split(
-        read_examples(train, group=group, label=label),
-        None if test is None else read_examples(test, group=group, label=label),
+        records,
+        None if test is None else read_examples(test, group=group, label=label, about=about),
         ways=ways,
         shots=shots,
         queries=queries,

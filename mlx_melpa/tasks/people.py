@@ -1,6 +1,6 @@
 """Simulated people: a way to write, and a way to file what they write into folders of their own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,6 +59,11 @@ class Style:
         said = f"{self._cased(f'{self.favourite}, {body}')}{self.ending}"
         return f"{self._cased(self.greeting)}, {said} {self._cased(self.sign_off)}, {self.signer}"
 
+    def told(self) -> str:
+        """The style in one sentence."""
+        marks = f"greets with '{self.greeting}', likes to say '{self.favourite}' and closes with '{self.sign_off}'"
+        return f"{self.signer} writes in {self.casing} case, {marks}"
+
     def _cased(self, text: str) -> str:
         if self.casing == "sentence":
             return text[:1].upper() + text[1:]
@@ -77,6 +82,15 @@ def folders(topics: Sequence[Topic], ways: int, rng: np.random.Generator) -> dic
     names = [FOLDERS[i] for i in rng.permutation(len(FOLDERS))[:ways]]
     extra = int(rng.integers(0, min(ways, len(order) - ways) + 1))
     return {name: tuple(order[i] for i in (k, ways + k) if i < ways + extra) for k, name in enumerate(names)}
+
+
+def told(labelling: Mapping[str, Sequence[Cell]]) -> str:
+    """A labelling in words: what goes where."""
+    held = {
+        name: " and ".join(topic.name + (f" ({mood})" if mood else "") for topic, mood in cells)
+        for name, cells in labelling.items()
+    }
+    return ", ".join(f"{topics} under '{name}'" for name, topics in held.items())
 
 
 def two_classes(topics: Sequence[Topic], rng: np.random.Generator) -> dict[str, tuple[Cell, ...]]:

@@ -9,7 +9,7 @@ from ..errors import DataError
 from ..settings import Bounds, Natural
 from ..types import Episode, Example, Splits
 from .episode import shuffled
-from .people import Cell, Style, folders, two_classes
+from .people import Cell, Style, folders, told, two_classes
 from .split import seen_hash
 from .topics import TOPICS, Topic, one
 
@@ -46,10 +46,11 @@ class SimulatedTasks:
         order = tuple(labels[i] for i in rng.permutation(len(labels)))
         if binary:
             support = _mislabelled(support, order, float(rng.uniform(0, self.noise)), rng)
-        return Episode(name, shuffled(support, rng), shuffled(query, rng), order)
+        about = "" if binary else f"{style.signer} files {told(classes)}"
+        return Episode(name, shuffled(support, rng), shuffled(query, rng), order, about)
 
-    def text_person(self, rng: np.random.Generator) -> tuple[str, list[Example]]:
-        """Draws a person and shots + queries of their replies: the name, and (message, reply in their style) pairs."""
+    def text_person(self, rng: np.random.Generator) -> tuple[Style, list[Example]]:
+        """Draws a person and shots + queries of their replies: the style, and (message, reply in it) pairs."""
         style = Style.draw(rng)
         seen: set[str] = set()
         lines = []
@@ -58,11 +59,11 @@ class SimulatedTasks:
             message = Style.draw(rng).say(_fresh(cell, seen, rng), rng)
             reply = style.reply(_fresh(cell, seen, rng), rng)
             lines.append(Example(message, target=reply, source="simulated"))
-        return style.signer, lines
+        return style, lines
 
     def _style(self, rng: np.random.Generator) -> Episode:
-        name, lines = self.text_person(rng)
-        return Episode(name, tuple(lines[: self.shots]), tuple(lines[self.shots :]))
+        style, lines = self.text_person(rng)
+        return Episode(style.signer, tuple(lines[: self.shots]), tuple(lines[self.shots :]), about=style.told())
 
 
 def _fresh(cells: Sequence[Cell], seen: set[str], rng: np.random.Generator) -> str:

@@ -60,6 +60,17 @@ def test_show() -> None:
     assert "pocket (llama)" in shown and "adapt" in shown and "(active)" not in shown
 
 
+def test_show_says_how_a_version_was_described() -> None:
+    rows, layout = np.zeros((1, 3), np.float32), Layout([Segment("w", (3,))])
+    with Store() as store:
+        for about in ("a nurse", "a cook"):
+            store.put("Ann", Version({"rows": rows}, layout, "llama", "pocket", "w0", about=about))
+        store.rollback("Ann", 1)
+        assert [version.about for version in store.history("Ann")] == ["a nurse", "a cook", "a nurse"]
+    assert json.loads(run(app, ["users", "show", "Ann", "--version", "2", "--json"]).stdout)["about"] == "a cook"
+    assert "a nurse" in run(app, ["users", "show", "Ann"]).stdout
+
+
 def test_show_of_a_person_for_whom_nothing_answers() -> None:
     rows = np.zeros((1, 3), np.float32)
     with Store() as store:

@@ -107,6 +107,34 @@ def test_few_tasks_are_refused_or_stand_in_with_a_note(tmp_path: Path) -> None:
     )
 
 
+def test_a_groups_description_is_the_first_that_a_row_gives(tmp_path: Path) -> None:
+    rows = intents("abc")
+    rows[5] |= {"about": "news of a"}
+    rows[7] |= {"about": "news of a"}
+    rows[12] |= {"about": ""}
+    path = write(tmp_path / "a.jsonl", rows)
+    splits = jsonl(train=path, group="domain", shots=2, hold_out=["a"], validation=0)
+    rng = np.random.default_rng(0)
+    assert splits.test.episode(rng).about == "news of a"
+    assert {splits.train.episode(rng).about for _ in range(9)} == {""}
+    told = [{**row, "bio": f"{row['user']} the cook"} for row in people("abcd")]
+    splits = jsonl(train=write(tmp_path / "b.jsonl", told), about="bio", shots=2, queries=1, validation=0)
+    for episode in (splits.train.episode(rng) for _ in range(5)):
+        assert episode.about == f"{episode.name} the cook"
+    with pytest.raises(DataError, match=r"tasks.about: no row of .*b.jsonl has a field 'job'; name one that is there"):
+        jsonl(train=str(tmp_path / "b.jsonl"), about="job")
+
+
+def test_two_descriptions_of_one_group_are_refused(tmp_path: Path) -> None:
+    rows = [{**row, "about": f"a {i // 2}"} for i, row in enumerate(people("ab"))]
+    with pytest.raises(DataError, match=r"a.jsonl:3: group 'a' is described as 'a 1', and before as 'a 0'; describe"):
+        jsonl(train=write(tmp_path / "a.jsonl", rows), shots=2)
+    for row in rows:
+        del row["user"]
+    with pytest.raises(DataError, match=r"a.jsonl:3: all that has no group is described as"):
+        jsonl(train=write(tmp_path / "a.jsonl", rows), shots=2)
+
+
 def test_unseen_leaves_out_what_training_saw(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", intents("abcd"))
     splits = jsonl(train=path, group="domain", shots=2, hold_out=["b"], validation=["c"])

@@ -51,6 +51,23 @@ def test_a_person_files_messages_into_folders_of_their_own(ways: int) -> None:
             assert len(set(texts)) == 10 * ways
 
 
+def test_a_description_says_what_goes_where_or_how_one_writes() -> None:
+    tasks = synthetic(ways=3).train
+    for seed in range(20):
+        about = tasks.episode(np.random.default_rng(seed)).about.partition(" files ")[2]
+        for said, (name, cells) in zip(
+            about.split(", "), folders(tasks.topics, 3, np.random.default_rng(seed)).items(), strict=True
+        ):
+            topics, _, label = said.partition(" under ")
+            assert label == f"'{name}'"
+            wanted = [f"{topic.name} ({mood})" if mood else topic.name for topic, mood in cells]
+            assert topics.split(" and ") == wanted
+    style, person = Style.draw(np.random.default_rng(3)), synthetic(kind_of="style").train
+    told = person.episode(np.random.default_rng(3)).about
+    assert all(word in told for word in (style.greeting, style.favourite, style.sign_off, style.signer, style.casing))
+    assert synthetic(kind_of="binary").train.episode(np.random.default_rng(0)).about == ""
+
+
 def test_a_labelling_is_a_partition() -> None:
     for seed in range(200):
         rng = np.random.default_rng(seed)

@@ -1,0 +1,165 @@
+"""A hypernetwork that reads a description: what it makes of one, of none, and a person described from end to end."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from melpa_cli.main import app
+from typer.testing import CliRunner, Result
+
+from mlx_melpa.backends.mlx import ops
+from mlx_melpa.compose import check_descriptions, compose
+from mlx_melpa.encoder import TaskEncoder
+from mlx_melpa.errors import RecipeError
+from mlx_melpa.problems.language import described
+from mlx_melpa.recipe import load_recipe
+from mlx_melpa.store import Store
+from mlx_melpa.types import Episode, Example
+
+RECIPE = """
+model: %s
+adapter: {kind: lora, rank: 2, layers: %s}
+tasks: {kind: synthetic, kind_of: people, ways: 2, shots: 2, queries: 2}
+initializer: {kind: hypernetwork, context: %s, form: chunked, embedding: 16, hidden: 8, chunk: 64}
+readout: {kind: prototypes, primed: 4}
+rule: {kind: sgd, lr: 0.1}
+learner: {kind: fomaml, steps: 1}
+train: {iterations: 3, tasks_per_step: 2, validate_every: 3, validation_episodes: 2, optimizer: {kind: adam, lr: 0.1}}
+"""
+SUPPORT = (Example("pay the gas bill", label="home"), Example("send the report", label="work"))
+
+
+def written(shared: Path, folder: Path, context: str, layers: str = "1") -> Path:
+    path = folder / f"{context}-{layers}.yaml"
+    path.write_text(RECIPE % (shared / "models/stories260k", layers, context))
+    return path
+
+
+@pytest.fixture(params=["description 1", "description all", "both 1", "description 1 torch", "both all torch"])
+def composed(request: pytest.FixtureRequest, shared: Path, tmp_path: Path) -> Iterator[Any]:
+    context, layers, *backend = request.param.split()
+    if backend:
+        pytest.importorskip("torch")
+    sets = [f"backend={backend[0]}"] if backend else []
+    found = compose(load_recipe(written(shared, tmp_path, context, layers), sets))
+    yield found
+    found.model.detach()
+
+
+def test_a_description_is_the_mean_of_its_frozen_states_and_changes_the_row(composed: Any) -> None:
+    ops, problem, initializer = composed.parts.ops, composed.parts.problem, composed.parts.initializer
+    both = composed.recipe.resolved["initializer"]["context"] == "both"
+    nurse, cook, other = (
+        Episode("", support, (), ("home", "work"), about)
+        for support, about in ((SUPPORT, "a nurse"), (SUPPORT, "a cook of few words"), (SUPPORT[::-1][:1], "a nurse"))
+    )
+    batch = problem.support([nurse, cook, other])
+    assert batch["context"].shape == (3, 3 if both else 1, composed.base.width)
+    tokens, base = problem.readout.encoder.whole("a nurse"), ops.zeros((1, composed.layout.size))
+    ready = ops.array(np.array([tokens]))
+    states = composed.model.prefix(ready) if composed.model.frozen_blocks else composed.model.hidden(base, ready)
+    mean = ops.numpy(states)[0][np.array(tokens) != problem.readout.encoder.pad].mean(0)
+    found = ops.numpy(batch["context"])
+    np.testing.assert_allclose(found[0, -1], mean / np.sqrt((mean**2).mean()), atol=2e-3)
+    rng = np.random.default_rng(1)
+    start = initializer.init(rng, composed.layout)
+    meta = ops.map_tree(lambda x: x + 0.5 * ops.array(rng.standard_normal(x.shape)), start)
+    rows = ops.numpy(initializer.make(meta, batch, 3))
+    assert np.abs(rows[0] - rows[1]).max() > 1e-3
+    assert (np.abs(rows[0] - rows[2]).max() > 1e-3) == both  # without the examples, other ones make no difference
+    alone = ops.numpy(initializer.make(meta, problem.support([cook]), 1))
+    np.testing.assert_allclose(alone[0], rows[1], atol=2e-3)
+
+
+def test_without_a_description_labels_are_named_and_without_labels_the_start_stays(composed: Any) -> None:
+    ops, problem = composed.parts.ops, composed.parts.problem
+    bare = Episode("", SUPPORT, (), ("work", "home"))
+    assert described(bare) == "labels: home, work" == described(replace(bare, about="labels: home, work"))
+    contexts = [ops.numpy(problem.support([e])["context"]) for e in (bare, replace(bare, about="labels: home, work"))]
+    np.testing.assert_array_equal(*contexts)
+    nothing = problem.support([replace(bare, labels=())])
+    assert ops.numpy(nothing["present"])[0, -1] == 0
+    if nothing["present"].shape[1] == 1:
+        start = composed.parts.initializer.init(np.random.default_rng(0), composed.layout)
+        meta = ops.map_tree(lambda x: x + 0.5, start)
+        np.testing.assert_array_equal(
+            ops.numpy(composed.parts.initializer.make(meta, nothing, 1))[0], ops.numpy(meta["start"])
+        )
+
+
+def test_an_encoder_of_both_tells_the_description_from_the_examples_by_its_mark() -> None:
+    rng, context = np.random.default_rng(0), np.random.default_rng(1).standard_normal((1, 3, 4))
+    told, plain = TaskEncoder(ops, 4, 5, told=True), TaskEncoder(ops, 4, 5)
+    meta = {name: ops.array(0.5 * rng.standard_normal(shape)) for name, shape in told.shapes.items()}
+    x, w = context[0], {name: ops.numpy(value).astype(np.float64) for name, value in meta.items()}
+    entered = x @ w["enter"] + w["bias"]
+    entered[2] += w["mark"]
+    h = np.tanh(entered)
+    near = np.exp((h @ w["query"]) @ (h @ w["key"]).T / np.sqrt(5))
+    wanted = (h + near / near.sum(1, keepdims=True) @ (h @ w["value"])).mean(0)
+    given = ops.array(context), ops.ones((1, 3))
+    np.testing.assert_allclose(ops.numpy(told.embed(meta, *given))[0], wanted, rtol=1e-4)
+    assert np.abs(ops.numpy(plain.embed(meta, *given))[0] - wanted).max() > 1e-2
+
+
+def test_texts_that_nothing_describes_and_curves_are_refused(shared: Path, tmp_path: Path) -> None:
+    lines = [{"user": user, "text": f"line {i} of {user}"} for user in "abcd" for i in range(5)]
+    told = [{**line, "about": "a cook"} if line["user"] == "b" else line for line in lines]
+    recipe = written(shared, tmp_path, "description")
+    sets = ["tasks.kind=jsonl", "tasks.kind_of=null", "readout=completion"]
+    for rows, name in ((lines, "bare"), (told, "told")):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        sets = [f"tasks={{kind: jsonl, train: {tmp_path / name}.jsonl, shots: 2, queries: 2}}", "readout=completion"]
+        checked = load_recipe(recipe, sets)
+        if name == "told":
+            check_descriptions(checked, checked.make("tasks"))
+            continue
+        with pytest.raises(RecipeError, match=r"context: description reads .* neither one nor labels; give .* 'about'"):
+            check_descriptions(checked, checked.make("tasks"))
+    curves = tmp_path / "curves.yaml"
+    curves.write_text(
+        "problem: regression\ntasks: sinusoid\nlearner: maml\ninitializer: {kind: hypernetwork, context: both}\n"
+    )
+    with pytest.raises(RecipeError, match=r"initializer.context: both: curves are points, and nobody describes them"):
+        compose(load_recipe(curves))
+
+
+def melpa(*words: object, code: int = 0) -> Result:
+    done = CliRunner().invoke(app, [*map(str, words)])
+    assert done.exit_code == code and "Traceback" not in done.output, done.output
+    return done
+
+
+def test_a_person_is_described_once_and_known_by_it_tomorrow(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
+    for context in ("description", "both", "support"):
+        melpa("meta-train", written(shared, tmp_path, context), "--out", tmp_path / context)
+    days = []
+    for day in range(3):
+        rows = [{"text": f"{word} {day}{i}", "label": word} for i in range(3) for word in ("home", "work")]
+        days.append(tmp_path / f"{day}.jsonl")
+        days[-1].write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def adapt(user: str, day: int, run: str, *words: str) -> Any:
+        order = ["adapt", "--user", user, days[day], "--run", tmp_path / run, "--steps", 0, *words, "--json"]
+        number = json.loads(melpa(*order).stdout)["version"]
+        with Store() as store:
+            return store.get(user, number)
+
+    nurse, cook = (adapt(user, 0, "description", "--about", f"a {user}") for user in ("nurse", "cook"))
+    assert np.abs(nurse.state["rows"] - cook.state["rows"]).max() > 1e-5 and nurse.about == "a nurse"
+    assert adapt("nurse", 1, "description").about == "a nurse"
+    other = adapt("nurse", 2, "both")  # another run begins anew, from the description that is known
+    assert other.about == "a nurse" and np.abs(other.state["rows"] - adapt("x", 2, "both").state["rows"]).max() > 1e-6
+    np.testing.assert_array_equal(other.state["rows"], adapt("y", 2, "both", "--about", "a nurse").state["rows"])
+    shown = melpa("adapt", "--user", "cook", days[1], "--about", "a baker")
+    assert "the description is kept for a new start; this version goes on from version 1" in shown.stderr
+    assert json.loads(melpa("users", "show", "cook", "--json").stdout)["about"] == "a baker"
+    refused = melpa("adapt", "--user", "z", days[0], "--run", tmp_path / "support", "--about", "a nurse", code=1)
+    assert "run 'support' begins from no description; leave it out" in " ".join(refused.stderr.split())
