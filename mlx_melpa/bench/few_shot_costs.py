@@ -17,7 +17,7 @@ from ..means import averaged
 from ..store.version import pack
 from ..types import Batch, Episode, Tree
 from .clock import timed
-from .flops import COUNTED, Work, flops, names, products
+from .flops import COUNTED, SIZES, Work, flops, names, products
 
 COSTED = 5
 """Episodes that are measured, after one that warms up."""
@@ -120,23 +120,23 @@ def _numbers(composed: Composition, count: int) -> dict[str, Any]:
 def counted(composed: Composition, support: Batch, steps: int, means: bool) -> int | None:
     """Matrix products of an adaptation (see `flops`): frozen blocks once, the steps, and the class means at the end.
 
-    The base's, LoRA's and the head's alone are counted. None for other adapters than LoRA, and families
-    that are not COUNTED.
+    The base's, the adapter's and the head's alone are counted. None for families that are not COUNTED.
     """
-    config, resolved = composed.base.config, composed.recipe.resolved["adapter"]
-    if config.get("model_type") not in COUNTED or resolved["kind"] != "lora":
+    config, adapter = composed.base.config, composed.model.adapter
+    if config.get("model_type") not in COUNTED or adapter.kind not in SIZES:
         return None
+    size = getattr(adapter, SIZES[adapter.kind], 0)
     total, adapted = 0, names(composed.model.sites)
     for part in support["parts"]:
         sequences, length = part["tokens"].shape
         read = part["index"].shape[0] if "index" in part else 0
-        work = Work(sequences, length, read, resolved["rank"], adapted)
-        upper, whole = (forward(config, w) for w in (work, replace(work, sites=frozenset({"0.self_attn.q_proj"}))))
+        work = Work(sequences, length, read, size, adapted, adapter.kind)
+        upper, whole = (forward(config, work, first) for first in (None, 0))
         total += (whole - upper if steps or means else 0) + steps * flops(products(config, work))
         total += upper if means else 0
     return total
 
 
-def forward(config: Any, work: Work) -> int:
-    """One pass of the frozen layers from the first adapted block on, without the head."""
-    return flops(product for product in products(config, work) if product.name in ("linear", "attention"))
+def forward(config: Any, work: Work, first: int | None = None) -> int:
+    """One pass of the frozen layers from block `first` on, the first adapted one unless given, without the head."""
+    return flops(product for product in products(config, work, first) if product.name in ("linear", "attention"))

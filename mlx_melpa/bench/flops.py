@@ -6,8 +6,11 @@ floating-point operations. One step is the loss and its gradient to the row:
     frozen linear i -> o     2 N i o, and 2 N i o back to its input where that moves with the row
     its LoRA of rank r       2 N r (i + o), then 4 N r o (to B, and to x A) and 2 N i r (to A), and 2 N i r to an input
                              that moves
+    its change, full         2 N i o, then 2 N i o (to D), and 2 N i o to an input that moves
+    bottleneck of width r    on a sub-block's output: as LoRA with i = o = d
     attention, h heads       4 B h L^2 e (scores, mixture: the whole square, as engines compute it), and as much again
-                             for each of its two factors that moves
+                             for each of its two factors that moves; L (L + m) behind a prefix of m keys and values
+    prompt of m vectors      L + m for L everywhere
     head                     4 U d V
 
 What lies before the first adapter moves nothing: blocks below are computed once per adaptation and count for nothing
@@ -23,6 +26,8 @@ from ..sites import Site
 
 COUNTED = ("llama", "mistral", "qwen2", "qwen3")
 """Families whose blocks are a llama's: four projections of attention and a gated feed-forward, all counted alike."""
+SIZES = {"lora": "rank", "bottleneck": "width", "full": "", "prompt": "tokens", "prefix": "length"}
+"""Adapters that are counted, and the attribute that says how large one is."""
 
 
 class Product(NamedTuple):
@@ -42,19 +47,33 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """What an inner step reads: sequences of `length` tokens, `read` positions in all; LoRA's rank at the sites."""
+    """What an inner step reads: sequences of `length` tokens, `read` positions in all; and the adapter at the sites.
+
+    size: LoRA's rank, a bottleneck's width, the number of a prompt's or prefix's tokens; 0 for full.
+    """
 
     sequences: int
     length: int
     read: int
-    rank: int
+    size: int
     sites: frozenset[str]
     """Names as in `Site.name`."""
+    kind: str = "lora"
+
+    @property
+    def places(self) -> int:
+        """Places of a sequence, with those of a prompt."""
+        return self.length + (self.size if self.kind == "prompt" else 0)
 
     @property
     def tokens(self) -> int:
-        """Tokens of all sequences."""
-        return self.sequences * self.length
+        """Places of all sequences."""
+        return self.sequences * self.places
+
+    @property
+    def first(self) -> int:
+        """The first adapted block."""
+        return min(int(site.split(".", 1)[0]) for site in self.sites)
 
 
 class _Count:
@@ -67,53 +86,73 @@ class _Count:
         self.products.append(Product(name, batch, m, k, n))
 
     def linear(self, site: str, i: int, o: int, moves: bool) -> bool:
-        """A frozen linear layer, with LoRA where one is; says whether its output moves."""
-        tokens, rank = self.work.tokens, self.work.rank
+        """A frozen linear layer, with LoRA or a change of its own where one is; says whether its output moves."""
+        tokens = self.work.tokens
         self.add("linear", tokens, i, o)
         if moves:
             self.add("linear back", tokens, o, i)
         if site not in self.work.sites:
             return moves
-        self.add("adapter", tokens, i, rank)
-        self.add("adapter", tokens, rank, o)
-        self.add("adapter back", rank, tokens, o)
-        self.add("adapter back", tokens, o, rank)
-        self.add("adapter back", i, tokens, rank)
-        if moves:
-            self.add("adapter back", tokens, rank, i)
+        if self.work.kind == "full":
+            self.factor(i, o, moves)
+        else:
+            self.factors(i, o, moves)
         return True
 
-    def attention(self, heads: int, wide: int, query: bool, key: bool, value: bool) -> bool:
-        """Scores and mixture of all heads; says whether the mixture moves."""
-        batch, length = self.work.sequences * heads, self.work.length
-        self.add("attention", length, wide, length, batch)
-        self.add("attention", length, length, wide, batch)
+    def block(self, site: str, d: int, moves: bool) -> bool:
+        """A sub-block's output, with a bottleneck where one is; says whether it moves."""
+        if site not in self.work.sites:
+            return moves
+        self.factors(d, d, moves)
+        return True
+
+    def factor(self, i: int, o: int, moves: bool) -> None:
+        """An adapter's product, back to its factor, and to an input that moves."""
+        self.add("adapter", self.work.tokens, i, o)
+        self.add("adapter back", i, self.work.tokens, o)
+        if moves:
+            self.add("adapter back", self.work.tokens, o, i)
+
+    def factors(self, i: int, o: int, moves: bool) -> None:
+        """Two such products, of LoRA or a bottleneck; what is between them moves."""
+        self.factor(i, self.work.size, moves)
+        self.factor(self.work.size, o, True)
+
+    def attention(self, site: str, heads: int, wide: int, query: bool, key: bool, value: bool) -> bool:
+        """Scores and mixture of all heads, behind a prefix where one is; says whether the mixture moves."""
+        prefix = site in self.work.sites
+        batch, length = self.work.sequences * heads, self.work.places
+        seen = length + (self.work.size if prefix else 0)
+        key, value = key or prefix, value or prefix
+        self.add("attention", length, wide, seen, batch)
+        self.add("attention", length, seen, wide, batch)
         if query or key:
-            self.add("attention back", length, wide, length, batch)
-        for moves in (query, key):
+            self.add("attention back", length, wide, seen, batch)
+        if query:
+            self.add("attention back", length, seen, wide, batch)
+        for moves in (key, value):
             if moves:
-                self.add("attention back", length, length, wide, batch)
-        if value:
-            self.add("attention back", length, length, wide, batch)
+                self.add("attention back", seen, length, wide, batch)
         return query or key or value
 
 
-def products(config: Mapping[str, Any], work: Work) -> list[Product]:
-    """All products of the inner step of a llama with this configuration, from the first adapted block on."""
+def products(config: Mapping[str, Any], work: Work, first: int | None = None) -> list[Product]:
+    """All products of the inner step of a llama with this configuration, from block `first`: the first adapted one."""
     d, ff, heads = (int(config[name]) for name in ("hidden_size", "intermediate_size", "num_attention_heads"))
     kv_heads = int(config.get("num_key_value_heads") or heads)
     wide = int(config.get("head_dim") or d // heads)
-    first, count, stream = min(int(site.split(".", 1)[0]) for site in work.sites), _Count(work), False
-    for layer in range(first, int(config["num_hidden_layers"])):
+    count, stream = _Count(work), work.kind == "prompt"
+    for layer in range(work.first if first is None else first, int(config["num_hidden_layers"])):
         attend, feed = f"{layer}.self_attn", f"{layer}.mlp"
         query = count.linear(f"{attend}.q_proj", d, heads * wide, stream)
         key = count.linear(f"{attend}.k_proj", d, kv_heads * wide, stream)
         value = count.linear(f"{attend}.v_proj", d, kv_heads * wide, stream)
-        mixed = count.attention(heads, wide, query, key, value)
-        stream = count.linear(f"{attend}.o_proj", heads * wide, d, mixed) or stream
+        mixed = count.attention(f"{layer}.cache", heads, wide, query, key, value)
+        mixed = count.linear(f"{attend}.o_proj", heads * wide, d, mixed)
+        stream = count.block(attend, d, mixed) or stream
         gate = count.linear(f"{feed}.gate_proj", d, ff, stream)
         up = count.linear(f"{feed}.up_proj", d, ff, stream)
-        stream = count.linear(f"{feed}.down_proj", ff, d, gate or up) or stream
+        stream = count.block(feed, d, count.linear(f"{feed}.down_proj", ff, d, gate or up)) or stream
     count.add("head", work.read, d, int(config["vocab_size"]))
     count.add("head back", work.read, int(config["vocab_size"]), d)
     return count.products

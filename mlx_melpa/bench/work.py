@@ -57,10 +57,10 @@ def random_llama(size: Any) -> Any:
     return wrap("random llama", build(size, 0), None, size.config())
 
 
-def parts(base: Any, rank: int = 8, layers: Any = "all", sites: Any = ("*",), backend: str = "mlx") -> Parts:
-    """LoRA on a base of an engine, with completion likelihood and gradient descent."""
+def parts(base: Any, rank: int = 8, backend: str = "mlx", adapter: Any = None) -> Parts:
+    """LoRA at all layers, or another adapter, on a base; with completion likelihood and gradient descent."""
     ops = engine(backend)
-    adapted = part_of(backend, "adapted").Adapted(base, kinds("adapter")["lora"](rank=rank, layers=layers, sites=sites))
+    adapted = part_of(backend, "adapted").Adapted(base, adapter or kinds("adapter")["lora"](rank=rank))
     problem = kinds("problem")["language"](ops, adapted, kinds("readout")["completion"](ops, base.tokenizer or ENDLESS))
     rule = kinds("rule")["sgd"](ops, problem.layout, lr=RATE)
     return Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))

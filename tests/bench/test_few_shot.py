@@ -1,20 +1,22 @@
 """The numbers of a few-shot table: intervals, break-even, counted operations, examples in context."""
 
+import math
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pytest
 
 from mlx_melpa.bench.few_shot_costs import counted
 from mlx_melpa.bench.few_shot_estimate import search
-from mlx_melpa.bench.few_shot_report import break_even
 from mlx_melpa.bench.few_shot_settings import Ground
 from mlx_melpa.bench.multi_task import multi_task
-from mlx_melpa.compose import Composition
+from mlx_melpa.compose import Composition, compose
 from mlx_melpa.evaluate import interval
+from mlx_melpa.find import recipe_of
 from mlx_melpa.in_context import InContext, Trial
 from mlx_melpa.intervals import crossed, quantile
-from mlx_melpa.recipe import load_recipe
+from mlx_melpa.recipe import Recipe, load_recipe
 from mlx_melpa.types import Episode, Example
 
 
@@ -44,15 +46,6 @@ def test_intervals_hold_what_they_promise(seeds: int, spread: float) -> None:
     assert inside / 1000 >= 0.91, "three seeds say little, and the degrees of freedom are estimates"
 
 
-def test_break_even_counts_the_search() -> None:
-    start = {"tuning": 40.0, "costs": {"seconds": 3.0}}
-    assert break_even({"training": 100.0, "seconds": 1.0}, start) == 30  # 100 + 30 = 40 + 90
-    assert break_even({"training": 100.0, "seconds": 3.0}, start) is None
-    assert break_even({"training": 100.0, "tuning": 20.0, "seconds": 1.0}, start) == 40
-    assert break_even({"training": 30.0, "seconds": 1.0}, start) == 0
-    assert break_even({"training": 30.0, "seconds": 5.0}, start) is None  # ahead at first, and behind for good
-
-
 def test_operations_by_hand(composed: Composition) -> None:
     """stories260k: d 64, feed-forward 172, k and v 32 wide; LoRA on the last v alone: nothing below moves."""
     support = composed.parts.problem.support([episode()])
@@ -67,6 +60,46 @@ def test_operations_by_hand(composed: Composition) -> None:
     lora = sum(2 * b * n * 2 * (64 + 32) + 4 * b * n * 2 * 32 + 2 * b * n * 64 * 2 for b, n in tokens)
     assert two - one == block + back + lora
     assert one - (two - one) == 4 * block, "the frozen blocks, once"
+
+
+def test_operations_of_a_prefix_and_a_prompt_by_hand(composed: Composition) -> None:
+    """A prefix of 3 at the last of 5 blocks; a prompt of 3 before all. stories260k: d 64, 8 heads 8 wide, as above."""
+    support = composed.parts.problem.support([episode()])
+    tokens = [part["tokens"].shape for part in support["parts"]]
+    frozen, last, step = 0, 0, 0
+    for b, n in tokens:
+        linear = 2 * b * n * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 172)
+        frozen += 4 * (linear + 4 * b * n * n * 64)
+        last += linear + 4 * b * n * (n + 3) * 64
+        # back through o, gate, up and down to the mixture, and from there to the scores, the keys and the values
+        step += 2 * b * n * (64 * 64 + 3 * 64 * 172) + 3 * 2 * b * n * (n + 3) * 64
+    prefix = compose(changed(composed, {"kind": "prefix", "length": 3, "layers": 1}))
+    assert counted(prefix, support, 1, means=False) == frozen + last + step
+    assert counted(prefix, support, 2, means=True) == frozen + 2 * (last + step) + last
+
+    whole = sum(2 * b * (n + 3) * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 172) for b, n in tokens)
+    attended = sum(4 * b * (n + 3) ** 2 * 64 for b, n in tokens)
+    prompt = compose(changed(composed, {"kind": "prompt", "tokens": 3}))
+    assert counted(prompt, support, 1, means=False) == 5 * (2 * whole + 3 * attended), "all that moves, forth and back"
+
+
+def test_operations_of_a_bottleneck_and_of_whole_weights_by_hand(composed: Composition) -> None:
+    support = composed.parts.problem.support([episode()])
+    tokens = sum(math.prod(part["tokens"].shape) for part in support["parts"])
+    lower = counted(composed, support, 0, means=True)
+    bottleneck = compose(changed(composed, {"kind": "bottleneck", "width": 4, "layers": 1}))
+    one = counted(bottleneck, support, 1, means=False)
+    assert lower is not None and one is not None
+    # after the last feed-forward: two products forth, two to its factors, one between them, none to what is still
+    assert one - lower == 5 * 2 * tokens * 64 * 4
+    full = compose(changed(composed, {"kind": "full", "sites": ["down_proj"], "layers": 1}))
+    whole = counted(full, support, 1, means=False)
+    assert whole is not None and whole - lower == 2 * 2 * tokens * 172 * 64
+
+
+def changed(composed: Composition, adapter: dict[str, Any]) -> Recipe:
+    """The recipe with another adapter."""
+    return recipe_of({**composed.recipe.resolved, "adapter": adapter}, "changed")
 
 
 def test_examples_stand_before_the_question_and_fit(composed: Composition) -> None:

@@ -1,11 +1,14 @@
 """The counted operations of an inner step, held against torch's own counter on the same architecture."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from mlx_melpa import adapt
 from mlx_melpa.bench.flops import Work, flops, names, products
 from mlx_melpa.bench.work import batch, theta
+from mlx_melpa.recipe import kinds
 
 torch = pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")
@@ -20,12 +23,22 @@ CONFIG = {
     "max_position_embeddings": 64,
     "tie_word_embeddings": True,
 }
-EXAMPLES, LENGTH, RANK = 3, 20, 2
+EXAMPLES, LENGTH, SIZE = 3, 20, 2
+SITES: list[list[str]] = [["*"], ["q_proj", "down_proj"], ["v_proj"], ["up_proj"], ["o_proj", "gate_proj"]]
+ADAPTERS: list[tuple[str, dict[str, Any]]] = [("lora", {"rank": SIZE, "sites": sites}) for sites in SITES]
+ADAPTERS += [("full", {"sites": sites}) for sites in SITES[:3]]
+ADAPTERS += [("bottleneck", {"width": SIZE, "placement": placement}) for placement in ("houlsby", "pfeiffer")]
+ADAPTERS += [("prefix", {"length": SIZE})]
 
 
-@pytest.mark.parametrize("layers", ["all", 2])
-@pytest.mark.parametrize("sites", [["*"], ["q_proj", "down_proj"], ["v_proj"], ["up_proj"], ["o_proj", "gate_proj"]])
-def test_the_formula_is_what_torch_counts(sites: list[str], layers: str | int) -> None:
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        *((kind, {**settings, "layers": layers}) for kind, settings in ADAPTERS for layers in ("all", 2)),
+        ("prompt", {"tokens": SIZE}),
+    ],
+)
+def test_the_formula_is_what_torch_counts(kind: str, settings: dict[str, Any]) -> None:
     from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -35,13 +48,15 @@ def test_the_formula_is_what_torch_counts(sites: list[str], layers: str | int) -
 
     config = LlamaConfig(**CONFIG, architectures=["LlamaForCausalLM"])
     base = wrap("tiny", LlamaForCausalLM(config), None, {**CONFIG, "model_type": "llama"})
-    parts = put(base, rank=RANK, layers=layers, sites=sites, backend="torch")
+    parts = put(base, backend="torch", adapter=kinds("adapter")[kind](**settings))
     support = batch(parts, 1, EXAMPLES, LENGTH, one_in=4)
     begun = theta(parts)
     state = adapt.begin(parts, begun, support)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         adapt.gradient(parts, begun, state, support)
-    work = Work(EXAMPLES, LENGTH, EXAMPLES * LENGTH // 4, RANK, names(parts.problem.model.sites))
+    work = Work(
+        EXAMPLES, LENGTH, EXAMPLES * LENGTH // 4, 0 if kind == "full" else SIZE, names(parts.problem.model.sites), kind
+    )
     assert flops(products(CONFIG, work)) == counter.get_total_flops()
 
 
