@@ -71,6 +71,7 @@ def few_shot(
     from mlx_melpa.bench import few_shot as bench
     from mlx_melpa.bench.few_shot_report import rows
     from mlx_melpa.bench.few_shot_settings import METHODS, Settings, shots_of
+    from mlx_melpa.bench.few_shot_worth import rows as worth_rows
     from mlx_melpa.bench.variants import load
     from mlx_melpa.compose import on_backend
 
@@ -100,8 +101,11 @@ def few_shot(
         json_out(found)
         return
     columns, lines = rows(found)
+    worths = worth_rows(found["methods"])
     kept = [i for i, name in enumerate(columns) if name in SHOWN or name.endswith((" shot", " shots"))]
     table([columns[i] for i in kept], [[line[i] for i in kept] for line in lines])
+    if worths[1]:
+        table(*worths)
     if found["left_out"]:
         note(f"left out: {', '.join(found['left_out'])}")
     for text in found["notes"]:

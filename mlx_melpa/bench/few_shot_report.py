@@ -1,7 +1,6 @@
 """What a few-shot benchmark came to: one entry a method, its table in Markdown, and pictures."""
 
 from collections.abc import Mapping, Sequence
-from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from .. import evaluate, overlap
 from ..errors import MelpaError
 from ..intervals import crossed
 from ..report import plot_curves, plot_over
+from . import few_shot_worth as worth
 from .few_shot_settings import Job, Settings
 
 Result = Mapping[str, Any]
@@ -23,7 +23,7 @@ def summed(settings: Settings, done: Mapping[Job, Result]) -> dict[str, Any]:
 
     worse: the share of tasks that end below the base, None where that is left out. general: bits per byte of plain
     text, of the base and of the adapted model, None where nothing is adapted. gain: over multi-task at its best steps,
-    on the same episodes; above 0 is better. break_even: see the function.
+    on the same episodes; above 0 is better. What else stands there: see `worth`.
     """
     kept = {job: done[job] for job in settings.jobs if "left_out" not in done[job]}
     if not kept:
@@ -69,26 +69,16 @@ def _entry(settings: Settings, done: Mapping[Job, Result], jobs: Sequence[Job]) 
         most = min(len(one["bleu"]) for one in texts)
         entry |= {name: crossed(np.array([one[name][:most] for one in texts])) for name in overlap.NAMES}
     entry |= {name: _mean([one.get(name) for one in found]) for name in ("training", "tuning", "steps", "lr")}
-    start = done.get(Job("random_start", ground, first.shots, 0))
-    if start and first.method in ("meta", "multi_task"):
-        entry["break_even"] = break_even(entry, start)
-    if "curve" in found[0] and len(found[0]["curve"]["steps"]) > 1:
-        curves = [one["curve"] for one in found]
-        entry["curve"] = {"steps": curves[0]["steps"], main: np.mean([one[main] for one in curves], 0).tolist()}
+    if "curve" not in found[0]:
+        return entry
+    curves = [one["curve"] for one in found]
+    curve = {"steps": curves[0]["steps"], main: np.mean([one[main] for one in curves], 0).tolist()}
+    if len(curve["steps"]) > 1:
+        entry["curve"] = curve
+    best = Job("random_start", ground, first.shots, 0)
+    if first == best or first.method in ("meta", "multi_task"):
+        entry |= worth.worth(entry, curve, None if first == best else done.get(best), main, better)
     return entry
-
-
-def break_even(entry: Result, start: Result) -> int | None:
-    """The number of tasks from which meta-training has paid for itself in time; None for never.
-
-    training + search + n seconds <= search' + n seconds': on the right a random start at its best steps; a search for a
-    rate is done once. None too where a task takes longer than the random start's: what is ahead at first is lost again.
-    """
-    ahead = entry["training"] + (entry.get("tuning") or 0) - start["tuning"]
-    saved = start["costs"]["seconds"] - entry["seconds"]
-    if saved <= 0:
-        return None
-    return max(0, ceil(ahead / saved))
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -121,7 +111,6 @@ def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main:
     steps = [f"{entry['steps']:g}" for entry in method["shots"].values()]
     told = [_interval(method["shots"][n].get(name), name) for n, name in measured]
     flops = None if last["flops"] is None else last["flops"] / 1e9
-    even = ("never" if last["break_even"] is None else f"{last['break_even']:,}") if "break_even" in last else ""
     return [
         *told,
         _interval(last["gain"], main) if "gain" in last else "",
@@ -136,14 +125,15 @@ def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main:
         _number(last["memory"] / 1e6, ",.0f"),
         _number(last["training"], ",.0f"),
         _number(last["tuning"], ",.0f"),
-        even,
+        worth.tasks_of(last["break_even"]) if "break_even" in last else "",
         " → ".join(dict.fromkeys(_number(value, ".3f") for value in last["general"] if value is not None)),
     ]
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The table as Markdown, with what it holds above and notes below."""
+    """The table and that of `worth` as Markdown, with what they hold above and notes below."""
     columns, lines = rows(found)
+    told, worths = worth.rows(found["methods"])
     head = (
         f"{found['episodes']} test episodes, the same for all; {found['seeds']} seeds of what is trained; tuned on "
         f"{found['tuning_episodes']} validation episodes. Intervals of 95% over seeds and episodes. Costs are of "
@@ -153,9 +143,13 @@ def markdown(found: Mapping[str, Any]) -> str:
         head += f" Left out: {', '.join(found['left_out'])}."
     if "BLEU" in " ".join(columns):
         head += " BLEU and ROUGE-L of one text for each of the first test episodes, in percent."
-    table = [columns, ["---"] * len(columns), *lines]
-    notes = "".join(f"\n- {note}" for note in found["notes"])
-    return f"{head}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in table) + notes + ("\n" if notes else "")
+    notes = "".join(f"- {note}\n" for note in found["notes"])
+    second = f"{worth.HEAD}\n\n{_table(told, worths)}" if worths else ""
+    return "\n".join(part for part in (f"{head}\n", _table(columns, lines), second, notes) if part)
+
+
+def _table(columns: list[str], lines: list[list[str]]) -> str:
+    return "".join(f"| {' | '.join(line)} |\n" for line in (columns, ["---"] * len(columns), *lines))
 
 
 def draw(found: Mapping[str, Any], folder: Path) -> None:

@@ -27,6 +27,7 @@ BASELINES = [
 ]
 BASELINES += ["random start, 2 steps", "random start, best steps"]
 BASELINES += ["multi-task, 0 steps", "multi-task, 2 steps", "multi-task, best steps"]
+WORTH = ("random start, best steps", *BASELINES[-3:], "small")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +102,11 @@ def test_every_baseline_stands_in_the_table(folder: Path) -> None:
     assert last["examples in context"]["general"] == [None, None]
     assert small["training"] > 0 and last["random start, 2 steps"]["training"] is None
     assert "break_even" in small and "break_even" not in base
+    best = last["random start, best steps"]
+    assert small["amortised"]["1000"] == pytest.approx(small["training"] / 1000 + small["seconds"])
+    assert best["amortised"]["1"] == pytest.approx(best["tuning"] + best["seconds"]) and "steps_to" not in best
+    assert small["steps_to"]["target"] == pytest.approx(best["accuracy"]["mean"], abs=1e-5)
+    assert "amortised" not in base and "five_times" in small
     assert "gain" in small and "gain" not in last["multi-task, best steps"]
 
 
@@ -120,8 +126,11 @@ def test_the_random_start_is_not_repeated_and_runs_are(folder: Path) -> None:
 def test_the_table_and_pictures_are_written(folder: Path) -> None:
     table = (folder / "table.md").read_text()
     assert all(f"| {name} |" in table for name in (*BASELINES, "small"))
-    widths = {line.count("|") for line in table.splitlines() if line.startswith("|")}
-    assert len(widths) == 1
+    methods, worth = table.split("Seconds a task, with meta-training")
+    for each in (methods, worth):
+        assert len({line.count("|") for line in each.splitlines() if line.startswith("|")}) == 1
+    rows = [line.split(" | ")[0][2:] for line in worth.splitlines() if line.startswith("|")][2:]
+    assert list(dict.fromkeys(rows)) == [name for name in (*BASELINES, "small") if name in WORTH]
     for name in ("steps-1.png", "steps-2.png", "shots.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
 

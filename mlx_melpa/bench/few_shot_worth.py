@@ -1,0 +1,92 @@
+"""When meta-training has paid for itself: seconds a task after many tasks, and steps to a random start's accuracy"""
+
+from collections.abc import Mapping, Sequence
+from math import ceil
+from typing import Any
+
+Result = Mapping[str, Any]
+AFTER = (1, 10, 50, 100, 1000)
+"""Numbers of tasks that what is done once is shared over."""
+TIMES = 5
+"""How many times cheaper meta-learned adaptation is said to be after 50 tasks, and how many times fewer its steps."""
+
+HEAD = (
+    "Seconds a task, with meta-training and the search for a rate shared over as many tasks; the number of tasks from "
+    f"which all of it is less, and {TIMES} times less, than the random start's at its best steps, search and all; and "
+    "steps, of those that were measured, to what the random start comes to at its best."
+)
+
+
+def worth(entry: Result, curve: Result, start: Result | None, main: str, better: int) -> dict[str, Any]:
+    """What an entry with `training`, `tuning` and `seconds` is worth against the result of a random start at its best.
+
+    amortised: seconds a task, by number of tasks. break_even, five_times: the number of tasks from which it is cheaper,
+    and TIMES cheaper. steps_to: see `fewer_steps`. `curve` is its own; `better` is -1 where less is better.
+    """
+    found: dict[str, Any] = {"amortised": {str(n): once(entry) / n + entry["seconds"] for n in AFTER}}
+    if start is None:
+        return found
+    found |= {"break_even": break_even(entry, start), "five_times": break_even(entry, start, TIMES)}
+    return {**found, "steps_to": fewer_steps(curve, start["curve"], main, better)}
+
+
+def once(entry: Result) -> float:
+    """Seconds that are spent once, however many tasks follow: meta-training, and the search for a rate."""
+    return float((entry["training"] or 0) + (entry.get("tuning") or 0))
+
+
+def break_even(entry: Result, start: Result, times: float = 1) -> int | None:
+    """The number of tasks from which all that was spent is `times` less than a random start's; None for never.
+
+    times (training + search + n seconds) <= search' + n seconds': on the right a random start at its best steps; a
+    search for a rate is done once. None too where a task takes longer than that: what is ahead at first is lost again.
+    """
+    ahead = times * once(entry) - start["tuning"]
+    saved = start["costs"]["seconds"] - times * entry["seconds"]
+    if saved <= 0:
+        return None
+    return max(0, ceil(ahead / saved))
+
+
+def fewer_steps(curve: Result, start: Result, main: str, better: int) -> dict[str, Any]:
+    """Steps to what a random start comes to at its best: its own fewest, the entry's, and how many times fewer.
+
+    Counted at the steps that were measured, on means over episodes (and the entry's seeds). ours: None where it does
+    not come so far; 0 where it begins there or above. ratio: None where either takes no step.
+    """
+    target = start[main][-1]
+    theirs, ours = (_first(each["steps"], each[main], target, better) for each in (start, curve))
+    return {"target": target, "theirs": theirs, "ours": ours, "ratio": theirs / ours if theirs and ours else None}
+
+
+def _first(steps: Sequence[int], values: Sequence[float], target: float, better: int) -> int | None:
+    return next((k for k, value in zip(steps, values, strict=True) if better * (value - target) >= 0), None)
+
+
+def rows(methods: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """The columns of a table of all that has amortised costs, and a line for each method and number of shots."""
+    columns = ["method", "shots", *(f"s/task after {n:,}" for n in AFTER), "break-even tasks"]
+    columns += [f"{TIMES} times cheaper from", "steps to the random start's best", "times fewer"]
+    lines = [
+        [name, n, *_cells(entry)]
+        for name, method in methods.items()
+        for n, entry in method["shots"].items()
+        if "amortised" in entry
+    ]
+    return columns, lines
+
+
+def _cells(entry: Result) -> list[str]:
+    seconds = [f"{value:.3g}" for value in entry["amortised"].values()]
+    if "steps_to" not in entry:
+        return [*seconds, "", "", "", ""]
+    found = entry["steps_to"]
+    ours = "not reached" if found["ours"] is None else found["ours"]
+    fewer = "at once" if found["ours"] == 0 else "" if found["ratio"] is None else f"{found['ratio']:.2g}"
+    tasks = [tasks_of(entry[name]) for name in ("break_even", "five_times")]
+    return [*seconds, *tasks, f"{ours} (its own: {found['theirs']})", fewer]
+
+
+def tasks_of(count: int | None) -> str:
+    """A number of tasks as it is shown."""
+    return "never" if count is None else f"{count:,}"
