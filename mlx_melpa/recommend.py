@@ -1,7 +1,7 @@
 """What to do with new data: which known run is nearest, and which method answers best on examples that are left out."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +26,7 @@ FIXED: dict[str, frozen.Settings] = {
     "logistic_regression": {"scale": "standard", "C": 1.0},
 }
 """A few examples can't tell settings too."""
+METHODS = (*FIXED, "in_context", "adapt")
 Measures = dict[str, dict[str, float]]
 
 
@@ -94,31 +95,43 @@ def recommend(store: Store, examples: Sequence[Example], run: str | None = None,
 
 def compared(run: Run, asked: Sequence[Episode]) -> tuple[Measures, list[str]]:
     """Every method's measures on the same left out examples, and notes; adapting takes the run's own steps."""
-    composed, found, notes = run.composed, dict[str, dict[str, np.ndarray]](), []
-    curves, _ = evaluate.curves(composed.parts, run.theta, asked, run.steps, at=[run.steps])
-    main = evaluate.main_measure(list(curves))
-    if composed.readout.classifies:
-        known = frozen.features(composed, composed.unchanged(), asked[:1], {})
-        for name, settings in FIXED.items():
-            if name == "logistic_regression" and not find_spec("sklearn"):
-                notes.append("logistic regression was left out: it needs pip install 'mlx-melpa[baselines]'")
-                continue
-            found[name] = frozen.measure(name, settings, asked, known, np.zeros(0))
-    why = possible(composed, asked)
-    if why:
-        notes.append(f"no prompt with examples was tried: {why}")
-    else:
-        shown = max(Counter(e.label for e in asked[0].support).values())
-        found["in_context"] = InContext(composed).measure(asked, Trial(shown))
-    found["adapt"] = {name: values[0] for name, values in curves.items()}
+    found, notes = measured(run, asked)
+    main = evaluate.main_measure(list(found["adapt"]))
     return {name: evaluate.summary(measures, main) for name, measures in found.items()}, notes
+
+
+def measured(
+    run: Run, asked: Sequence[Episode], methods: Sequence[str] = METHODS
+) -> tuple[dict[str, evaluate.Curves], list[str]]:
+    """Measures, each (E,), of those methods that are possible, on episodes of the same examples, and notes."""
+    composed, notes = run.composed, list[str]()
+    found: dict[str, Mapping[str, np.ndarray]] = {}
+    fixed = [name for name in FIXED if name in methods] if composed.readout.classifies else []
+    known = frozen.features(composed, composed.unchanged(), asked[:1], {}) if fixed else {}
+    for name in fixed:
+        if name == "logistic_regression" and not find_spec("sklearn"):
+            notes.append("logistic regression was left out: it needs pip install 'mlx-melpa[baselines]'")
+            continue
+        found[name] = frozen.measure(name, FIXED[name], asked, known, np.zeros(0))
+    if "in_context" in methods:
+        why = possible(composed, asked)
+        if why:
+            notes.append(f"no prompt with examples was tried: {why}")
+        else:
+            shown = max(Counter(e.label for e in asked[0].support).values())
+            found["in_context"] = InContext(composed).measure(asked, Trial(shown))
+    if "adapt" in methods:
+        curves, _ = evaluate.curves(composed.parts, run.theta, asked, run.steps, at=[run.steps])
+        found["adapt"] = {name: values[0] for name, values in curves.items()}
+    # Engines count in single precision, in which equal shares of right answers would differ from those counted here.
+    return {m: {n: v.astype(np.float64) for n, v in measures.items()} for m, measures in found.items()}, notes
 
 
 def best(methods: Measures, names: Sequence[str]) -> str:
     """The method with the highest accuracy, then the lowest loss; adapting where both are equal."""
 
     def worth(name: str) -> tuple[float, float, bool]:
-        return methods[name].get("accuracy", 0.0), -methods[name]["loss"], name == "adapt"
+        return methods[name].get("accuracy", 0.0), -methods[name]["loss"], name.startswith("adapt")
 
     return max(names, key=worth)
 

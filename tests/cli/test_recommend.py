@@ -54,6 +54,7 @@ def test_the_best_method_has_the_most_right_then_the_least_loss() -> None:
     assert best(found, ("a", "b")) == "b"
     assert best({"in_context": {"loss": 1.0}, "adapt": {"loss": 1.0}}, ("in_context", "adapt")) == "adapt"
     assert best({"in_context": {"loss": 0.9}, "adapt": {"loss": 1.0}}, ("adapt", "in_context")) == "in_context"
+    assert best({"prototypes": {"loss": 1.0}, "adapt run": {"loss": 1.0}}, ("prototypes", "adapt run")) == "adapt run"
     prompted = library.Recommendation((), {"in_context": {"loss": 0.9}, "adapt": {"loss": 1.0}}, "", 0, None, 1, ())
     assert prompted.prompt_is_better
     assert not library.Recommendation((), {"adapt": {"loss": 1.0}}, "", 0, None, 1, ()).prompt_is_better
