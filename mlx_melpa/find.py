@@ -15,7 +15,7 @@ from .store import Store, Version
 from .types import Example
 from .yaml_lines import Document
 
-CLASSIFY = ("prototypes", "linear", "labels")
+CLASSIFY = ("prototypes", "ridge", "linear", "labels")
 RANK, RATE = 8, 3e-3
 
 

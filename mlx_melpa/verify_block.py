@@ -30,6 +30,7 @@ ADAPTERS: dict[str, dict[str, Any]] = {
 }
 READOUTS: dict[str, dict[str, Any]] = {
     "prototypes": {"temperature": 4.0},
+    "ridge": {"temperature": 4.0},
     "linear": {"temperature": 4.0, "ways": 3},
     "labels": {},
     "completion": {},

@@ -4,5 +4,6 @@ from .completion import completion
 from .labels import labels
 from .linear import linear
 from .prototypes import prototypes
+from .ridge import ridge
 
-KINDS = {"prototypes": prototypes, "linear": linear, "labels": labels, "completion": completion}
+KINDS = {"prototypes": prototypes, "ridge": ridge, "linear": linear, "labels": labels, "completion": completion}
