@@ -49,11 +49,11 @@ def command_for(found: Any, data: Path) -> str:
 
 def show(found: Any, data: Path) -> None:
     """Prints the runs, the methods, and a sentence that says what to do."""
-    kinds = list(found.runs[0][1].embeddings)
+    kinds = list(dict.fromkeys(kind for _, alike in found.runs for kind in alike.embeddings))
     from mlx_melpa.baselines import METHODS
 
     rows = [
-        (name, alike.mean, *(alike.embeddings[kind] for kind in kinds), ", ".join(alike.tasks[:3]))
+        (name, alike.mean, *(alike.embeddings.get(kind) for kind in kinds), ", ".join(alike.tasks[:3]))
         for name, alike in found.runs
     ]
     table(("run", "typical", *kinds, "nearest tasks"), rows, title="How typical the data is of what runs learned from")

@@ -1,4 +1,4 @@
-"""How much new data is like the tasks that a run was trained on, by three task embeddings."""
+"""How much new data is like the tasks that a run was trained on, by task embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import frozen
-from .embeddings import distance, handcrafted, task2vec
+from .embeddings import distance, encodes, handcrafted, learned, task2vec
 from .run import Run
 from .types import Episode, Example
 
@@ -54,15 +54,21 @@ def like(data: Episode, task: Episode) -> Episode:
 
 
 def embedded(run: Run, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
-    """The embeddings (E, d) of support sets; those of counts without the size, which is no trait of a task."""
+    """The embeddings (E, d) of support sets; those of counts without the size, which is no trait of a task.
+
+    A run whose initializer has a task encoder has that one's too.
+    """
     composed, known = run.composed, frozen.Features()
     read = [replace(e, support=tuple(map(_read, e.support)), query=()) for e in episodes]
     frozen.features(composed, composed.unchanged(), read, known)
-    return {
+    found = {
         "handcrafted": np.stack([handcrafted(composed, e)[1:] for e in episodes]),
         "features": np.stack([np.mean([known[x.text] for x in e.support], axis=0) for e in read]),
         "task2vec": np.stack([task2vec(composed, e, run.theta) for e in episodes]),
     }
+    if encodes(composed):
+        found["learned"] = np.stack([learned(composed, e, run.theta) for e in episodes])
+    return found
 
 
 def distances(name: str, vectors: np.ndarray) -> np.ndarray:

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from melpa_cli.main import app
+from melpa_cli.recommend import show
 from typer.testing import CliRunner
 
 from mlx_melpa import recommend as library
 from mlx_melpa.recommend import LEAST, best, left_out
-from mlx_melpa.similar import distances, like, typical
+from mlx_melpa.similar import Similarity, distances, like, typical
 from mlx_melpa.types import Episode, Example
 
 RECIPE = """
@@ -131,3 +132,44 @@ def test_data_is_cut_to_a_task_s_size_before_it_is_compared() -> None:
     assert [e.text for e in like(data, task).support] == ["a 0", "a 1", "b 0", "b 1"]
     texts = Episode("", tuple(Example(str(i)) for i in range(9)), ())
     assert len(like(texts, Episode("", (Example("t"),) * 4, ())).support) == 4
+
+
+def told(method: str) -> library.Recommendation:
+    """A recommendation for a method, of a run with a task encoder and one without."""
+    alike = [Similarity(dict.fromkeys(kinds, 0.5), ("t",)) for kinds in (("features",), ("features", "learned"))]
+    methods = {name: {"accuracy": 0.5, "loss": 1.0, "ci95": 0.1} for name in ("prototypes", "adapt")}
+    runs = (("plain", alike[0]), ("told", alike[1]))
+    return library.Recommendation(runs, methods, method, 2, None, 4, (), "runs/plain")
+
+
+@pytest.mark.parametrize("method", ["prototypes", "adapt"])
+def test_what_no_command_keeps_is_said_of_that_alone(method: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show(told(method), Path("notes.jsonl"))
+    shown = capsys.readouterr().out
+    kept = "melpa adapt --user NAME notes.jsonl --run runs/plain"
+    if method == "adapt":
+        assert "Take adapting with run plain." in shown and "No command keeps" not in shown
+    else:
+        assert "No command keeps prototypes on frozen features." in shown
+    assert kept in shown
+
+
+def test_an_embedding_that_one_run_has_is_blank_for_others(capsys: pytest.CaptureFixture[str]) -> None:
+    show(told("adapt"), Path("notes.jsonl"))
+    lines = capsys.readouterr().out.splitlines()
+    assert any("features" in line and "learned" in line for line in lines)
+    rows = {line.split()[0]: line.split()[1:] for line in lines if line.startswith(("plain", "told"))}
+    assert rows == {"plain": ["0.5", "0.5", "t"], "told": ["0.5", "0.5", "0.5", "t"]}
+
+
+def test_a_hypernetwork_s_own_embedding_counts(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("mlx_melpa.similar.TASKS", 3)
+    recipe = RECIPE % (shared / "models/stories260k", "people", "{kind: prototypes, metric: plain}")
+    initializer = "initializer: {kind: hypernetwork, form: chunked, embedding: 4, hidden: 4, chunk: 64, place: 4}\n"
+    (tmp_path / "r.yaml").write_text(recipe + initializer)
+    melpa("meta-train", tmp_path / "r.yaml", "--out", tmp_path / "hyper")
+    each = {"home": ["pay the gas bill", "call the plumber"], "work": ["send it", "book a room"]}
+    said = json.loads(melpa("recommend", written(tmp_path / "notes.jsonl", each), "--json").stdout)
+    assert set(said["runs"][0]["embeddings"]) == {"handcrafted", "features", "task2vec", "learned"}
+    assert said["runs"][0]["embeddings"]["learned"] in (0.25, 0.5, 0.75, 1.0)

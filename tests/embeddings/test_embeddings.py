@@ -2,15 +2,17 @@
 
 from math import log
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mlx_melpa.compose import compose
-from mlx_melpa.embeddings import KINDS, distance, handcrafted, task2vec
+from mlx_melpa.embeddings import KINDS, distance, encodes, handcrafted, learned, task2vec
 from mlx_melpa.embeddings.task2vec import fisher
 from mlx_melpa.recipe import load_recipe
+from mlx_melpa.similar import embedded
 from mlx_melpa.tasks.sinusoid import SinusoidEpisode
 from mlx_melpa.types import Episode, Example
 
@@ -116,7 +118,32 @@ def test_with_class_means_the_gradients_of_examples_add_up_to_the_tasks(composed
     np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-5 * wanted.max())
 
 
-@pytest.mark.parametrize("composed", ["{kind: prototypes, primed: 0}"], indirect=True)
+HYPER = "{kind: prototypes, primed: 0}\ninitializer: {kind: hypernetwork, embedding: 6, hidden: 4, context: %s}"
+
+
+@pytest.mark.parametrize("composed", [HYPER % "support", HYPER % "both"], indirect=True)
+def test_the_learned_one_is_the_encoder_s(composed: Any) -> None:
+    parts, ops = composed.parts, composed.parts.ops
+    theta = composed.begin(3)
+    episode = drawn(composed)
+    support = parts.problem.support([episode, drawn(composed, 1)])
+    rows = parts.initializer.encoder.embed(theta["initializer"]["encoder"], support["context"], support["present"])
+    found = learned(composed, episode, theta)
+    assert found.shape == (6,) and encodes(composed)
+    np.testing.assert_allclose(found, ops.numpy(rows)[0], rtol=1e-4, atol=1e-5)
+    assert distance(found, learned(composed, episode)) > 1e-3, "another theta is another embedding"
+    run: Any = SimpleNamespace(composed=composed, theta=theta)
+    np.testing.assert_allclose(embedded(run, [episode])["learned"], found[None], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("composed", ["prototypes"], indirect=True)
+def test_without_an_encoder_there_is_no_learned_one(composed: Any) -> None:
+    run: Any = SimpleNamespace(composed=composed, theta=composed.begin(0))
+    assert not encodes(composed)
+    assert set(embedded(run, [drawn(composed)])) == {"handcrafted", "features", "task2vec"}
+
+
+@pytest.mark.parametrize("composed", [HYPER % "support"], indirect=True)
 def test_embeddings_do_not_depend_on_the_order_and_distances_are_of_directions(composed: Any) -> None:
     one, two = drawn(composed, 0), drawn(composed, 1)
     mixed = Episode("", one.support[::-1], (), one.labels)
