@@ -11,8 +11,8 @@ TIMES = 5
 """How many times cheaper meta-learned adaptation is said to be after 50 tasks, and how many times fewer its steps."""
 
 HEAD = (
-    "Seconds a task, with meta-training and the search for a rate shared over as many tasks; the number of tasks from "
-    f"which all of it is less, and {TIMES} times less, than the random start's at its best steps, search and all; and "
+    "Seconds a task, with meta-training and the search for a rate shared over 1 to 1,000 tasks; the number of tasks "
+    f"from which all of it is less, and {TIMES} times less, than the random start's at its best steps, search and all; and "
     "steps, of those that were measured, to what the random start comes to at its best."
 )
 
@@ -65,8 +65,8 @@ def _first(steps: Sequence[int], values: Sequence[float], target: float, better:
 
 def rows(methods: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The columns of a table of all that has amortised costs, and a line for each method and number of shots."""
-    columns = ["method", "shots", *(f"s/task after {n:,}" for n in AFTER), "break-even tasks"]
-    columns += [f"{TIMES} times cheaper from", "steps to the random start's best", "times fewer"]
+    columns = ["method", "shots", *(f"s/task, {n:,}" for n in AFTER), "break-even tasks"]
+    columns += [f"{TIMES} times from", "steps to random start's best", "times fewer"]
     lines = [
         [name, n, *_cells(entry)]
         for name, method in methods.items()
