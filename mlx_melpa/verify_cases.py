@@ -42,8 +42,11 @@ EACH: dict[str, Any] = {**REGULARIZERS["l2"], "each": True}
 HYPERNETWORK: dict[str, Any] = {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh"}
 INITIALIZERS: dict[str, dict[str, Any]] = {"whole": HYPERNETWORK, "chunked": {**HYPERNETWORK, "form": "chunked"}}
 """Hypernetworks, which are checked with the first rule alone; all others but those of OTHERS begin as `universal`."""
-TOLD: dict[str, dict[str, Any]] = {c: {**HYPERNETWORK, "context": c} for c in ("description", "both")}
-"""Hypernetworks that read a description, which only tasks of words have."""
+WRITTEN: dict[str, dict[str, Any]] = {
+    **{context: {**HYPERNETWORK, "context": context} for context in ("description", "both")},
+    **{option: {**HYPERNETWORK, option: True} for option in ("scales", "ranks")},
+}
+"""Hypernetworks that read a description, which only tasks of words have, and that have sites of LoRA."""
 OTHERS = ("subspace", "prototype")
 """Starts that are checked with a rule without parameters and with one that has some."""
 HELD = "universal, one layer moves"
@@ -70,7 +73,7 @@ def cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
     for form, shape in INITIALIZERS.items():
         begun = small("sgd", RULES["sgd"], "none", {}, seed, backend, ("hypernetwork", shape))
         yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 3
-    for form, shape in TOLD.items():
+    for form, shape in WRITTEN.items():
         begun = written("lora", "prototypes", seed, backend, "sgd", ("hypernetwork", shape))
         yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 1
     for rule in ("sgd", "lslr"):

@@ -15,7 +15,7 @@ LIBRARY = ROOT / "mlx_melpa"
 LEVELS = {
     0: "errors settings layout",
     1: "types signature text identity intervals disk yaml_lines train_settings files sites backends pocket.__init__",
-    2: "adapt coded encoder walk means",
+    2: "adapt coded encoder masks walk means",
     3: "adapters tasks problems readouts initializers rules regularizers gates samplers learners",
     4: "recipe compose run evaluate retention passes difficulty embeddings folds general frozen continual",
     5: "run train store exports",
@@ -33,7 +33,7 @@ ARRAY_METHODS = {"reshape", "sum", "mean", "max", "min", "abs", "square"}
 CONTAINER_METHODS = {"append", "extend", "pop", "items", "keys", "values", "get", "join", "split", "format"}
 # Values whose methods are the project's own, or NumPy's before anything is differentiated.
 OWN = {"self", "ops", "parts", "problem", "initializer", "rule", "regularizer", "adapt", "layout", "np", "rng", "site"}
-OWN |= {"recall", "encoder", "writer"}
+OWN |= {"recall", "encoder", "writer", "scales", "ranks"}
 ENGINE_ATTRIBUTES = {"T", "mT", "at", "grad", "data", "requires_grad", "item", "tolist", "astype", "detach", "numpy"}
 
 

@@ -11,7 +11,7 @@ from mlx_melpa import adapt, learners, rules, verify
 from mlx_melpa.recipe import FOLDERS, kinds
 from mlx_melpa.sweep import DEFINITIONS, EXACT, STREAMS, errors, sweep
 from mlx_melpa.types import Parts
-from mlx_melpa.verify_cases import HELD, INITIALIZERS, OTHERS, RULES, SMOOTH, TOLD, pairs, small
+from mlx_melpa.verify_cases import HELD, INITIALIZERS, OTHERS, RULES, SMOOTH, WRITTEN, pairs, small
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,13 @@ def test_every_learner_is_swept_with_every_rule_and_every_check_is_met(found: li
     slopes = [e for e in found if e["against"] == "finite differences"]
     by_start = {e["initializer"] for e in slopes}
     written = {", ".join(("universal", *pair)) for pair in pairs()}
-    assert by_start == {"universal", *OTHERS, HELD, *(f"hypernetwork, {f}" for f in (*INITIALIZERS, *TOLD)), *written}
+    assert by_start == {
+        "universal",
+        *OTHERS,
+        HELD,
+        *(f"hypernetwork, {f}" for f in (*INITIALIZERS, *WRITTEN)),
+        *written,
+    }
     assert {e["part"] for e in slopes if e["regularizer"] == "l2, each"} == {"initializer", "rule", "regularizer"}
     assert {e["part"] for e in slopes if e["rule"] == "learned, tensor"} == {"initializer", "rule"}
     assert {e["part"] for e in found if e["against"] == "its exact solution of a quadratic"} == {

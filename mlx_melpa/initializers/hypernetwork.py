@@ -8,6 +8,7 @@ import numpy as np
 from ..encoder import Shapes, TaskEncoder, count, draw
 from ..errors import RecipeError
 from ..layout import Layout
+from ..masks import Ranks, Scales
 from ..settings import Count
 from ..types import Array, Batch, Tree
 
@@ -72,19 +73,31 @@ class Hypernetwork:
 
     code = 0
 
-    def __init__(self, ops: Any, layout: Layout, encoder: TaskEncoder, writer: Whole | Chunked):
+    def __init__(
+        self,
+        ops: Any,
+        layout: Layout,
+        encoder: TaskEncoder,
+        writer: Whole | Chunked,
+        scales: Scales | None = None,
+        ranks: Ranks | None = None,
+    ):
         self.ops, self.layout, self.encoder, self.writer = ops, layout, encoder, writer
+        self.scales, self.ranks = scales, ranks
 
     @property
     def size(self) -> int:
         """The count of parameters beside the start's."""
-        return count(self.encoder.shapes) + count(self.writer.shapes)
+        parts = (self.encoder, self.writer, self.scales, self.ranks)
+        return sum(count(part.shapes) for part in parts if part is not None)
 
     def init(self, rng: np.random.Generator, layout: Layout) -> Tree:
         """Draws the adapter's random start, then the encoder and H; the start is the one that `universal` draws."""
         start = self.at(layout.draw(rng))
         encoder, writer = (draw(self.ops, rng, part.shapes) for part in (self.encoder, self.writer))
-        return {**start, "encoder": encoder, "writer": {**writer, "leave": self.ops.zeros(self.writer.shapes["leave"])}}
+        meta = {**start, "encoder": encoder, "writer": {**writer, "leave": self.ops.zeros(self.writer.shapes["leave"])}}
+        meta |= {} if self.scales is None else {"scales": self.scales.init()}
+        return meta | ({} if self.ranks is None else {"ranks": self.ranks.init()})
 
     def at(self, row: np.ndarray) -> Tree:
         """The parameters that begin from the row (P,)."""
@@ -96,11 +109,14 @@ class Hypernetwork:
         if "context" not in support:
             return start
         embedding = self.encoder.embed(meta["encoder"], support["context"], support["present"])
-        own = iter(self.writer.write(meta["writer"], embedding))
-        zeros = self.ops.zeros
+        written = self.writer.write(meta["writer"], embedding)
+        if self.scales is not None:
+            written = self.scales.apply(meta["scales"], written)
+        own, zeros = iter(written), self.ops.zeros
         pieces = [zeros((tasks, s.size)) if s.shared else next(own) for s in self.layout.segments]
         known = self.ops.minimum(support["present"].sum(-1), 1).reshape(tasks, 1)
-        return start + known * self.ops.concatenate(pieces, 1)
+        rows = start + known * self.ops.concatenate(pieces, 1)
+        return rows if self.ranks is None else self.ranks.apply(meta["ranks"], embedding, known, rows)
 
 
 def hypernetwork(
@@ -114,6 +130,8 @@ def hypernetwork(
     chunk: Count = 1024,
     place: Count = 32,
     activation: Literal["relu", "tanh"] = "relu",
+    scales: bool = False,
+    ranks: bool = False,
     budget: Count = 30_000_000,
 ) -> Hypernetwork:
     """Builds the task encoder, whose vectors have `embedding` numbers, and H with `hidden` units (GB-MOA).
@@ -121,15 +139,22 @@ def hypernetwork(
     `context` is what E reads: the support set; a description of the person or the task (a task file's field `about`, or
     `melpa adapt --about`; the names of the labels where there is none), cut at readout.max_length; or both.
     `form` whole writes a row at once; chunked writes it in parts of `chunk` numbers, told apart by vectors of `place`
-    numbers. tanh is smooth: finite differences hold there, where the kinks of relu spoil them. Raises RecipeError where
-    encoder and H have more parameters than `budget`.
+    numbers. tanh is smooth: finite differences hold there, where the kinks of relu spoil them. `scales` learns a number
+    for each site, times what H writes there; `ranks` predicts a mask of LoRA's ranks from the task's embedding (see
+    masks.py). Raises RecipeError where all this has more parameters than `budget`, and for a mask where there are no
+    ranks.
     """
     layout, act = problem.layout.personal, {"relu": ops.relu, "tanh": ops.tanh}[activation]
     writer: Whole | Chunked = Whole(ops, layout, act, embedding, hidden)
     if form == "chunked":
         writer = Chunked(ops, layout, act, embedding, hidden, chunk, place)
     encoder = TaskEncoder(ops, problem.encode(context), embedding, told=context == "both")
-    made = Hypernetwork(ops, problem.layout, encoder, writer)
+    mask = Ranks(ops, problem.layout, embedding) if ranks else None
+    if mask is not None and not any(mask.sizes):
+        raise RecipeError(
+            "initializer.ranks masks LoRA's ranks, and a row has none here; set adapter: lora, or leave it out"
+        )
+    made = Hypernetwork(ops, problem.layout, encoder, writer, Scales(ops, layout) if scales else None, mask)
     if made.size > budget:
         smaller = "set initializer.form: chunked, which does not grow with the adapter"
         remedy = "lower initializer.embedding, hidden or chunk" if form == "chunked" else smaller
