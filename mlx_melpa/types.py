@@ -41,7 +41,7 @@ class Episode:
     support: tuple[Example, ...]
     query: tuple[Example, ...]
     labels: tuple[str, ...] = ()
-    about: str = ""
+    about: str = field(default="", repr=False)  # folders of results are known by a hash over what is shown
 
 
 class Tasks(Protocol):

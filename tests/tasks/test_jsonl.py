@@ -116,6 +116,7 @@ def test_a_groups_description_is_the_first_that_a_row_gives(tmp_path: Path) -> N
     splits = jsonl(train=path, group="domain", shots=2, hold_out=["a"], validation=0)
     rng = np.random.default_rng(0)
     assert splits.test.episode(rng).about == "news of a"
+    assert "news of a" not in repr(splits.test.episode(rng))  # results of tasks drawn before still count
     assert {splits.train.episode(rng).about for _ in range(9)} == {""}
     told = [{**row, "bio": f"{row['user']} the cook"} for row in people("abcd")]
     splits = jsonl(train=write(tmp_path / "b.jsonl", told), about="bio", shots=2, queries=1, validation=0)
