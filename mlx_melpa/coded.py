@@ -53,9 +53,11 @@ class Coded:
         """What a readout keeps of a support batch."""
         return self.problem.memory(self._acting(rows), support)
 
-    def remember(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...]) -> dict[str, np.ndarray]:
+    def remember(
+        self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], earlier: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
         """What a readout keeps of one person's examples."""
-        kept: dict[str, np.ndarray] = self.problem.remember(self._acting(rows), examples, labels)
+        kept: dict[str, np.ndarray] = self.problem.remember(self._acting(rows), examples, labels, earlier)
         return kept
 
     def answer(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch) -> np.ndarray:

@@ -27,6 +27,8 @@ STAYS = "the row stays where earlier class means were made: the new examples add
 MOVES = "steps move the row away from earlier class means: what was learned before may answer wrongly"
 MOST = 64
 """Examples that the steps see, and kept ones beside them; the class means see all."""
+TOGETHER = 512
+"""Examples that class means are made from in one pass."""
 
 
 def adapt_person(
@@ -228,9 +230,7 @@ def _means(
     problem: Any = run.composed.parts.problem
     if not labels:
         return {}
-    kept = [memory] if memory else []
-    kept += [problem.remember(rows, part, labels) for part in chunks(examples, MOST)]
-    if not kept[-1]:
-        return {}
-    sums, counts = (np.sum([k[name][0] for k in kept], axis=0) for name in ("prior", "known"))
-    return averaged(sums, counts)
+    kept = memory
+    for part in chunks(examples, TOGETHER):
+        kept = problem.remember(rows, part, labels, kept)
+    return averaged(kept["prior"][0], kept["known"][0]) if kept else {}

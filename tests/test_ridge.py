@@ -118,6 +118,24 @@ def test_memory_answers_as_the_examples_did_and_earlier_ones_count_as_their_mean
     assert np.abs(found[scored] - expected[scored]).max() < 2e-2
 
 
+def test_examples_remembered_part_by_part_are_the_sums_of_all(problem: Language) -> None:
+    """Sums and counts are the same as at once; W stands for earlier parts by their class means."""
+    one, row = episode(6, names="ab", shots=4), rows_of(problem, 1)
+    examples = tuple(one.support[i] for i in np.random.default_rng(0).permutation(8))
+    rows, labels = ops.array(row), one.labels
+    whole = problem.remember(rows, examples, labels, {})
+    first = problem.remember(rows, examples[:5], labels, {})
+    both = problem.remember(rows, examples[5:], labels, first)
+    wide = whole["prior"].shape[-1] // 2
+    assert np.abs(whole["prior"] - both["prior"])[..., :wide].max() < 1e-4
+    assert (whole["known"] == both["known"]).all() and both["known"].tolist() == [[4, 4]]
+    u, y = features(problem, row[0], examples), onehot(examples, labels)
+    held = y[:5].sum(0)
+    means = y[:5].T @ u[:5] / np.maximum(held, 1)[:, None]
+    expected = solved(np.concatenate([u[5:], means]), np.concatenate([y[5:], np.eye(2)]), np.array([1.0] * 3 + [*held]))
+    assert np.abs(both["prior"][0, :, wide:] / 4 - expected.T).max() < 2e-3
+
+
 def test_tasks_of_a_batch_are_answered_as_each_alone_and_a_missing_class_never(problem: Language) -> None:
     tasks = [episode(4), episode(5, names="ab", shots=2)]
     rows = rows_of(problem, 2)

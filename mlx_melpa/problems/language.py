@@ -116,9 +116,15 @@ class Language:
         found = self.ops.numpy(self.predict(rows, self._ready({**asked, **memory})))[0]
         return found[np.argsort(asked["order"])]
 
-    def remember(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...]) -> dict[str, np.ndarray]:
-        """What a readout has to keep of one person's examples to answer without them, under rows (1, P)."""
-        kept = self.memory(rows, self.support([Episode("", tuple(examples), (), labels)]))
+    def remember(
+        self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], earlier: Mapping[str, np.ndarray]
+    ) -> dict[str, np.ndarray]:
+        """What a readout has to keep of one person's examples, and of what it kept `earlier`, to answer without them.
+
+        It is computed under rows (1, P).
+        """
+        support = self.support([Episode("", tuple(examples), (), labels)])
+        kept = self.memory(rows, {**support, **{name: self.ops.array(value) for name, value in earlier.items()}})
         return {name: self.ops.numpy(value) for name, value in kept.items()}
 
     def memory(self, rows: Array, support: Batch) -> Batch:

@@ -98,9 +98,10 @@ class Prototypes:
         return {**batch, "order": np.argsort([len(self.encoder.whole(e.text)) for e in examples], kind="stable")}
 
     def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
-        """What answers later without the support at hand: its class sums and counts."""
+        """What answers later without the support at hand: its class sums and counts, and those of before with them."""
         sums, member = self.means(self.features(model, rows, batch), batch)
-        return {"prior": sums, "known": member.sum(1)}
+        prior, known = (batch["prior"], batch["known"]) if "prior" in batch else (0.0, 0.0)
+        return {"prior": sums + prior, "known": member.sum(1) + known}
 
     def features(self, model: Any, rows: Array, batch: Batch) -> Array:
         """Features (T, B, d'), float32; d' is d, or 2d with the first block's means."""
