@@ -17,6 +17,7 @@ from mlx_melpa.backends.mlx.adapted import Adapted
 from mlx_melpa.initializers import universal
 from mlx_melpa.learners import fomaml, maml
 from mlx_melpa.pocket.fit import Plan, Size, Training
+from mlx_melpa.readouts.ridge import inverse
 from mlx_melpa.regularizers import none
 from mlx_melpa.rules import sgd
 from mlx_melpa.types import Parts
@@ -59,6 +60,16 @@ def test_second_order_through_a_fast_kernel_equals_the_cpus(name, length):
         on_cpu = second_order(KERNELS[name], x, v)
     assert np.abs(on_cpu).max() > 0.1
     assert np.linalg.norm(on_gpu - on_cpu) < 1e-3 * np.linalg.norm(on_cpu)
+
+
+@pytest.mark.parametrize("count", [20, 300])
+def test_an_inverse_by_products_alone_equals_numpys(count):
+    """Ridge regression's matrix, where products of less than float32's precision would show."""
+    u = np.random.default_rng(0).standard_normal((2, count, 64))
+    u /= np.linalg.norm(u, axis=-1, keepdims=True)
+    a = u @ np.swapaxes(u, 1, 2) + 0.3 * np.eye(count)
+    found = np.array(inverse(ops, mx.array(a.astype(np.float32))))
+    assert np.abs(found - np.linalg.inv(a)).max() < 1e-3
 
 
 class NextToken:
