@@ -167,7 +167,7 @@ class Settings:
 
     @cached_property
     def jobs(self) -> list[Job]:
-        """All that is measured: the baselines of each ground, then the recipes."""
+        """All that is measured: the baselines of each ground, then the recipes; raises MelpaError for nothing."""
         found = []
         for key, ground in self.grounds.items():
             for name in TITLES:
@@ -179,6 +179,8 @@ class Settings:
                 found += [Job(name, key, n, seed, k) for k in steps for n in self.shots for seed in range(seeds)]
         for recipe in self.recipes if "meta" in self.methods else ():
             found += [Job("meta", recipe.name, n, seed) for n in self.shots for seed in range(self.seeds)]
+        if not found:
+            raise MelpaError(f"--methods: {', '.join(self.methods)} need labels, and the tasks have none; name others")
         return found
 
     def title(self, job: Job) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from os.path import expanduser, isfile
 
 from ..errors import RecipeError
 from ..recipe import Recipe, load_recipe
@@ -20,7 +20,7 @@ def load(text: str, sets: Sequence[str] = ()) -> Recipe:
     RecipeError, which names the variant.
     """
     name, equals, rest = text.partition("=")
-    if not equals or Path(text).expanduser().is_file():
+    if not equals or isfile(expanduser(text)):  # pathlib raises where a name is too long for one
         return load_recipe(text, sets)
     recipe, *own = split(rest)
     if not _NAME.fullmatch(name) or not recipe:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from mlx_melpa.bench.few_shot_settings import Settings
 from mlx_melpa.bench.variants import load, split
-from mlx_melpa.errors import RecipeError
+from mlx_melpa.errors import MelpaError, RecipeError
 from mlx_melpa.recipe import load_recipe
 
 
@@ -32,6 +33,11 @@ def test_a_variant_is_the_recipe_with_its_keys_set() -> None:
     assert found.resolved["rule"] == {"kind": "sgd", "lr": 0.5}, "its own keys come last"
 
 
+def test_a_variant_may_be_longer_than_the_name_of_a_file() -> None:
+    sets = [f"learner.steps={n}" for n in range(1, 40)]
+    assert load(f"long=maml,{','.join(sets)}").resolved["learner"]["steps"] == 39
+
+
 def test_what_is_no_variant_is_a_recipe(tmp_path: Path) -> None:
     assert load("maml") == load_recipe("maml")
     path = tmp_path / "lr=0.1,b.yaml"
@@ -55,3 +61,9 @@ def test_what_is_no_variant_is_a_recipe(tmp_path: Path) -> None:
 def test_errors_name_the_variant(text: str, told: str) -> None:
     with pytest.raises(RecipeError, match=f"(?s){told}"):
         load(text)
+
+
+def test_baselines_that_need_labels_are_refused_where_there_are_none() -> None:
+    asked = Settings((load("shakespeare"),), methods=("prototypes", "matching"))
+    with pytest.raises(MelpaError, match="--methods: prototypes, matching need labels, and the tasks have none; name"):
+        _ = asked.jobs
