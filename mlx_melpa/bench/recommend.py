@@ -63,10 +63,16 @@ def recommend(settings: Settings, advance: Advance = lambda *_: None) -> dict[st
 
 def measure(settings: Settings, source: str, episode: Episode) -> Case:
     """What the candidates come to on a case, and what a recommendation is made of."""
-    asked = left_out(distinct(episode.support)[:MOST], episode.labels)
-    truth, guess = (asking(settings, drawn) for drawn in ([episode], asked))
+    truth, guess = (asking(settings, drawn) for drawn in ([episode], known(episode)))
     vectors = {name: found[0] for name, found in embedded(settings.runs[0], [episode]).items()}
     return Case(source, len(episode.query), truth, guess, vectors)
+
+
+def known(episode: Episode) -> list[Episode]:
+    """What a recommendation asks about: as many examples of the support as it takes, with the labels that they have."""
+    used = distinct(episode.support)[:MOST]
+    there = {example.label for example in used}
+    return left_out(used, tuple(label for label in episode.labels if label in there))
 
 
 def asking(settings: Settings, asked: Sequence[Episode]) -> Measures:
@@ -88,10 +94,9 @@ def estimate(settings: Settings) -> dict[str, Any]:
     asking(settings, few[:1])  # warms up
     embedded(settings.runs[0], few[:1])
     for episode in few:
-        asked = left_out(distinct(episode.support)[:MOST], episode.labels)
         work = (
             partial(asking, settings, [episode]),
-            partial(asking, settings, asked),
+            partial(asking, settings, known(episode)),
             partial(embedded, settings.runs[0], [episode]),
         )
         spent = [timed(part)[1] for part in work]

@@ -18,6 +18,7 @@ from mlx_melpa.look import distinct
 from mlx_melpa.recommend import compared, left_out, measured
 from mlx_melpa.run import load_run
 from mlx_melpa.similar import embedded
+from mlx_melpa.types import Episode, Example
 
 DOMAINS = {"pets": ("dog", "cat", "bird"), "food": ("cake", "soup"), "lone": ("ox",)}
 RECIPE = """
@@ -120,6 +121,14 @@ def test_a_case_is_what_the_commands_would_find(made: Path, tmp_path: Path) -> N
         np.testing.assert_allclose(vector, found.embeddings[name], rtol=1e-6)
     measures, _ = measured(asked.runs[0], [episode])
     assert {values.dtype for each in measures.values() for values in each.values()} == {np.dtype(np.float64)}
+
+
+def test_a_label_with_no_example_among_those_used_is_not_asked_about() -> None:
+    """34 labels, two examples of each, are 68: the last two labels have none among the 64 that are used."""
+    labels = tuple(f"n{i}" for i in range(34))
+    support = tuple(Example(f"{label} {i}", label=label) for label in labels for i in range(2))
+    for drawn in bench.known(Episode("", support, (), labels)):
+        assert drawn.labels == labels[:32] and {e.label for e in drawn.support} == set(labels[:32])
 
 
 def test_candidates_may_be_fewer(made: Path) -> None:
