@@ -67,7 +67,7 @@ def records(
     made: list[Record] = []
     first: tuple[str, str] | None = None
     for source, fields in rows:
-        form, record = _record(source, fields, group, label, about or "about")
+        form, record = _record(source, fields, group, label, about)
         first = first or (source, form)
         if form != first[1]:
             raise DataError(f"{source}: has {form}, but {first[0]} has {first[1]}; give every row the same fields")
@@ -76,7 +76,7 @@ def records(
 
 
 def _record(
-    source: str, fields: dict[str, Any], group: str | None, label: str | None, about: str
+    source: str, fields: dict[str, Any], group: str | None, label: str | None, about: str | None
 ) -> tuple[str, Record]:
     group = group or ("user" if "user" in fields else None)
     name = _name(source, fields, group) if group else None
@@ -95,7 +95,9 @@ def _record(
     else:
         form = "text"
         example = Example(_told(source, fields, "context"), target=_words(source, fields, "text"), source=source)
-    return form + (f", by {group}" if group else ""), Record(example, name, _told(source, fields, about))
+    about = about or ("about" if "about" not in (group, label) else None)
+    told = _told(source, fields, about) if about else ""
+    return form + (f", by {group}" if group else ""), Record(example, name, told)
 
 
 def _told(source: str, fields: dict[str, Any], field: str) -> str:

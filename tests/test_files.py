@@ -36,6 +36,8 @@ def test_each_form_of_row_becomes_its_example(tmp_path: Path) -> None:
         "",
     )
     assert first({"text": "t", "about": None}).about == first({"text": "t", "about": ""}).about == ""
+    kinds = first({"text": "t", "about": 3}, label="about")
+    assert (kinds.example.label, kinds.about) == ("3", "")
     named = first({"text": "hi", "intent": "x", "domain": "d", "label": "no"}, group="domain", label="intent")
     assert (named.group, named.example.label) == ("d", "x")
 

@@ -167,6 +167,6 @@ def _descriptions(records: Sequence[Record]) -> dict[str, str]:
             whom = f"group '{group}'" if group else "all that has no group"
             raise DataError(
                 f"{record.example.source}: {whom} is described as '{record.about}', and before as "
-                f"'{found[group]}'; describe each group in one way, or name another field with tasks.about"
+                f"'{found[group]}'; describe each group in one way, or rename a field that describes something else"
             )
     return found
