@@ -128,7 +128,7 @@ def random_run(model: str, labelled: bool, backend: str | None = None) -> Run:
     """A run that was never trained: LoRA of rank 8 from a random start, adapted by Adam."""
     adapter = {"kind": "lora", "rank": RANK, "scale": 2.0}
     # A metric of d x d numbers is for meta-training: ten examples can't tell what it should be.
-    readout: Any = {"kind": "prototypes", "metric": "plain"} if labelled else "completion"
+    readout: Any = {"kind": "ridge", "metric": "plain"} if labelled else "completion"
     return _bare(model, adapter, readout, backend)
 
 

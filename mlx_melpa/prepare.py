@@ -43,7 +43,7 @@ def plan(
     """Chooses a recipe for a base and times a few of its iterations; `minutes` sets how many there will be.
 
     LoRA of rank 8 on all linear layers of the upper half of the blocks, so that the lower half runs once; first-order
-    MAML; class prototypes for labels, likelihood for text. Raises ModelError, DataError, and RecipeError where
+    MAML; ridge regression for labels, likelihood for text. Raises ModelError, DataError, and RecipeError where
     `minutes` allow fewer than 10 iterations.
     """
     base = part_of(backend, "model").load(located(model))
@@ -77,9 +77,9 @@ def plan(
 
 
 def _form(labelled: bool) -> dict[str, Any]:
-    """Readout, rule and steps. Texts take more and larger steps than class means, which do much of the work alone."""
+    """Readout, rule and steps. Texts take more and larger steps than labels, where ridge regression does much alone."""
     if labelled:
-        readout, lr, steps = {"kind": "prototypes", "primed": 0, "temperature": 20.0}, 1e-3, 2
+        readout, lr, steps = {"kind": "ridge", "primed": 0, "temperature": 20.0}, 1e-3, 2
     else:
         readout, lr, steps = {"kind": "completion"}, 3e-3, 4
     return {

@@ -13,8 +13,9 @@ def multi_task(recipe: Recipe) -> Recipe:
     themselves what they mean, so no support is needed. labels, letters: letters that change from episode to episode
     leave a row without a support nothing to learn, and the baseline stays near a random start. prototypes: the classes
     of all tasks are told apart by the class means of each episode, as a prototypical network is trained (Snell et al.
-    2017); a linear head over all classes would have to be thrown away for new ones (Chen et al. 2019). linear: the head
-    is written from each episode's class means, as the recipe's own is.
+    2017); a linear head over all classes would have to be thrown away for new ones (Chen et al. 2019). ridge: the
+    same, through each episode's solution; that is meta-learning by itself (Bertinetto et al. 2019), of the row alone.
+    linear: the head is written from each episode's class means, as the recipe's own is.
     """
     begins = (recipe.resolved["initializer"] or {}).get("kind")
     start = "prototype" if begins == "prototype" else "universal"
