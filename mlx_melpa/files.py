@@ -6,7 +6,7 @@ import io
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,9 @@ def read_examples(
     """Reads .jsonl, .json (one object a line), .csv and .txt files, plain or .gz, folders of them, or a list of these.
 
     `group`, `label` and `about` (which describes the row's group) name fields; without them "user", "label" and "about"
-    are used where rows have them. Two groups need no field: "file" (the file's name without endings) and "folder" (its
-    folder's name), for one data set a file.
+    are used where rows have them; an "about" that is no text, or not the same within a group, describes nothing unless
+    it is named. Two groups need no field: "file" (the file's name without endings) and "folder" (its folder's name),
+    for one data set a file.
     Raises DataError with file and line.
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -72,7 +73,16 @@ def records(
         if form != first[1]:
             raise DataError(f"{source}: has {form}, but {first[0]} has {first[1]}; give every row the same fields")
         made.append(record)
-    return made
+    return made if about else _agreed(made)
+
+
+def _agreed(made: list[Record]) -> list[Record]:
+    """The records without descriptions that differ within a group: nobody said that their field is one."""
+    told: dict[str | None, set[str]] = {}
+    for record in made:
+        told.setdefault(record.group, set()).add(record.about)
+    varied = {group for group, words in told.items() if len(words - {""}) > 1}
+    return [replace(record, about="") if record.group in varied else record for record in made]
 
 
 def _record(
@@ -95,14 +105,24 @@ def _record(
     else:
         form = "text"
         example = Example(_told(source, fields, "context"), target=_words(source, fields, "text"), source=source)
-    about = about or ("about" if "about" not in (group, label) else None)
-    told = _told(source, fields, about) if about else ""
+    if about:
+        told = _told(source, fields, about)
+    else:
+        told = "" if "about" in (group, label) else _offered(source, fields)
     return form + (f", by {group}" if group else ""), Record(example, name, told)
 
 
 def _told(source: str, fields: dict[str, Any], field: str) -> str:
     """The words of a field that a row may do without."""
     return "" if fields.get(field) in (None, "") else _words(source, fields, field)
+
+
+def _offered(source: str, fields: dict[str, Any]) -> str:
+    """The words of a field "about" that nobody named; none where it holds something else."""
+    try:
+        return _told(source, fields, "about")
+    except DataError:
+        return ""
 
 
 def _words(source: str, fields: dict[str, Any], field: str) -> str:

@@ -36,6 +36,9 @@ def test_each_form_of_row_becomes_its_example(tmp_path: Path) -> None:
         "",
     )
     assert first({"text": "t", "about": None}).about == first({"text": "t", "about": ""}).about == ""
+    assert [first({"text": "t", "about": other}).about for other in (3, ["a"], " ", "\ud800")] == [""] * 4
+    with pytest.raises(DataError, match="field 'about' is a number; give it as text"):
+        first({"text": "t", "about": 3}, about="about")
     kinds = first({"text": "t", "about": 3}, label="about")
     assert (kinds.example.label, kinds.about) == ("3", "")
     named = first({"text": "hi", "intent": "x", "domain": "d", "label": "no"}, group="domain", label="intent")

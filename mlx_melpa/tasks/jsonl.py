@@ -28,7 +28,8 @@ def jsonl(
 
     `hold_out` and `validation` are names or a share of the keys; without `test` and `hold_out` a fifth is held out.
     `ways` None takes all labels of a group, `queries` None all the examples that are left. `about` names the field that
-    describes a row's group, "about" where there is one; a group's rows may leave it out. Raises DataError.
+    describes a row's group; a group's rows may leave it out. Without it "about" does where it is the same text in all
+    rows of a group that have it. Raises DataError.
     """
     for key, named in (("train", train), ("test", test or [])):
         for path in [named] if isinstance(named, str) else named:

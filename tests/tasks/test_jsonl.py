@@ -126,14 +126,19 @@ def test_a_groups_description_is_the_first_that_a_row_gives(tmp_path: Path) -> N
         jsonl(train=str(tmp_path / "b.jsonl"), about="job")
 
 
-def test_two_descriptions_of_one_group_are_refused(tmp_path: Path) -> None:
-    rows = [{**row, "about": f"a {i // 2}"} for i, row in enumerate(people("ab"))]
+def test_two_descriptions_of_one_group_are_none_or_are_refused_where_their_field_is_named(tmp_path: Path) -> None:
+    rows = [{**row, "about": f"a {i // 2}" if row["user"] == "a" else "a cook"} for i, row in enumerate(people("abc"))]
+    path = write(tmp_path / "a.jsonl", rows)
+    assert {(r.group, r.about) for r in read_examples(path)} == {("a", ""), ("b", "a cook"), ("c", "a cook")}
+    held = jsonl(train=path, shots=2, queries=1, hold_out=["a"], validation=0).test
+    assert held.episode(np.random.default_rng(0)).about == ""
     with pytest.raises(DataError, match=r"a.jsonl:3: group 'a' is described as 'a 1', and before as 'a 0'; describe"):
-        jsonl(train=write(tmp_path / "a.jsonl", rows), shots=2)
+        jsonl(train=path, about="about", shots=2)
     for row in rows:
         del row["user"]
+    assert {r.about for r in read_examples(write(tmp_path / "a.jsonl", rows))} == {""}
     with pytest.raises(DataError, match=r"a.jsonl:3: all that has no group is described as"):
-        jsonl(train=write(tmp_path / "a.jsonl", rows), shots=2)
+        jsonl(train=path, about="about", shots=2)
 
 
 def test_unseen_leaves_out_what_training_saw(tmp_path: Path) -> None:
