@@ -88,7 +88,9 @@ def to_adapt(
         found = for_anyone(store, labelled, base=base, other_weights=other_weights, backend=backend)
     if previous is None:
         return found, None, ()
-    if (previous.run or "", previous.layout) == (found.fingerprint, found.composed.layout):
+    readout = found.composed.recipe.resolved["readout"]
+    same = previous.run is not None or previous.metrics.get("readout", readout) == readout
+    if same and (previous.run or "", previous.layout) == (found.fingerprint, found.composed.layout):
         known = {"name": previous.base_name, "family": previous.base_family, "weights": previous.base_weights}
         check_base(found.composed.base, known, f"version {previous.number} of '{user}'", other_weights)
         return found, previous, ()

@@ -27,8 +27,8 @@ STAYS = "the row stays where earlier class means were made: the new examples add
 MOVES = "steps move the row away from earlier class means: what was learned before may answer wrongly"
 MOST = 64
 """Examples that the steps see, and kept ones beside them; the class means see all."""
-TOGETHER = 512
-"""Examples that class means are made from in one pass."""
+TOGETHER = 256
+"""Examples that are remembered in one pass; of more, ridge regression knows those before by their class means."""
 
 
 def adapt_person(

@@ -118,7 +118,7 @@ class Bench:
             tasks, other = ("labels", "prototypes") if s.stream.labelled else ("texts", "completion")
             raise MelpaError(f"the tasks are {tasks}, and readout '{kind}' is not for them; add --set readout={other}")
         if s.protocol == "all" and kind in ("linear", "ridge"):
-            raise MelpaError(f"--protocol all: a head of '{kind}' is solved for one task's labels; take prototypes")
+            raise MelpaError(f"--protocol all: a head of '{kind}' is of one task's labels alone; take prototypes")
         if s.protocol == "all" and getattr(readout, "words", "own") != "own":
             raise MelpaError("--protocol all: letters stand for other labels in each task; add --set readout.words=own")
 

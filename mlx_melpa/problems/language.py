@@ -123,7 +123,7 @@ class Language:
 
         It is computed under rows (1, P).
         """
-        support = self.support([Episode("", tuple(examples), (), labels)])
+        support = self._ready(self.readout.support([Episode("", tuple(examples), (), labels)]))
         kept = self.memory(rows, {**support, **{name: self.ops.array(value) for name, value in earlier.items()}})
         return {name: self.ops.numpy(value) for name, value in kept.items()}
 

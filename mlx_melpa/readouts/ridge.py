@@ -12,11 +12,11 @@ examples each earlier class counts as its mean, as often as it had examples ("kn
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from ..settings import Count, Natural, Positive
+from ..settings import Bounds, Count, Natural, Positive
 from ..types import Array, Batch, Episode, Example
 from .prototypes import TINY, Prototypes
 
@@ -124,7 +124,7 @@ def ridge(
     ops: Any,
     tokenizer: Any,
     *,
-    strength: Positive = 0.3,
+    strength: Annotated[float, Bounds(0.01)] = 0.3,
     temperature: Positive = 10.0,
     metric: Literal["learned", "plain"] = "learned",
     primed: Natural = 100,

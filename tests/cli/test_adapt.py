@@ -12,6 +12,7 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
+from mlx_melpa import find
 from mlx_melpa.earlier import halves
 from mlx_melpa.store import Store
 from mlx_melpa.types import Example
@@ -178,6 +179,23 @@ def test_a_random_start_is_marked(home: Path, shared: Path, lines: Path) -> None
         version = store.get("me", 1)
     assert version.run is None and version.metrics["random_start"] is True
     assert version.metrics["adapter"] == {"kind": "lora", "rank": 8, "scale": 2.0, "sites": ["*"], "layers": "all"}
+
+
+@pytest.mark.usefixtures("home")
+def test_a_random_start_that_another_readout_made_is_begun_anew(
+    shared: Path, notes: Notes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows of both readouts are alike, and what they remember is not."""
+    base = str(shared / "models/stories260k")
+    earlier = find._bare(
+        base, {"kind": "lora", "rank": 8, "scale": 2.0}, {"kind": "prototypes", "metric": "plain"}, None
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(find, "random_run", lambda *_: earlier)
+        assert invoke(app, ["adapt", "--user", "me", str(notes()), "--random-start", "--base", base]).exit_code == 0
+    earlier.composed.model.detach()
+    again = invoke(app, ["adapt", "--user", "me", str(notes(" later")), "--random-start", "--base", base])
+    assert again.exit_code == 0 and "begins anew" in again.output, again.output
 
 
 @pytest.mark.usefixtures("home")
