@@ -105,10 +105,8 @@ def _record(
     else:
         form = "text"
         example = Example(_told(source, fields, "context"), target=_words(source, fields, "text"), source=source)
-    if about:
-        told = _told(source, fields, about)
-    else:
-        told = "" if "about" in (group, label) else _offered(source, fields)
+    spare = "" if "about" in (group, label) else _offered(source, fields)
+    told = _told(source, fields, about) if about else spare
     return form + (f", by {group}" if group else ""), Record(example, name, told)
 
 
