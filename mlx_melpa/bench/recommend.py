@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import disk
+from ..errors import DataError
 from ..evaluate import summary
 from ..look import distinct
 from ..recommend import MOST, Measures, left_out, measured
@@ -42,8 +43,9 @@ class Case:
 def recommend(settings: Settings, advance: Advance = lambda *_: None) -> dict[str, Any]:
     """Measures the cases that are not done yet and sums up all; each goes to `out` as it comes.
 
-    Raises MelpaError where `out` holds cases of other settings.
+    Raises MelpaError where `out` holds cases of other settings, or where nothing is known in a case.
     """
+    refuse(settings)
     folder, cases = settings.begin(), []
     for number in range(settings.cases):
         found = read(folder, number)
@@ -75,6 +77,16 @@ def known(episode: Episode) -> list[Episode]:
     return left_out(used, tuple(label for label in episode.labels if label in there))
 
 
+def refuse(settings: Settings) -> None:
+    """Raises DataError for a case that a recommendation could ask nothing about, before any is measured."""
+    for number in range(settings.cases):
+        if not known(settings.episode(number)):
+            raise DataError(
+                f"case {number}, of {settings.source(number)}: among the {MOST} examples that are used at most no label "
+                "has two different ones, so none can be left out; give more --shots, fewer --ways, or other --tasks"
+            )
+
+
 def asking(settings: Settings, asked: Sequence[Episode]) -> Measures:
     """The mean measures of each candidate, in their order."""
     found: Measures = {}
@@ -88,6 +100,7 @@ def asking(settings: Settings, asked: Sequence[Episode]) -> Measures:
 def estimate(settings: Settings) -> dict[str, Any]:
     """Seconds of the cases that are not done yet, by parts, from a few of them. Writes nothing."""
     settings.refuse()
+    refuse(settings)
     left = sum(settings.out is None or read(settings.out, number) is None for number in range(settings.cases))
     few = [settings.episode(number) for number in range(min(TRIED, settings.cases))]
     parts = {"the truth": 0.0, "left out examples": 0.0, "task embeddings": 0.0}

@@ -131,6 +131,19 @@ def test_a_label_with_no_example_among_those_used_is_not_asked_about() -> None:
         assert drawn.labels == labels[:32] and {e.label for e in drawn.support} == set(labels[:32])
 
 
+def test_cases_with_nothing_to_leave_out_are_refused_before_any_is_measured(made: Path, tmp_path: Path) -> None:
+    rows = [{"text": noun, "label": noun} for noun in ("red", "blue") for _ in range(4)]
+    (tmp_path / "same.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for last in (("--out", tmp_path / "out"), ("--estimate",)):
+        done = call(*order(made, "--tasks", tmp_path / "same.jsonl", "--cases", 4, *last))
+        assert (
+            done.exit_code == 1
+            and "case 3, of " in done.stderr
+            and "no label has two different" in " ".join(done.stderr.split())
+        )
+    assert not (tmp_path / "out").exists()
+
+
 def test_candidates_may_be_fewer(made: Path) -> None:
     assert list(settings(made, methods=("adapt",)).candidates) == ["adapt slow", "adapt quick"]
     asked = settings(made, methods=("adapt", "prototypes"))
