@@ -136,11 +136,8 @@ def test_cases_with_nothing_to_leave_out_are_refused_before_any_is_measured(made
     (tmp_path / "same.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for last in (("--out", tmp_path / "out"), ("--estimate",)):
         done = call(*order(made, "--tasks", tmp_path / "same.jsonl", "--cases", 4, *last))
-        assert (
-            done.exit_code == 1
-            and "case 3, of " in done.stderr
-            and "no label has two different" in " ".join(done.stderr.split())
-        )
+        said = " ".join(done.stderr.split())
+        assert done.exit_code == 1 and "case 3, of " in said and "no label has two different ones" in said
     assert not (tmp_path / "out").exists()
 
 
