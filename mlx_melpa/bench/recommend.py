@@ -83,7 +83,7 @@ def refuse(settings: Settings) -> None:
         if not known(settings.episode(number)):
             raise DataError(
                 f"case {number}, of {settings.source(number)}: among the {MOST} examples that are used at most, no "
-                "label has two different ones, so none can be left out; give more --shots, fewer --ways, or other --tasks"
+                "label has two different ones, so none can be left out; give more --shots, fewer --ways, other --tasks"
             )
 
 
