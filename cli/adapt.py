@@ -87,8 +87,7 @@ def adapt(
             _show_look(look(found, examples), found.name, notes, json)
             return
         earlier, most = store.kept(user).examples, MARGIN if margin is None else margin
-        last = store.latest(user)  # a version that begins anew is of the same person
-        told = about or (last.about if last else "")
+        told = about or store.about(user)  # a version that begins anew is of the same person
         outcome = adapt_person(found, examples, previous=previous, steps=wanted, kept=earlier, margin=most, about=told)
         number = store.put(
             user,

@@ -158,12 +158,11 @@ def _unpacked(run: Run, data: bytes) -> Iterator[tuple[str, Version | None]]:
 
 def _by_itself(run: Run, store: Store, user: str, examples: Sequence[Example], steps: int | None, order: str) -> Told:
     previous, kept = store.latest(user), store.kept(user).examples
-    about = previous.about if previous else ""
     if previous and (previous.run or "", previous.layout) != (run.fingerprint, run.composed.layout):
         previous = None
     try:
         chosen: int | Literal["auto"] = "auto" if steps is None else steps
-        outcome = adapt_person(run, examples, previous=previous, steps=chosen, kept=kept, about=about)
+        outcome = adapt_person(run, examples, previous=previous, steps=chosen, kept=kept, about=store.about(user))
     except DataError as error:
         return Told(user, None, str(error))
     version = replace(outcome.version, metrics={**outcome.version.metrics, "order": order})

@@ -114,6 +114,17 @@ def test_a_version_that_is_not_activated_leaves_the_answer(store: Store) -> None
     assert latest is not None and latest.state["rows"][0, 0] == 2.0 and len(store.history("new")) == 3
 
 
+def test_a_description_is_known_from_the_newest_version_that_has_one(store: Store) -> None:
+    assert store.about("me") == ""
+    store.put("me", made(1.0, about="a cook"), activate=False)
+    assert store.latest("me") is None and store.about("me") == "a cook"
+    store.put("me", made(2.0, about="a nurse"))
+    store.put("me", made(3.0))
+    assert store.about("me") == "a nurse"
+    store.rollback("me", 1)
+    assert store.about("me") == "a cook"
+
+
 def test_remove_leaves_no_byte_of_the_user(store: Store, tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     rows = {name: rng.normal(size=(1, LAYOUT.size)).astype(np.float16) for name in ("Zoë-marker", "other-marker")}

@@ -96,6 +96,10 @@ class Store:
         found = self._versions(user, "AND v.number = u.active", state=True)
         return found[0] if found else None
 
+    def about(self, user: str) -> str:
+        """How the user was described last, by a version that was refused too; "" where none says it."""
+        return next((version.about for version in reversed(self._versions(user)) if version.about), "")
+
     def get(self, user: str, number: int) -> Version:
         """One version with its state."""
         found = self._versions(user, "AND v.number = ?", number, state=True)

@@ -158,6 +158,9 @@ def test_a_person_is_described_once_and_known_by_it_tomorrow(
     other = adapt("nurse", 2, "both")  # another run begins anew, from the description that is known
     assert other.about == "a nurse" and np.abs(other.state["rows"] - adapt("x", 2, "both").state["rows"]).max() > 1e-6
     np.testing.assert_array_equal(other.state["rows"], adapt("y", 2, "both", "--about", "a nurse").state["rows"])
+    with Store() as store:
+        store.put("refused", nurse, activate=False)
+    assert adapt("refused", 1, "description").about == "a nurse"
     shown = melpa("adapt", "--user", "cook", days[1], "--about", "a baker")
     assert "the description is kept for a new start; this version goes on from version 1" in shown.stderr
     assert json.loads(melpa("users", "show", "cook", "--json").stdout)["about"] == "a baker"
