@@ -24,7 +24,8 @@ def adapt_users(
 ) -> None:
     """Adapts to all people of a file that this order has not reached yet, and says what it came to.
 
-    `alone` are options that belong to one person; none may be given.
+    `alone` are options that belong to one person; none may be given. A field `about` in the file describes people, for
+    a run that begins from descriptions.
     """
     from mlx_melpa.crowd import adapt_people
     from mlx_melpa.errors import DataError
@@ -36,10 +37,13 @@ def adapt_users(
     if wrong:
         raise typer.BadParameter(f"--users takes everyone in its file; leave out {', '.join(wrong)}")
     people: dict[str, list[Any]] = {}
+    about: dict[str, str] = {}
     for record in read_examples(file):
         if record.group is None:
             raise DataError(f"{record.example.source}: names nobody; give each row a field 'user'")
-        people.setdefault(check_id(record.group), []).append(record.example)
+        user = check_id(record.group)
+        people.setdefault(user, []).append(record.example)
+        about |= {user: record.about} if record.about else {}
     labelled = next(iter(people.values()))[0].label is not None
     began = perf_counter()
     with ExitStack() as stack:
@@ -47,9 +51,11 @@ def adapt_users(
         found = for_anyone(store, labelled, run=run, base=base, other_weights=other_weights, backend=backend)
         rank, ranks = found.composed.parts.ops.ranks()
         number = None if steps == "auto" else steps
-        order = _order(people, found.fingerprint, number)
+        about = about if found.described else {}
+        order = _order(people, about, found.fingerprint, number)
         advance = stack.enter_context(progress("people", len(people), json or rank > 0))
-        told = list(adapt_people(found, people, store if rank == 0 else None, order, steps=number, advance=advance))
+        own = store if rank == 0 else None
+        told = list(adapt_people(found, people, own, order, steps=number, about=about, advance=advance))
     if rank:
         return
     kept, left = [t for t in told if t.number is not None], [t for t in told if t.number is None]
@@ -66,7 +72,8 @@ def adapt_users(
     out(f"Adapted {len(kept)} of {len(people)} people with run '{found.name}' in {seconds:.1f} s{earlier}.")
 
 
-def _order(people: Mapping[str, list[Any]], fingerprint: str, steps: int | None) -> str:
-    """Names what was asked for: the same people, examples, run and steps are the same order."""
+def _order(people: Mapping[str, list[Any]], about: Mapping[str, str], fingerprint: str, steps: int | None) -> str:
+    """Names what was asked for: the same people, examples, descriptions, run and steps are the same order."""
     told = sorted((user, [repr((e.text, e.target, e.label, e.messages)) for e in own]) for user, own in people.items())
-    return hashlib.sha256(repr((told, fingerprint, steps)).encode()).hexdigest()[:16]
+    described = (sorted(about.items()),) if about else ()
+    return hashlib.sha256(repr((told, fingerprint, steps, *described)).encode()).hexdigest()[:16]

@@ -41,6 +41,7 @@ def adapt_people(
     order: str,
     *,
     steps: int | None = None,
+    about: Mapping[str, str] = {},
     people_per_pass: int = 32,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Iterator[Told]:
@@ -50,13 +51,14 @@ def adapt_people(
     together with it. Those without a version and with at most 64 examples go in passes of `people_per_pass`, for the
     run's own number of steps unless `steps` is given, as one person with fewer than 8 examples does; then the others
     one by one, as `adapt_person` does. What can't be adapted is told with the reason and holds up nobody.
+    `about` describes users, for a run that begins from descriptions.
     """
     ops = run.composed.parts.ops
     rank, ranks = ops.ranks()
     mine = json.dumps(_standing(store, order)).encode() if store else b""
     done, known = json.loads(ops.gather(mine)[0])
     waiting = {user: examples for user, examples in sorted(people.items()) if user not in set(done)}
-    many, alone, refused = _divided(run, waiting, set(known))
+    many, alone, refused = _divided(run, waiting, set(known), about)
     advance(len(people) - len(waiting))
     if store:
         yield from refused
@@ -70,7 +72,7 @@ def adapt_people(
         advance(sum(len(p) for p in passes[at : at + ranks]))
     for user in alone if store else ():
         assert store is not None
-        yield _by_itself(run, store, user, waiting[user], steps, order)
+        yield _by_itself(run, store, user, waiting[user], steps, order, about.get(user, ""))
         advance(1)
 
 
@@ -80,20 +82,22 @@ def _standing(store: Store, order: str) -> tuple[list[str], list[str]]:
 
 
 class _Person:
-    """One person on the way: distinct examples and labels."""
+    """One person on the way: distinct examples, labels and a description."""
 
-    def __init__(self, run: Run, user: str, examples: Sequence[Example]):
-        self.user, self.form = user, check(run, examples)
+    def __init__(self, run: Run, user: str, examples: Sequence[Example], about: str):
+        self.user, self.form, self.about = user, check(run, examples), about
         self.labels = merged(None, examples)
         self.examples = tuple(distinct(examples))
 
 
-def _divided(run: Run, people: People, known: set[str]) -> tuple[list[_Person], list[str], list[Told]]:
+def _divided(
+    run: Run, people: People, known: set[str], about: Mapping[str, str]
+) -> tuple[list[_Person], list[str], list[Told]]:
     """Those for batches, of like size side by side; those to be adapted one by one; those refused."""
     many, alone, refused = [], [], []
     for user, examples in people.items():
         try:
-            person = _Person(run, user, examples)
+            person = _Person(run, user, examples, about.get(user, ""))
         except DataError as error:
             refused.append(Told(user, None, str(error)))
             continue
@@ -110,7 +114,7 @@ def _adapted(
     """States and numbers of one pass."""
     parts, chosen = run.composed.parts, run.steps if steps is None else steps
     problem: Any = parts.problem
-    support = problem.support([Episode("", p.examples, (), p.labels) for p in people])
+    support = problem.support([Episode("", p.examples, (), p.labels, p.about) for p in people])
     start = adapt.begin(parts, run.theta, support)
     end = adapt.adapt(parts, run.theta, support, chosen, state=start)
     rows = parts.ops.numpy(end["rows"])
@@ -142,8 +146,8 @@ def _packed(found: Iterator[tuple[_Person, dict[str, np.ndarray], dict[str, Any]
     for person, state, numbers in found:
         finite = np.isfinite(state["rows"]).all()
         written = base64.b64encode(pack(state)).decode() if finite else None
-        about = {"labels": person.labels, "count": len(person.examples), "numbers": numbers}
-        told.append({"user": person.user, **about, "state": written})
+        known = {"labels": person.labels, "count": len(person.examples), "numbers": numbers, "about": person.about}
+        told.append({"user": person.user, **known, "state": written})
     return json.dumps(told).encode()
 
 
@@ -153,16 +157,19 @@ def _unpacked(run: Run, data: bytes) -> Iterator[tuple[str, Version | None]]:
             yield told["user"], None
             continue
         state = unpack(base64.b64decode(told["state"]))
-        yield told["user"], version_of(run, state, tuple(told["labels"]), told["count"], told["numbers"])
+        labels, count, numbers = tuple(told["labels"]), told["count"], told["numbers"]
+        yield told["user"], version_of(run, state, labels, count, numbers, told["about"])
 
 
-def _by_itself(run: Run, store: Store, user: str, examples: Sequence[Example], steps: int | None, order: str) -> Told:
-    previous, kept = store.latest(user), store.kept(user).examples
+def _by_itself(
+    run: Run, store: Store, user: str, examples: Sequence[Example], steps: int | None, order: str, about: str
+) -> Told:
+    previous, kept, about = store.latest(user), store.kept(user).examples, about or store.about(user)
     if previous and (previous.run or "", previous.layout) != (run.fingerprint, run.composed.layout):
         previous = None
     try:
         chosen: int | Literal["auto"] = "auto" if steps is None else steps
-        outcome = adapt_person(run, examples, previous=previous, steps=chosen, kept=kept, about=store.about(user))
+        outcome = adapt_person(run, examples, previous=previous, steps=chosen, kept=kept, about=about)
     except DataError as error:
         return Told(user, None, str(error))
     version = replace(outcome.version, metrics={**outcome.version.metrics, "order": order})

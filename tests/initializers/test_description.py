@@ -166,3 +166,30 @@ def test_a_person_is_described_once_and_known_by_it_tomorrow(
     assert json.loads(melpa("users", "show", "cook", "--json").stdout)["about"] == "a baker"
     refused = melpa("adapt", "--user", "z", days[0], "--run", tmp_path / "support", "--about", "a nurse", code=1)
     assert "run 'support' begins from no description; leave it out" in " ".join(refused.stderr.split())
+
+
+def test_rows_of_a_crowd_describe_who_wrote_them(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
+    notes = [{"text": f"{word} {i}", "label": word} for i in range(2) for word in ("home", "work")]
+    told = {"Ann": "a nurse", "Bob": "a cook", "Cem": ""}
+    rows = [{"user": user, **row, "about": about} for user, about in told.items() for row in notes]
+    (tmp_path / "crowd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in notes))
+    for context in ("support", "description"):
+        melpa("meta-train", written(shared, tmp_path, context), "--out", tmp_path / context)
+        melpa("adapt", "--users", tmp_path / "crowd.jsonl", "--run", tmp_path / context, "--steps", 1)
+        with Store() as store:
+            found = {user: store.get(user, 1) for user in told}
+            for user in told if context == "support" else ():
+                store.remove(user)
+        wanted = told if context == "description" else dict.fromkeys(told, "")
+        assert {user: version.about for user, version in found.items()} == wanted
+    order = ("adapt", "--run", tmp_path / "description", "--steps", 1)
+    melpa(*order, "--user", "one", tmp_path / "one.jsonl", "--about", "a nurse")
+    extra = [{"user": "Cem", **row, "text": f"more {row['text']}", "about": "a baker"} for row in notes]
+    (tmp_path / "crowd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in extra))
+    melpa(*order, "--users", tmp_path / "crowd.jsonl")
+    with Store() as store:
+        assert store.about("Cem") == "a baker"
+        near, far = (np.abs(store.get("one", 1).state["rows"] - found[u].state["rows"]).max() for u in ("Ann", "Bob"))
+    assert near < far / 4, (near, far)
