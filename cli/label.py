@@ -1,10 +1,13 @@
 """`melpa label`: a person's own labels for texts."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import OtherWeights, command, json_out, out, table
+
+if TYPE_CHECKING:
+    from mlx_melpa.types import Example
 
 
 @command
@@ -16,7 +19,7 @@ def label(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Give a text this person's own labels, with probabilities."""
-    from pathlib import Path
+    from os.path import expanduser, isfile
 
     from mlx_melpa.errors import DataError
     from mlx_melpa.files import named_like_a_file, read_examples
@@ -27,9 +30,8 @@ def label(
 
     if not text.strip():
         raise DataError("the text is blank; give a text, or a file of texts")
-    if len(text) < 1000 and "\n" not in text and (Path(text).expanduser().is_file() or named_like_a_file(text)):
-        examples = [record.example for record in read_examples(text)]
-        examples = [e if e.label is not None else Example(e.target or e.text) for e in examples]
+    if len(text) < 1000 and "\n" not in text and (isfile(expanduser(text)) or named_like_a_file(text)):
+        examples = [_plain(record.example) for record in read_examples(text)]
     else:
         examples = [Example(text)]
     with Store() as store:
@@ -48,3 +50,14 @@ def label(
     else:
         rows = [(p[0][0], f"{p[0][1]:.0%}", e.text) for e, p in zip(examples, ranked, strict=True)]
         table(("label", "probability", "text"), rows)
+
+
+def _plain(example: "Example") -> "Example":
+    """The one text that a row of a file is about; raises DataError for a row of more."""
+    from mlx_melpa.errors import DataError
+    from mlx_melpa.types import Example
+
+    if example.messages or (example.text and example.target):
+        told = "messages" if example.messages else "a prompt with its completion"
+        raise DataError(f'{example.source}: this row holds {told}, and labels are for one text; give {{"text": "..."}}')
+    return Example(example.target or example.text)

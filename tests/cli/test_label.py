@@ -58,3 +58,25 @@ def test_refusals(home: Path, lines: Path) -> None:
     invoke(app, ["adapt", "--user", "me", str(lines), "--steps", "3"])
     wrong = invoke(app, ["label", "--user", "me", "x"])
     assert wrong.exit_code == 1 and "has no labels; use melpa generate" in wrong.stderr
+
+
+def test_a_text_as_long_as_a_note_or_with_a_tilde_is_no_path(sorted_notes: Path) -> None:
+    for text in ("water the plants and " * 20, "~20 people are coming"):
+        said = json.loads(invoke(app, ["label", "--user", "me", text, "--json"]).stdout)
+        assert [item["text"] for item in said] == [text]
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"prompt": "water", "completion": "the plants"}, "a prompt with its completion"),
+        ({"messages": [{"role": "user", "content": "water"}, {"role": "assistant", "content": "yes"}]}, "messages"),
+    ],
+)
+def test_a_row_of_more_than_a_text_gets_no_label(
+    sorted_notes: Path, tmp_path: Path, row: dict[str, object], told: str
+) -> None:
+    data = tmp_path / "more.jsonl"
+    data.write_text(json.dumps(row))
+    done = invoke(app, ["label", "--user", "me", str(data)])
+    assert done.exit_code == 1 and f"more.jsonl:1: this row holds {told}" in done.stderr
