@@ -70,7 +70,7 @@ def _moved(store: "Store", user: str, run: str) -> None:
     from mlx_melpa.run import describe, fingerprint
 
     folder = Path(run).expanduser()
-    folder = folder if folder.is_dir() else store.run(run).path
+    folder = folder.resolve() if folder.is_dir() else store.run(run).path
     found, version = fingerprint(folder), store.latest(user)
     if version is not None and version.run != found:
         raise StoreError(

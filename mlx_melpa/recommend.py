@@ -136,11 +136,14 @@ def best(methods: Measures, names: Sequence[str]) -> str:
     return max(names, key=worth)
 
 
-def left_out(examples: Sequence[Example], labels: tuple[str, ...]) -> list[Episode]:
-    """Episodes that ask about one example each, with all others as support; the only one of a label is never asked."""
+def left_out(examples: Sequence[Example], labels: tuple[str, ...], about: str = "") -> list[Episode]:
+    """Episodes that ask about one example each, with all others as support; the only one of a label is never asked.
+
+    `about` describes the person or task.
+    """
     counts = Counter(e.label for e in examples)
     asked = [e for e in examples if e.label is None or counts[e.label] > 1][:ASKED]
-    return [Episode("", tuple(o for o in examples if o is not e), (e,), labels) for e in asked]
+    return [Episode("", tuple(o for o in examples if o is not e), (e,), labels, about) for e in asked]
 
 
 def _paths(store: Store, labelled: bool, run: str | None) -> list[Path]:

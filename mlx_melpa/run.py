@@ -32,7 +32,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.folder.name
+        return self.folder.resolve().name
 
     @property
     def steps(self) -> int:

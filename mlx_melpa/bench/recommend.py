@@ -74,7 +74,7 @@ def known(episode: Episode) -> list[Episode]:
     """What a recommendation asks about: as many examples of the support as it takes, with the labels that they have."""
     used = distinct(episode.support)[:MOST]
     there = {example.label for example in used}
-    return left_out(used, tuple(label for label in episode.labels if label in there))
+    return left_out(used, tuple(label for label in episode.labels if label in there), episode.about)
 
 
 def refuse(settings: Settings) -> None:
