@@ -84,7 +84,7 @@ def adapt(
         if not found.fingerprint:
             notes += ("this is a random start, not meta-learned: expect less of it than of a run",)
         if dry_run:
-            _show_look(look(found, examples), found.name, notes, json)
+            _show_look(look(found, examples, previous), found.name, notes, json)
             return
         earlier, most = store.kept(user).examples, MARGIN if margin is None else margin
         told = about or store.about(user)  # a version that begins anew is of the same person
@@ -139,9 +139,7 @@ def _record(done: _Done) -> dict[str, Any]:
         "run": done.run,
         "random_start": bool(outcome.version.metrics.get("random_start")),
         "steps": outcome.steps,
-        "loss_before": outcome.before.loss,
-        "loss_after": outcome.after.loss,
-        "accuracy": outcome.after.accuracy,
+        **{name: outcome.version.metrics[name] for name in ("loss_before", "loss_after", "accuracy")},
         "earlier": {"examples": outcome.judging, **fits} if fits else None,
         "general": {**outcome.general._asdict(), "unchanged": outcome.steps == 0},
         "rehearsed": outcome.rehearsed,
@@ -163,10 +161,15 @@ def _show(done: _Done) -> None:
     for remark in (*done.notes, *outcome.notes, *unheld):
         note(remark)
     on = "examples held out" if outcome.folds else "the examples themselves"
-    losses = f"{outcome.before.loss:.3f} before, {outcome.after.loss:.3f} after"
+    loss, accuracy = outcome.after.numbers
+    losses = (
+        "not measured: each is its label's only one"
+        if loss is None
+        else f"{outcome.before.loss:.3f} before, {loss:.3f} after"
+    )
     rows: list[tuple[str, Any]] = [("run", done.run), (f"loss on {on}", losses)]
-    if outcome.after.accuracy is not None:
-        rows.append((f"accuracy on {on}", f"{outcome.after.accuracy:.0%}"))
+    if accuracy is not None:
+        rows.append((f"accuracy on {on}", f"{accuracy:.0%}"))
     rows += [*_earlier(outcome, done.kept), *_general(outcome)]
     rows += [("steps", outcome.steps), ("seconds", f"{outcome.seconds:.2f}"), ("size", size(done.nbytes))]
     table(("", f"version {number} of '{done.user}'"), rows)

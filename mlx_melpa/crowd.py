@@ -10,8 +10,9 @@ import numpy as np
 
 from . import adapt
 from .earlier import learned, merged
-from .errors import DataError
+from .errors import DataError, MelpaError
 from .evaluate import chunks
+from .folds import Fit
 from .look import check, distinct
 from .means import averaged, recall
 from .outcome import described, version_of
@@ -88,6 +89,7 @@ class _Person:
         self.user, self.form, self.about = user, check(run, examples), about
         self.labels = merged(None, examples)
         self.examples = tuple(distinct(examples))
+        run.composed.readout.support([Episode("", self.examples, (), self.labels)])  # raises what it can't take
 
 
 def _divided(
@@ -133,8 +135,8 @@ def _adapted(
         state |= closed(run, one, person.examples, person.labels, recall(state, person.labels))
         numbers: dict[str, Any] = {
             "steps": chosen,
-            "loss_before": float(before[i]),
-            "loss_after": float(after[i]),
+            "loss_before": Fit(float(before[i]), None).numbers[0],
+            "loss_after": Fit(float(after[i]), None).numbers[0],
             "folds": 0,
         }
         numbers |= {"form": person.form, "backend": parts.ops.name, "order": order, **described(run)}
@@ -170,7 +172,7 @@ def _by_itself(
     try:
         chosen: int | Literal["auto"] = "auto" if steps is None else steps
         outcome = adapt_person(run, examples, previous=previous, steps=chosen, kept=kept, about=about)
-    except DataError as error:
+    except MelpaError as error:
         return Told(user, None, str(error))
     version = replace(outcome.version, metrics={**outcome.version.metrics, "order": order})
     parent = previous.number if previous else None

@@ -41,10 +41,16 @@ def halves(
     return [e for e in fitting if _mark(e) % 2], [e for e in fitting if not _mark(e) % 2]
 
 
+def taught(version: Version | None, examples: Sequence[Example]) -> list[Example]:
+    """Those of the examples that the version has learned: after a rollback there may be kept ones that it has not."""
+    known = set() if version is None else set(version.state.get("learned", np.zeros(0, np.uint64)).tolist())
+    return [e for e in examples if _mark(e) in known]
+
+
 def unlearned(previous: Version | None, examples: Sequence[Example]) -> list[Example]:
     """The examples that the version has not learned yet; raises DataError where there are none."""
-    known = set() if previous is None else set(previous.state.get("learned", np.zeros(0, np.uint64)).tolist())
-    new = [e for e in examples if _mark(e) not in known]
+    there = set(taught(previous, examples))
+    new = [e for e in examples if e not in there]
     if previous is not None and not new:
         name = shlex.quote(previous.user)
         raise DataError(

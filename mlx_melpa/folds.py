@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from math import isnan
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,10 +23,16 @@ TOKENS = 16_384
 
 
 class Fit(NamedTuple):
-    """The loss (nats) on examples that were held out, and the accuracy where there are labels."""
+    """The loss (nats) on examples held out, and the accuracy where there are labels; NaN where nothing is judged."""
 
     loss: float
     accuracy: float | None
+
+    @property
+    def numbers(self) -> tuple[float | None, float | None]:
+        """Loss and accuracy as they are told, None for what there is not."""
+        loss, accuracy = (None if value is None or isnan(value) else value for value in self)
+        return loss, accuracy
 
 
 def deal(

@@ -54,10 +54,16 @@ def probabilities(
 
 
 def fit(run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
-    """The fit of a version's state: of its own answers to labelled examples, or to text."""
+    """The fit of a version's state: of its own answers to labelled examples, or to text.
+
+    A label that it has nothing of counts as a guess of probability 1 / N, and as wrong.
+    """
     if labels:
         onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
-        found = probabilities(run, state, examples, labels)
+        found, counts = probabilities(run, state, examples, labels), recall(state, labels).get("known")
+        if counts is not None:
+            unheard = (onehot * (counts[0] == 0)).any(-1, keepdims=True)
+            found = np.where(unheard, 1 / len(labels), found)
         return fit_of(classified(found[None], onehot[None], np.ones((1, len(examples)))))
     parts = run.composed.parts
     batch = parts.problem.support([Episode("", tuple(examples), ())])

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import dataclass
 
+from .earlier import merged, unlearned
 from .errors import DataError
 from .run import Run
+from .store import Version
 from .text import Encoder
 from .types import Example
 
@@ -27,9 +29,11 @@ class Look:
     form: str
 
 
-def look(run: Run, examples: Sequence[Example]) -> Look:
+def look(run: Run, examples: Sequence[Example], previous: Version | None = None) -> Look:
     """Counts what would be supervised, cut, or is there twice; raises DataError as `adapt_person` does."""
-    form = check(run, examples)
+    form, once = check(run, examples), distinct(examples)
+    merged(previous, examples)
+    unlearned(previous, once)
     readout = run.composed.readout
     whole = copy(readout)
     whole.encoder = Encoder(readout.encoder.tokenizer, 10**9)
@@ -41,7 +45,6 @@ def look(run: Run, examples: Sequence[Example]) -> Look:
             length = len(whole.tokens(example)[0])
             marked = sum(b - a for a, b in readout.tokens(example)[1])
         tokens, supervised, cut = tokens + min(length, limit), supervised + marked, cut + (length > limit)
-    once = distinct(examples)
     texts = Counter((e.text, e.target, e.messages) for e in once)
     labels = Counter(e.label for e in once if e.label is not None)
     single = tuple(sorted(label for label, count in labels.items() if count == 1))

@@ -74,8 +74,8 @@ def version_of(
     )
 
 
-def remarks(given: int, distinct: int, new: int, used: int, previous: Version | None) -> list[str]:
-    """What a person should know of how many of their examples count, and are seen by the steps."""
+def remarks(given: int, distinct: int, new: int, seen: tuple[int, int], previous: Version | None) -> list[str]:
+    """What a person should know of how many of their examples count, and of how many of how many the steps see."""
     notes = []
     if distinct < given:
         notes.append(f"{given - distinct} of {given} examples are there twice and count once")
@@ -83,8 +83,8 @@ def remarks(given: int, distinct: int, new: int, used: int, previous: Version | 
         notes.append(
             f"version {previous.number} has learned {distinct - new} of {distinct} examples already: they count no more"
         )
-    if used < distinct:
+    if seen[0] < seen[1]:
         notes.append(
-            f"the steps see {used} of {distinct} examples (class means see all); melpa meta-train makes use of many"
+            f"the steps see {seen[0]} of {seen[1]} examples (class means see all); melpa meta-train makes use of many"
         )
     return notes

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import adapt
-from .earlier import carried, halves, learned, merged, unlearned
+from .earlier import carried, halves, learned, merged, taught, unlearned
 from .errors import DataError
 from .evaluate import chunks
 from .folds import Fit, alone, curve, deal, remembering
@@ -44,7 +44,8 @@ def adapt_person(
 ) -> Outcome:
     """Adapts to one person from their previous version, or else from the run's start.
 
-    Examples that the previous version learned already stay part of the support, but nothing is measured on them. With
+    Of examples that the previous version learned already nothing is measured. They stay part of the support, but where
+    it keeps class means: these hold them. With
     8 new ones or more, cross-validation with its folds in one pass measures every number of steps for as long as the
     held-out loss falls, up to twice the run's (LONGEST at least); "auto" takes the best. Then all examples train for
     that many steps. The outcome is not better, and the earlier version stays the answer, unless the held-out loss is
@@ -71,7 +72,8 @@ def adapt_person(
     once = distinct(examples)
     new = unlearned(previous, once)
     rng = np.random.default_rng([seed, 2])
-    used, rehearsed, judging = (_drawn(part, rng) for part in (once, *halves(kept, once, labels)))
+    at_hand = new if previous is not None and "means" in previous.state else once
+    used, rehearsed, judging = (_drawn(part, rng) for part in (at_hand, *halves(taught(previous, kept), once, labels)))
     folds = deal([*used, *rehearsed], set(new), labels, rng, told) if len(new) >= ENOUGH else []
     memory = recall({} if previous is None else previous.state, labels, rehearsed)
     if steps == "auto" and memory and not run.in_turn:
@@ -99,13 +101,14 @@ def adapt_person(
         if previous is not None and memory:
             before = fit(run, previous.state, used, labels)
     better, reason = judged(before, after, len(folds), previous, earlier, margin, ability)
-    numbers: dict[str, Any] = {"steps": chosen, "loss_before": before.loss, "loss_after": after.loss}
+    loss, accuracy = after.numbers
+    numbers: dict[str, Any] = {"steps": chosen, "loss_before": before.numbers[0], "loss_after": loss}
     numbers |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss} if earlier else {}
     numbers |= {"general_base": ability.base, "general": ability.after} if ability.after is not None else {}
-    numbers |= {"accuracy": after.accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
+    numbers |= {"accuracy": accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
     numbers |= {"backend": run.composed.parts.ops.name, **described(run)}
     version = version_of(run, state, labels, len(new), numbers, told)
-    notes = remarks(len(examples), len(once), len(new), len(used) if chosen else len(once), previous)
+    notes = remarks(len(examples), len(once), len(new), (len(used) if chosen else len(at_hand), len(at_hand)), previous)
     if memory and not run.in_turn:
         notes.append(STAYS if chosen == 0 else MOVES)
     if previous is not None and told != previous.about:

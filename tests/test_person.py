@@ -165,6 +165,16 @@ def test_look_counts_what_is_supervised_cut_and_twice(sorting: Run, writing: Run
     assert seen.tokens == seen.supervised + len(readout.encoder.first)
 
 
+def test_a_dry_run_refuses_what_an_adaptation_does(sorting: Run) -> None:
+    first = replace(adapt_person(sorting, NOTES, steps=0).version, user="me", number=1)
+    for given, previous in ((NOTES[:3], None), (NOTES, first)):
+        with pytest.raises(DataError) as dry:
+            look(sorting, given, previous)
+        with pytest.raises(DataError) as wet:
+            adapt_person(sorting, given, previous=previous)
+        assert str(dry.value) == str(wet.value)
+
+
 @pytest.mark.parametrize(
     ("examples", "message"),
     [

@@ -167,15 +167,16 @@ class Language:
         return (each * batch["weights"]).sum(-1) / ops.maximum(batch["weights"].sum(-1), 1)
 
     def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
-        """Per task: loss, and accuracy with macro F1, or perplexity with bits per byte."""
+        """Per task: loss, and accuracy with macro F1, or perplexity with bits per byte; NaN where nothing is judged."""
         ops = self.ops
         if not self.readout.classifies:
             loss = ops.numpy(self.losses(rows, batch)).astype(np.float64)
             count, spelled = (ops.numpy((batch[k] * batch["weights"]).sum(-1)) for k in ("count", "bytes"))
             return {"loss": loss, "perplexity": np.exp(loss), "bits_per_byte": loss * count / spelled / log(2)}
         probabilities = ops.numpy(self.predict(rows, batch))
-        onehot, weights = ops.numpy(batch["onehot"]), ops.numpy(batch["weights"])
-        return classified(probabilities, onehot, weights)
+        onehot, weights = ops.numpy(batch["onehot"]), ops.numpy(self.readout.judged(batch))
+        found = classified(probabilities, onehot, weights)
+        return {name: np.where(weights.any(-1), values, np.nan) for name, values in found.items()}
 
 
 def described(episode: Episode) -> str:

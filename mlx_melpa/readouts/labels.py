@@ -103,6 +103,10 @@ class Labels:
         each = score(self.ops, model, rows, batch).reshape(*batch["onehot"].shape)
         return each + (batch["real"] - 1).reshape(batch["real"].shape[0], 1, -1) * 1e9
 
+    def judged(self, batch: Batch) -> Array:
+        """Weights (T, E) of all that is scored."""
+        return batch["weights"]
+
     def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
         """Mean cross-entropy over the candidates (T,), nats."""
         z = self.scores(model, rows, batch)

@@ -162,10 +162,6 @@ class Prototypes:
 
     def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
         """Logits (T, B, N), each example left out of its own class; classes without examples get -1e9."""
-        return self._compare(model, rows, batch)[0]
-
-    def _compare(self, model: Any, rows: Array, batch: Batch) -> tuple[Array, Array]:
-        """The logits, and marks (T, B) of examples that are all that their class has: left out, nothing stays of it."""
         ops = self.ops
         f = self.features(model, rows, batch)
         sums, member = self.means(f, batch)
@@ -178,13 +174,23 @@ class Prototypes:
         scale = ops.sqrt(ops.maximum(own, TINY)) * ops.sqrt(ops.maximum(size, TINY))
         held = self.ops.minimum(count, 1).reshape(member.shape[0], 1, -1)
         temperature = ops.exp(rows[:, -1]).reshape(-1, 1, 1)
-        alone = (member * ops.maximum(2 - count, 0).reshape(member.shape[0], 1, -1)).sum(-1)
-        return temperature * (dots - member * own) / scale * held + (held - 1) * 1e9, alone
+        return temperature * (dots - member * own) / scale * held + (held - 1) * 1e9
+
+    def judged(self, batch: Batch) -> Array:
+        """Weights (T, B) of what is judged: an example that is all that its class has counts no more than padding.
+
+        It is left out of its own class, and nothing stays of that.
+        """
+        if "given" not in batch:
+            return batch["weights"]
+        member = batch["onehot"] * batch["given"].reshape(*batch["given"].shape, 1)
+        count = member.sum(1) + batch.get("known", 0.0)
+        alone = (member * self.ops.maximum(2 - count, 0).reshape(member.shape[0], 1, -1)).sum(-1)
+        return batch["weights"] * (1 - alone)
 
     def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
-        """Mean cross-entropy (T,) of what is scored, nats; the only example of a class counts no more than padding."""
-        z, alone = self._compare(model, rows, batch)
-        weights = batch["weights"] * (1 - alone)
+        """Mean cross-entropy (T,) of what is judged, nats."""
+        z, weights = self.scores(model, rows, batch), self.judged(batch)
         each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
         return (each * weights).sum(-1) / self.ops.maximum(weights.sum(-1), 1)
 

@@ -85,18 +85,17 @@ class Ridge(Prototypes):
             rest = 1 - ((rows @ primal) * rows).sum(-1)
         return weights, ops.split(rest, [many], 1)[0]
 
-    def _compare(self, model: Any, rows: Array, batch: Batch) -> tuple[Array, Array]:
-        """The logits, and marks (T, B) of examples that are all that their class has: left out, nothing stays of it."""
+    def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """Logits (T, B, N), as `prototypes` has them."""
         ops, u, counts = self.ops, self.directions(model, rows, batch), self.counts(batch)
         weights, rest = self.solve(u, batch)
-        found, alone = u @ weights, ops.zeros(u.shape[:2])
+        found = u @ weights
         if "given" in batch:
             given, y = column(batch["given"]), batch["onehot"]
             out = (found - y * column(1 - rest)) / ops.maximum(column(rest), TINY)
             found = given * out + (1 - given) * found
-            alone = (y * given * ops.maximum(2 - counts, 0).reshape(counts.shape[0], 1, -1)).sum(-1)
         held = ops.minimum(counts, 1).reshape(counts.shape[0], 1, -1)
-        return ops.exp(rows[:, -1]).reshape(-1, 1, 1) * found * held + (held - 1) * 1e9, alone
+        return ops.exp(rows[:, -1]).reshape(-1, 1, 1) * found * held + (held - 1) * 1e9
 
 
 def column(x: Array) -> Array:
