@@ -12,8 +12,9 @@ TIMES = 5
 
 HEAD = (
     "Seconds a task, with meta-training and the search for a rate shared over 1 to 1,000 tasks; the number of tasks "
-    f"from which all of it is less, and {TIMES} times less, than the random start's at its best steps, search and all; "
-    "and steps, of those that were measured, to what the random start comes to at its best."
+    f"from which all of it is less, and {TIMES} times less, than the random start's at its best steps, search and all "
+    "(one search, for the same steps and for the best); and steps, of those that were measured, to what the random "
+    "start comes to at its best."
 )
 
 
