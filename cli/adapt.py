@@ -161,12 +161,9 @@ def _show(done: _Done) -> None:
     for remark in (*done.notes, *outcome.notes, *unheld):
         note(remark)
     on = "examples held out" if outcome.folds else "the examples themselves"
-    loss, accuracy = outcome.after.numbers
-    losses = (
-        "not measured: each is its label's only one"
-        if loss is None
-        else f"{outcome.before.loss:.3f} before, {loss:.3f} after"
-    )
+    loss, accuracy = (outcome.version.metrics[name] for name in ("loss_after", "accuracy"))
+    losses = f"{outcome.before.loss:.3f} before, {outcome.after.loss:.3f} after"
+    losses = "not measured: each is its label's only one" if loss is None else losses
     rows: list[tuple[str, Any]] = [("run", done.run), (f"loss on {on}", losses)]
     if accuracy is not None:
         rows.append((f"accuracy on {on}", f"{accuracy:.0%}"))

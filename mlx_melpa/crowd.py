@@ -12,7 +12,7 @@ from . import adapt
 from .earlier import learned, merged
 from .errors import DataError, MelpaError
 from .evaluate import chunks
-from .folds import Fit
+from .folds import measured
 from .look import check, distinct
 from .means import averaged, recall
 from .outcome import described, version_of
@@ -135,8 +135,8 @@ def _adapted(
         state |= closed(run, one, person.examples, person.labels, recall(state, person.labels))
         numbers: dict[str, Any] = {
             "steps": chosen,
-            "loss_before": Fit(float(before[i]), None).numbers[0],
-            "loss_after": Fit(float(after[i]), None).numbers[0],
+            "loss_before": measured(float(before[i])),
+            "loss_after": measured(float(after[i])),
             "folds": 0,
         }
         numbers |= {"form": person.form, "backend": parts.ops.name, "order": order, **described(run)}

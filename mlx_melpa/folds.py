@@ -28,11 +28,10 @@ class Fit(NamedTuple):
     loss: float
     accuracy: float | None
 
-    @property
-    def numbers(self) -> tuple[float | None, float | None]:
-        """Loss and accuracy as they are told, None for what there is not."""
-        loss, accuracy = (None if value is None or isnan(value) else value for value in self)
-        return loss, accuracy
+
+def measured(value: float | None) -> float | None:
+    """A measure as a version keeps it: None where nothing was judged."""
+    return None if value is None or isnan(value) else value
 
 
 def deal(

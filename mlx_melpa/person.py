@@ -11,7 +11,7 @@ from . import adapt
 from .earlier import carried, halves, learned, merged, taught, unlearned
 from .errors import DataError
 from .evaluate import chunks
-from .folds import Fit, alone, curve, deal, remembering
+from .folds import Fit, alone, curve, deal, measured, remembering
 from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, probabilities, reached, standing
 from .look import check, distinct
 from .means import averaged, recall
@@ -101,11 +101,11 @@ def adapt_person(
         if previous is not None and memory:
             before = fit(run, previous.state, used, labels)
     better, reason = judged(before, after, len(folds), previous, earlier, margin, ability)
-    loss, accuracy = after.numbers
-    numbers: dict[str, Any] = {"steps": chosen, "loss_before": before.numbers[0], "loss_after": loss}
+    numbers: dict[str, Any] = {"steps": chosen, "accuracy": measured(after.accuracy)}
+    numbers |= {"loss_before": measured(before.loss), "loss_after": measured(after.loss)}
     numbers |= {"earlier_before": earlier[0].loss, "earlier_after": earlier[1].loss} if earlier else {}
     numbers |= {"general_base": ability.base, "general": ability.after} if ability.after is not None else {}
-    numbers |= {"accuracy": accuracy, "seconds": perf_counter() - began, "folds": len(folds), "form": form}
+    numbers |= {"seconds": perf_counter() - began, "folds": len(folds), "form": form}
     numbers |= {"backend": run.composed.parts.ops.name, **described(run)}
     version = version_of(run, state, labels, len(new), numbers, told)
     notes = remarks(len(examples), len(once), len(new), (len(used) if chosen else len(at_hand), len(at_hand)), previous)

@@ -9,6 +9,8 @@ import pytest
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS, before any test file imports mlx.core)
+from mlx_melpa.find import random_run
+from mlx_melpa.run import Run
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +23,15 @@ def shared() -> Path:
             pytest.fail(reason)
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="module")
+def sorting(shared: Path) -> Run:
+    """A random start that gives labels."""
+    return random_run(str(shared / "models/stories260k"), labelled=True)
+
+
+@pytest.fixture(scope="module")
+def writing(shared: Path) -> Run:
+    """A random start that writes text."""
+    return random_run(str(shared / "models/stories260k"), labelled=False)

@@ -12,7 +12,7 @@ from mlx_melpa import adapt
 from mlx_melpa.compose import compose
 from mlx_melpa.crowd import adapt_people
 from mlx_melpa.earlier import halves, learned
-from mlx_melpa.find import random_run, recipe_of
+from mlx_melpa.find import recipe_of
 from mlx_melpa.folds import Fit, remembering
 from mlx_melpa.general import general, plain
 from mlx_melpa.guard import TEXTS, General, fit, judged
@@ -45,16 +45,6 @@ def held(base: Path, readout: Any, **regularizer: Any) -> Run:
 @pytest.fixture(scope="module")
 def base(shared: Path) -> Path:
     return shared / "models/stories260k"
-
-
-@pytest.fixture(scope="module")
-def sorting(base: Path) -> Run:
-    return random_run(str(base), labelled=True)
-
-
-@pytest.fixture(scope="module")
-def writing(base: Path) -> Run:
-    return random_run(str(base), labelled=False)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -120,11 +110,8 @@ def test_one_person_s_labels_too_many_hold_up_nobody(base: Path, tmp_path: Path)
     people = {"few": NOTES[::3], "many": [Example(e.text, label=f"{i % 6}") for i, e in enumerate(NOTES)]}
     with Store(tmp_path) as store:
         told = {one.user: one for one in adapt_people(run, people, store, "order", steps=1)}
-    assert (
-        told["few"].number == 1
-        and told["many"].number is None
-        and "6 labels are more than the 5" in told["many"].reason
-    )
+    assert (told["few"].number, told["many"].number) == (1, None)
+    assert "6 labels are more than the 5" in told["many"].reason
 
 
 def test_kept_examples_are_halved_for_good_and_those_given_again_are_left_out() -> None:
@@ -153,25 +140,6 @@ def test_counts_stay_those_of_all_examples_when_some_are_rehearsed(sorting: Run)
     assert found.new == tuple(more) and len(found.version.state["learned"]) == 12
 
 
-def test_what_is_given_again_counts_once_in_what_is_measured_and_stored(sorting: Run) -> None:
-    first = stored(adapt_person(sorting, NOTES, steps=0))
-    more = [Example(f"{a} the {b}", label=c) for a, b, c in [("sweep", "floor", "home"), ("sign", "offer", "work")] * 4]
-    more = [Example(f"{e.text} {i}", label=e.label) for i, e in enumerate(more)]
-    alone, again = (adapt_person(sorting, given, previous=first, steps=0) for given in (more, [*NOTES, *more]))
-    assert again.new == tuple(more) and again.folds == alone.folds > 0
-    assert (again.before, again.after) == (alone.before, alone.after)
-    np.testing.assert_array_equal(again.version.state["counts"], [9, 9])
-    np.testing.assert_array_equal(again.version.state["means"], alone.version.state["means"])
-
-
-def test_kept_examples_of_a_version_that_was_taken_back_are_not_rehearsed(sorting: Run) -> None:
-    first = stored(adapt_person(sorting, NOTES, steps=0))
-    gone = [Example(f"sweep the floor {i}", label="home") for i in range(20)]
-    found = adapt_person(sorting, [Example("sign it", label="work")], previous=first, steps=0, kept=gone)
-    assert (found.rehearsed, found.judging) == (0, 0)
-    np.testing.assert_array_equal(found.version.state["counts"], [5, 6])
-
-
 def test_a_label_that_a_version_never_heard_of_counts_as_a_guess(sorting: Run) -> None:
     first, labels = stored(adapt_person(sorting, NOTES, steps=0)), (*LABELS, "new")
     known, strange = Example("sweep the floor", label="home"), Example("sing a song", label="new")
@@ -179,13 +147,6 @@ def test_a_label_that_a_version_never_heard_of_counts_as_a_guess(sorting: Run) -
     both = fit(sorting, first.state, [known, strange], labels)
     assert both.loss == pytest.approx((alone.loss + np.log(3)) / 2)
     assert both.accuracy is not None and alone.accuracy == 2 * both.accuracy
-
-
-def test_of_labels_only_examples_nothing_is_measured(sorting: Run) -> None:
-    found = adapt_person(sorting, [Example("sweep the floor", label="home"), Example("sign the offer", label="work")])
-    assert found.after.numbers == (None, None) and found.version.metrics["loss_after"] is None and found.better
-    three = adapt_person(sorting, [*NOTES[:2], Example("sign the offer", label="work")], steps=0)
-    assert three.after.numbers[0] is not None
 
 
 def test_the_fit_to_earlier_examples_is_that_of_the_answers(sorting: Run) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mlx_melpa.errors import DataError, ModelError, StoreError
-from mlx_melpa.find import opened, random_run, to_adapt
+from mlx_melpa.find import opened, to_adapt
 from mlx_melpa.folds import Fit, _watch, deal
 from mlx_melpa.look import look
 from mlx_melpa.outcome import Outcome
@@ -27,16 +27,6 @@ NOTES = [Example(text, label=label) for label, texts in (("home", HOME), ("work"
 LINES = [
     Example("", target=f"{word} is my name, says the {word} every single day.") for word in (*"abcdefgh", "the cat")
 ]
-
-
-@pytest.fixture(scope="module")
-def sorting(shared: Path) -> Run:
-    return random_run(str(shared / "models/stories260k"), labelled=True)
-
-
-@pytest.fixture(scope="module")
-def writing(shared: Path) -> Run:
-    return random_run(str(shared / "models/stories260k"), labelled=False)
 
 
 def stored(outcome: Outcome, number: int = 1) -> Any:
@@ -163,6 +153,32 @@ def test_look_counts_what_is_supervised_cut_and_twice(sorting: Run, writing: Run
     seen = look(writing, one)
     assert seen.supervised == len(readout.encoder.ids("ab")) + len(readout.encoder.last) and seen.form == "lines"
     assert seen.tokens == seen.supervised + len(readout.encoder.first)
+
+
+def test_what_is_given_again_counts_once_in_what_is_measured_and_stored(sorting: Run) -> None:
+    first = replace(adapt_person(sorting, NOTES, steps=0).version, user="me", number=1)
+    more = [Example(f"{a} the {b}", label=c) for a, b, c in [("sweep", "floor", "home"), ("sign", "offer", "work")] * 4]
+    more = [Example(f"{e.text} {i}", label=e.label) for i, e in enumerate(more)]
+    alone, again = (adapt_person(sorting, given, previous=first, steps=0) for given in (more, [*NOTES, *more]))
+    assert again.new == tuple(more) and again.folds == alone.folds > 0
+    assert (again.before, again.after) == (alone.before, alone.after)
+    np.testing.assert_array_equal(again.version.state["counts"], [9, 9])
+    np.testing.assert_array_equal(again.version.state["means"], alone.version.state["means"])
+
+
+def test_kept_examples_of_a_version_that_was_taken_back_are_not_rehearsed(sorting: Run) -> None:
+    first = replace(adapt_person(sorting, NOTES, steps=0).version, user="me", number=1)
+    gone = [Example(f"sweep the floor {i}", label="home") for i in range(20)]
+    found = adapt_person(sorting, [Example("sign it", label="work")], previous=first, steps=0, kept=gone)
+    assert (found.rehearsed, found.judging) == (0, 0)
+    np.testing.assert_array_equal(found.version.state["counts"], [5, 6])
+
+
+def test_of_labels_only_examples_nothing_is_measured(sorting: Run) -> None:
+    found = adapt_person(sorting, [Example("sweep the floor", label="home"), Example("sign the offer", label="work")])
+    assert found.version.metrics["loss_after"] is found.version.metrics["accuracy"] is None and found.better
+    three = adapt_person(sorting, [*NOTES[:2], Example("sign the offer", label="work")], steps=0)
+    assert three.version.metrics["loss_after"] is not None
 
 
 def test_a_dry_run_refuses_what_an_adaptation_does(sorting: Run) -> None:
