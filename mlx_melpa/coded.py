@@ -49,6 +49,10 @@ class Coded:
         found: Mapping[str, np.ndarray] = self.problem.measure(self._acting(rows), batch)
         return found
 
+    def calibrated(self, rows: Array, support: Batch) -> Array:
+        """The same rows: a code has no place for a temperature."""
+        return rows
+
     def memory(self, rows: Array, support: Batch) -> Batch:
         """What a readout keeps of a support batch."""
         return self.problem.memory(self._acting(rows), support)

@@ -12,7 +12,7 @@ from . import adapt
 from .earlier import learned, merged
 from .errors import DataError, MelpaError
 from .evaluate import chunks
-from .folds import measured
+from .folds import begin, measured
 from .look import check, distinct
 from .means import averaged, recall
 from .outcome import described, version_of
@@ -117,7 +117,7 @@ def _adapted(
     parts, chosen = run.composed.parts, run.steps if steps is None else steps
     problem: Any = parts.problem
     support = problem.support([Episode("", p.examples, (), p.labels, p.about) for p in people])
-    start = adapt.begin(parts, run.theta, support)
+    start = begin(parts, run.theta, support)
     end = adapt.adapt(parts, run.theta, support, chosen, state=start)
     rows = parts.ops.numpy(end["rows"])
     # What is measured and what the means are made from are the person's own numbers as they will be stored, in fp16.

@@ -80,16 +80,25 @@ def curve(
     found: list[list[Mapping[str, np.ndarray]]] = []
     for part in _passes(problem, folds):
         support, query = (remembering(parts, batch, memory) for batch in problem.prepare(part))
-        state = None
-        if rows is not None:
-            before = {name: parts.ops.array(np.repeat(value, len(part), 0)) for name, value in (carried or {}).items()}
-            state = adapt.resume(parts, parts.ops.broadcast(rows, (len(part), rows.shape[1])), before)
+        before = {name: parts.ops.array(np.repeat(value, len(part), 0)) for name, value in (carried or {}).items()}
+        repeated = None if rows is None else parts.ops.broadcast(rows, (len(part), rows.shape[1]))
+        state = begin(parts, theta, support, repeated, before)
         seen: list[Mapping[str, np.ndarray]] = []
         watch = _watch(problem, query, seen, patient and len(part) == len(folds))
         adapt.adapt(parts, theta, support, steps, state=state, watch=watch)
         found.append(seen)
     sizes = np.array([len(fold.query) for fold in folds], np.float64)
     return [_fit([seen[k] for seen in found], sizes) for k in range(min(map(len, found)))]
+
+
+def begin(parts: Parts, theta: Tree, support: Batch, rows: Array | None = None, carried: Tree | None = None) -> State:
+    """What people's steps begin from: rows, or the initializer's, with temperatures that fit the supports.
+
+    They are found before the first step: what steps were taken on says no more how sure one may be of the rest.
+    """
+    problem: Any = parts.problem
+    rows = adapt.begin(parts, theta, support)["rows"] if rows is None else rows
+    return adapt.resume(parts, problem.calibrated(rows, support), carried)
 
 
 def remembering(parts: Parts, batch: Batch, memory: Mapping[str, np.ndarray] | None) -> Batch:

@@ -11,7 +11,7 @@ from . import adapt
 from .earlier import carried, halves, learned, merged, taught, unlearned
 from .errors import DataError
 from .evaluate import chunks
-from .folds import Fit, alone, curve, deal, measured, remembering
+from .folds import Fit, alone, begin, curve, deal, measured, remembering
 from .guard import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, probabilities, reached, standing
 from .look import check, distinct
 from .means import averaged, recall
@@ -165,11 +165,8 @@ def _searched(
 def _trained(run: Run, support: Batch, wanted: Sequence[int], previous: Version | None) -> dict[int, State]:
     """The states after each wanted number of steps, and the first."""
     parts = run.composed.parts
-    if previous is None:
-        start = adapt.begin(parts, run.theta, support)
-    else:
-        before = parts.ops.map_tree(parts.ops.array, carried(previous))
-        start = adapt.resume(parts, parts.ops.array(run.rows(previous.state["rows"])), before)
+    rows = None if previous is None else parts.ops.array(run.rows(previous.state["rows"]))
+    start = begin(parts, run.theta, support, rows, parts.ops.map_tree(parts.ops.array, carried(previous)))
     found = {0: start}
 
     def watch(k: int, state: State) -> None:

@@ -81,6 +81,7 @@ def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None
     for fold in deal(NOTES, set(NOTES), ("home", "work"), rng):
         support, query = parts.problem.prepare([fold])
         rows = parts.initializer.make(sorting.theta["initializer"], support, 1)
+        rows = parts.problem.calibrated(rows, support)
         losses += len(fold.query) * [parts.problem.measure(rows, query)["loss"][0]]
     assert found.curve == pytest.approx([np.mean(losses)], rel=1e-5)
 

@@ -33,6 +33,7 @@ def problem(adapted: Any) -> Language:
 
 
 def episode(seed: int, names: str = "abc", shots: int = 3, queries: int = 2) -> Episode:
+    """Names are labels; one that stands twice has twice the examples."""
     rng = np.random.default_rng(seed)
 
     def some(count: int) -> tuple[Example, ...]:
@@ -40,7 +41,7 @@ def episode(seed: int, names: str = "abc", shots: int = 3, queries: int = 2) -> 
             Example(" ".join(rng.choice(WORDS, rng.integers(2, 9))), label=n) for n in names for _ in range(count)
         )
 
-    return Episode("e", some(shots), some(queries), tuple(names))
+    return Episode("e", some(shots), some(queries), tuple(dict.fromkeys(names)))
 
 
 def rows_of(problem: Language, count: int) -> np.ndarray:
@@ -68,6 +69,13 @@ def solved(u: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     return np.linalg.solve(u.T @ (weight[:, None] * u) + STRENGTH * np.eye(u.shape[1]), u.T @ (weight[:, None] * y))
 
 
+def even(y: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """Weights (n,) of examples, or of means of so many (n,), with which classes count alike."""
+    counts = np.ones(len(y)) if counts is None else counts
+    each = y.T @ counts
+    return counts * (counts.sum() / (each > 0).sum() / (y @ each))
+
+
 def onehot(examples: tuple[Example, ...], labels: tuple[str, ...]) -> np.ndarray:
     return np.array([[e.label == label for label in labels] for e in examples], float)
 
@@ -75,22 +83,23 @@ def onehot(examples: tuple[Example, ...], labels: tuple[str, ...]) -> np.ndarray
 @pytest.mark.parametrize("shots", [3, 30])
 def test_questions_and_each_left_out_example_are_scored_as_numpy_solves_them(problem: Language, shots: int) -> None:
     """3 a label: the matrix of examples is inverted; 30: that of features (d' = 64 x 2)."""
-    one = episode(1, shots=shots if shots == 3 else 50)
+    one = episode(1, names="abbc", shots=shots if shots == 3 else 50)
     row = rows_of(problem, 1)[0]
     u, y = features(problem, row, one.support), onehot(one.support, one.labels)
+    v = even(y)
     asked = features(problem, row, one.query)
     support, query = problem.prepare([one])
     found = ops.numpy(problem.readout.scores(problem.model, ops.array(row[None]), query))[0]
     scored = np.flatnonzero(ops.numpy(query["weights"])[0])
     order = np.argsort([len(problem.readout.encoder.whole(e.text)) for e in (*one.support, *one.query)], kind="stable")
-    expected = HEAT * np.concatenate([u, asked]) @ solved(u, y, np.ones(len(u)))
+    expected = HEAT * np.concatenate([u, asked]) @ solved(u, y, v)
     assert np.abs(found[scored] - expected[order][scored]).max() < 2e-3
-    left = [solved(np.delete(u, i, 0), np.delete(y, i, 0), np.ones(len(u) - 1)) for i in range(len(u))]
+    left = [solved(np.delete(u, i, 0), np.delete(y, i, 0), np.delete(v, i)) for i in range(len(u))]
     alone = HEAT * np.stack([u[i] @ left[i] for i in range(len(u))])
     found = ops.numpy(problem.readout.scores(problem.model, ops.array(row[None]), support))[0]
     order = np.argsort([len(problem.readout.encoder.whole(e.text)) for e in one.support], kind="stable")
     assert np.abs(found - alone[order]).max() < 2e-3
-    assert np.abs(alone - HEAT * u @ solved(u, y, np.ones(len(u)))).max() > 0.05  # leaving out makes a difference
+    assert np.abs(alone - HEAT * u @ solved(u, y, v)).max() > 0.05  # leaving out makes a difference
 
 
 def test_memory_answers_as_the_examples_did_and_earlier_ones_count_as_their_means(problem: Language) -> None:
@@ -109,8 +118,8 @@ def test_memory_answers_as_the_examples_did_and_earlier_ones_count_as_their_mean
     found = ops.numpy(readout.scores(problem.model, rows, {**query, **memory}))[0]
     old, u = features(problem, row, one.support), features(problem, row, later.support)
     means = np.stack([old[:3].mean(0), old[3:].mean(0)])
-    together, weight = np.concatenate([u, means]), np.array([1.0] * 6 + [3.0] * 2)
-    targets = np.concatenate([onehot(later.support, later.labels), np.eye(3)[:2]])
+    together, targets = np.concatenate([u, means]), np.concatenate([onehot(later.support, later.labels), np.eye(3)[:2]])
+    weight = even(targets, np.array([1.0] * 6 + [3.0] * 2))
     scored = np.flatnonzero(ops.numpy(query["weights"])[0])
     texts = (*later.support, *later.query)
     order = np.argsort([len(readout.encoder.whole(e.text)) for e in texts], kind="stable")
@@ -132,7 +141,8 @@ def test_examples_remembered_part_by_part_are_the_sums_of_all(problem: Language)
     u, y = features(problem, row[0], examples), onehot(examples, labels)
     held = y[:5].sum(0)
     means = y[:5].T @ u[:5] / np.maximum(held, 1)[:, None]
-    expected = solved(np.concatenate([u[5:], means]), np.concatenate([y[5:], np.eye(2)]), np.array([1.0] * 3 + [*held]))
+    targets = np.concatenate([y[5:], np.eye(2)])
+    expected = solved(np.concatenate([u[5:], means]), targets, even(targets, np.array([1.0] * 3 + [*held])))
     assert np.abs(both["prior"][0, :, wide:] / 4 - expected.T).max() < 2e-3
 
 
@@ -148,6 +158,29 @@ def test_tasks_of_a_batch_are_answered_as_each_alone_and_a_missing_class_never(p
         assert np.abs(together - alone).max() < 1e-4
     z = ops.numpy(problem.readout.scores(problem.model, ops.array(rows), problem.prepare(tasks)[1]))
     assert (z[1, :, 2] < -1e8).all() and (z[0] > -1e3).all()
+
+
+def test_temperatures_are_where_left_out_examples_and_the_pull_to_the_row_s_own_balance(problem: Language) -> None:
+    tasks = [episode(4, shots=5), episode(5, names="aab", shots=1), episode(6, names="ab", shots=1)]
+    rows = rows_of(problem, 3)
+    support = problem.support(tasks)
+    before = ops.numpy(problem.readout.scores(problem.model, ops.array(rows), support)).astype(np.float64)
+    found = ops.numpy(problem.calibrated(ops.array(rows), support))
+    np.testing.assert_array_equal(found[:, :-1], rows[:, :-1])
+    shifts, weights, y = found[:, -1] - rows[:, -1], ops.numpy(problem.readout.judged(support)), support["onehot"]
+
+    def worth(t: int, shift: float) -> float:
+        z = np.exp(shift) * before[t]
+        p = np.exp(z - z.max(-1, keepdims=True))
+        p = (p / p.sum(-1, keepdims=True) * ops.numpy(y)[t]).sum(-1)
+        return float(-(np.log(np.maximum(p, 1e-300)) * weights[t]).sum() + shift**2 / (2 * 0.5**2))
+
+    for t in range(3):
+        for away in (-0.5, -0.02, 0.02, 0.5):
+            assert worth(t, shifts[t]) < worth(t, shifts[t] + away)
+    assert (
+        shifts[0] < -0.3 and abs(shifts[2]) < 1e-6
+    )  # labels say nothing of such texts; and each is its label's only one
 
 
 @pytest.mark.parametrize("backend", ["mlx", "torch"])

@@ -127,6 +127,11 @@ class Language:
         kept = self.memory(rows, {**support, **{name: self.ops.array(value) for name, value in earlier.items()}})
         return {name: self.ops.numpy(value) for name, value in kept.items()}
 
+    def calibrated(self, rows: Array, support: Batch) -> Array:
+        """The rows with temperatures that fit a support batch; the same rows for a readout that has none."""
+        found = getattr(self.readout, "calibrated", None)
+        return rows if found is None else found(self.model, rows, support)
+
     def memory(self, rows: Array, support: Batch) -> Batch:
         """The same of a support batch that is ready, as the engine's arrays; nothing for a readout that needs none."""
         kept: Batch = self.readout.memory(self.model, rows, support)

@@ -23,6 +23,8 @@ from ..types import Array, Batch, Episode, Example
 
 TINY = 1e-6
 SHRINK = 0.1
+SPREAD = 0.5
+"""How far, as a standard deviation, people's log temperatures are thought to lie from where they begin."""
 
 
 class Prototypes:
@@ -175,6 +177,24 @@ class Prototypes:
         held = self.ops.minimum(count, 1).reshape(member.shape[0], 1, -1)
         temperature = ops.exp(rows[:, -1]).reshape(-1, 1, 1)
         return temperature * (dots - member * own) / scale * held + (held - 1) * 1e9
+
+    def calibrated(self, model: Any, rows: Array, batch: Batch) -> Array:
+        """The rows with temperatures that fit what a support batch gives, each example left out of its own class.
+
+        s = argmin  - sum_i log p_s(y_i) + (s - s_0)^2 / (2 SPREAD^2), from the row's own s_0, within 3 of it. It says
+        how sure one may be of this person's answers, where tasks that trained a run were easier or harder.
+        """
+        z, onehot, weights = map(self.ops.numpy, (self.scores(model, rows, batch), batch["onehot"], self.judged(batch)))
+        found = np.zeros((len(z), 1), np.float32)
+        for t in range(len(z)):
+            for width in (3.0, 0.1):
+                tried = found[t] + np.linspace(-width, width, 61)
+                scaled = np.exp(tried)[:, None, None] * z[t].astype(np.float64)
+                top = scaled.max(-1)
+                each = top + np.log(np.exp(scaled - top[..., None]).sum(-1)) - (scaled * onehot[t]).sum(-1)
+                found[t] = tried[(each @ weights[t] + tried**2 / (2 * SPREAD**2)).argmin()]
+        row, scale = self.ops.split(rows, [rows.shape[1] - 1], 1)
+        return self.ops.concatenate([row, scale + self.ops.array(found)], 1)
 
     def judged(self, batch: Batch) -> Array:
         """Weights (T, B) of what is judged: an example that is all that its class has counts no more than padding.
