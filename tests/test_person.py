@@ -84,6 +84,9 @@ def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None
         rows = parts.problem.calibrated(rows, support)
         losses += len(fold.query) * [parts.problem.measure(rows, query)["loss"][0]]
     assert found.curve == pytest.approx([np.mean(losses)], rel=1e-5)
+    support = parts.problem.support([Episode("", tuple(NOTES), (), ("home", "work"))])
+    rows = parts.problem.calibrated(parts.initializer.make(sorting.theta["initializer"], support, 1), support)
+    assert found.version.state["rows"][0, -1] == pytest.approx(float(parts.ops.numpy(rows)[0, -1]), abs=2e-3)  # fp16
 
 
 def test_class_means_answer_as_the_examples_did(sorting: Run) -> None:
