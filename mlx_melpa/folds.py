@@ -82,7 +82,7 @@ def curve(
         support, query = (remembering(parts, batch, memory) for batch in problem.prepare(part))
         before = {name: parts.ops.array(np.repeat(value, len(part), 0)) for name, value in (carried or {}).items()}
         repeated = None if rows is None else parts.ops.broadcast(rows, (len(part), rows.shape[1]))
-        state = begin(parts, theta, support, repeated, before)
+        state = begin(parts, theta, support, rows=repeated, carried=before)
         seen: list[Mapping[str, np.ndarray]] = []
         watch = _watch(problem, query, seen, patient and len(part) == len(folds))
         adapt.adapt(parts, theta, support, steps, state=state, watch=watch)
@@ -91,14 +91,23 @@ def curve(
     return [_fit([seen[k] for seen in found], sizes) for k in range(min(map(len, found)))]
 
 
-def begin(parts: Parts, theta: Tree, support: Batch, rows: Array | None = None, carried: Tree | None = None) -> State:
-    """What people's steps begin from: rows, or the initializer's, with temperatures that fit the supports.
+def begin(
+    parts: Parts,
+    theta: Tree,
+    support: Batch,
+    *,
+    rows: Array | None = None,
+    carried: Tree | None = None,
+    heard: Batch | None = None,
+) -> State:
+    """What people's steps begin from: rows, or the initializer's, with temperatures that fit all that was `heard`.
 
-    They are found before the first step: what steps were taken on says no more how sure one may be of the rest.
+    That is the support where nothing else is given. Temperatures are found before the first step: what steps were
+    taken on says no more how sure one may be of the rest.
     """
     problem: Any = parts.problem
-    rows = adapt.begin(parts, theta, support)["rows"] if rows is None else rows
-    return adapt.resume(parts, problem.calibrated(rows, support), carried)
+    state = adapt.begin(parts, theta, support) if rows is None else adapt.resume(parts, rows, carried)
+    return {**state, "rows": problem.calibrated(state["rows"], support if heard is None else heard)}
 
 
 def remembering(parts: Parts, batch: Batch, memory: Mapping[str, np.ndarray] | None) -> Batch:

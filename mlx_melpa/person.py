@@ -26,7 +26,7 @@ LONGEST = 4
 STAYS = "the row stays where earlier class means were made: the new examples add to the means, with no step"
 MOVES = "steps move the row away from earlier class means: what was learned before may answer wrongly"
 MOST = 64
-"""Examples that the steps see, and kept ones beside them; the class means see all."""
+"""Examples that the steps see, and kept ones beside them; the class means see all, and the temperature TOGETHER."""
 TOGETHER = 256
 """Examples that are remembered in one pass; of more, ridge regression knows those before by their class means."""
 
@@ -79,11 +79,12 @@ def adapt_person(
     if steps == "auto" and memory and not run.in_turn:
         steps = 0
     best, fits = _searched(run, folds, steps, previous, memory)
-    support = run.composed.parts.problem.support([Episode("", (*used, *rehearsed), (), labels, told)])
-    support = remembering(run.composed.parts, support, memory)
+    support = heard = _support(run, [*used, *rehearsed], labels, told, memory)
+    if labels and len(at_hand) > len(used):
+        heard = _support(run, [*_drawn(at_hand, rng, TOGETHER), *rehearsed], labels, told, memory)
     was = fit(run, previous.state, judging, labels) if previous is not None and judging else None
     tried = list(_fewer(best, 0 if labels else 1)) if previous is not None and steps == "auto" else [best]
-    states = _trained(run, support, tried, previous)
+    states = _trained(run, support, heard, tried, previous)
     stood = standing(run, previous, best > 0)
     for chosen in tried:
         rows, end = _as_stored(run, states[chosen], previous)
@@ -162,11 +163,22 @@ def _searched(
     return (min(range(len(fits)), key=lambda k: fits[k].loss) if steps == "auto" else steps), fits
 
 
-def _trained(run: Run, support: Batch, wanted: Sequence[int], previous: Version | None) -> dict[int, State]:
+def _support(
+    run: Run, examples: Sequence[Example], labels: tuple[str, ...], about: str, memory: Mapping[str, np.ndarray]
+) -> Batch:
+    """One person's examples as a batch, with what was kept of earlier ones."""
+    parts = run.composed.parts
+    return remembering(parts, parts.problem.support([Episode("", tuple(examples), (), labels, about)]), memory)
+
+
+def _trained(
+    run: Run, support: Batch, heard: Batch, wanted: Sequence[int], previous: Version | None
+) -> dict[int, State]:
     """The states after each wanted number of steps, and the first."""
     parts = run.composed.parts
     rows = None if previous is None else parts.ops.array(run.rows(previous.state["rows"]))
-    start = begin(parts, run.theta, support, rows, parts.ops.map_tree(parts.ops.array, carried(previous)))
+    before = parts.ops.map_tree(parts.ops.array, carried(previous))
+    start = begin(parts, run.theta, support, rows=rows, carried=before, heard=heard)
     found = {0: start}
 
     def watch(k: int, state: State) -> None:
@@ -211,16 +223,16 @@ def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarra
     return probabilities(run, version.state, examples, version.labels)
 
 
-def _drawn(examples: list[Example], rng: np.random.Generator) -> list[Example]:
-    """At most MOST examples, taking turns between labels."""
-    if len(examples) <= MOST:
+def _drawn(examples: list[Example], rng: np.random.Generator, most: int = MOST) -> list[Example]:
+    """At most so many examples, taking turns between labels."""
+    if len(examples) <= most:
         return examples
     turn: Counter[str | None] = Counter()
     ranked = []
     for i in rng.permutation(len(examples)):
         turn[examples[i].label] += 1
         ranked.append((turn[examples[i].label], int(i)))
-    return [examples[i] for _, i in sorted(ranked)[:MOST]]
+    return [examples[i] for _, i in sorted(ranked)[:most]]
 
 
 def _means(

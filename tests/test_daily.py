@@ -71,8 +71,8 @@ def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
     support = remembering(parts, support, recall(first.state, second.labels))
 
     def moved(carried: Any) -> np.ndarray:
-        begun = parts.problem.calibrated(rows, support)
-        end = adapt.adapt(parts, run.theta, support, 3, adapt.resume(parts, begun, carried))
+        begun = {**adapt.resume(parts, rows, carried), "rows": parts.problem.calibrated(rows, support)}
+        end = adapt.adapt(parts, run.theta, support, 3, begun)
         return layout.stored(parts.ops.numpy(end["rows"])[0])
 
     before, after = first.state["rows"][0], second.state["rows"][0]

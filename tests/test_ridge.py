@@ -1,6 +1,7 @@
 """Ridge regression as a readout, against NumPy's own solution of each leave-one-out problem."""
 
 from pathlib import Path
+from statistics import harmonic_mean
 from typing import Any
 
 import numpy as np
@@ -73,7 +74,7 @@ def even(y: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
     """Weights (n,) of examples, or of means of so many (n,), with which classes count alike."""
     counts = np.ones(len(y)) if counts is None else counts
     each = y.T @ counts
-    return counts * (counts.sum() / (each > 0).sum() / (y @ each))
+    return counts * harmonic_mean(each[each > 0]) / (y @ each)
 
 
 def onehot(examples: tuple[Example, ...], labels: tuple[str, ...]) -> np.ndarray:

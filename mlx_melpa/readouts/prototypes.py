@@ -181,11 +181,11 @@ class Prototypes:
     def calibrated(self, model: Any, rows: Array, batch: Batch) -> Array:
         """The rows with temperatures that fit what a support batch gives, each example left out of its own class.
 
-        s = argmin  - sum_i log p_s(y_i) + (s - s_0)^2 / (2 SPREAD^2), from the row's own s_0, within 3 of it. It says
-        how sure one may be of this person's answers, where tasks that trained a run were easier or harder.
+        s = argmin  - sum_i log p_s(y_i) + (s - s_0)^2 / (2 SPREAD^2), from the row's own s_0. Where a batch brings a
+        memory of "known" examples, s_0 is theirs, and the row gets the mean over all examples, as a class does.
         """
         z, onehot, weights = map(self.ops.numpy, (self.scores(model, rows, batch), batch["onehot"], self.judged(batch)))
-        found = np.zeros((len(z), 1), np.float32)
+        found = np.zeros(len(z), np.float32)
         for t in range(len(z)):
             for width in (3.0, 0.1):
                 tried = found[t] + np.linspace(-width, width, 61)
@@ -193,8 +193,10 @@ class Prototypes:
                 top = scaled.max(-1)
                 each = top + np.log(np.exp(scaled - top[..., None]).sum(-1)) - (scaled * onehot[t]).sum(-1)
                 found[t] = tried[(each @ weights[t] + tried**2 / (2 * SPREAD**2)).argmin()]
+        known = self.ops.numpy(batch["known"]).sum(-1) if "known" in batch else 0.0
+        found = found * weights.sum(-1) / np.maximum(weights.sum(-1) + known, 1)
         row, scale = self.ops.split(rows, [rows.shape[1] - 1], 1)
-        return self.ops.concatenate([row, scale + self.ops.array(found)], 1)
+        return self.ops.concatenate([row, scale + self.ops.array(found[:, None])], 1)
 
     def judged(self, batch: Batch) -> Array:
         """Weights (T, B) of what is judged: an example that is all that its class has counts no more than padding.

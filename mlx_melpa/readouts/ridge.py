@@ -4,12 +4,13 @@ u = a text's feature, as `prototypes` has it, scaled to length 1; Y = the labels
 
 W = (U^T V U + strength 1)^(-1) U^T V Y;   score(i, c) = exp(s) u_i . W_c
 
-V = the weights v_i = n / (N n_c), n_c of n examples being of i's class: classes count alike, however many examples each
-has. A support example is scored by the W that leaves it out, at no second solution: with the hat matrix's diagonal h
-its score is (u_i W - h_i y_i) / (1 - h_i). Where class means weigh each example of a class alike, W leans on those that
-are hard to tell apart. Meta-training goes through the solution. A batch's "prior" (T, N, 2d) holds class sums of what
-is no longer at hand, as in `prototypes`, and beside them the W that answers while nothing new is given; together with
-new examples each earlier class counts as its mean, as often as it had examples ("known").
+V = the weights v_i = H / n_c, with n_c the size of i's class and H the harmonic mean of all classes': they count alike,
+however many examples each has, and an only example never more than N times. A support example is scored by the W that
+leaves it out, at no second solution: with the hat matrix's diagonal h, and V as it is, its score is
+(u_i W - h_i y_i) / (1 - h_i). Where class means weigh each example of a class alike, W leans on those that are hard to
+tell apart. Meta-training goes through the solution. A batch's "prior" (T, N, 2d) holds class sums of what is no longer
+at hand, as in `prototypes`, and beside them the W that answers while nothing new is given; together with new examples
+each earlier class counts as its mean, as often as it had examples ("known").
 """
 
 from collections.abc import Sequence
@@ -70,7 +71,8 @@ class Ridge(Prototypes):
             kept = self._earlier(batch)[1] / ops.maximum(column(batch["known"]), 1)
             return ops.swap(kept), ops.ones((tasks, many))
         counts = self.counts(batch)
-        even = column(counts.sum(-1) / ops.minimum(counts, 1).sum(-1)) / ops.maximum(counts, 1)
+        there, size = ops.minimum(counts, 1), ops.maximum(counts, 1)
+        even = column(there.sum(-1) / ops.maximum((there / size).sum(-1), TINY)) / size
         each = ops.sqrt(batch["onehot"] @ column(even)) * column(batch["given"])
         rows, y = u * each, batch["onehot"] * each
         if "prior" in batch:
