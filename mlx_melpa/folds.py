@@ -9,6 +9,7 @@ import numpy as np
 
 from . import adapt
 from .evaluate import chunks
+from .text import TOKENS
 from .types import Array, Batch, Episode, Example, Parts, State, Tree
 
 FOLDS = 3
@@ -18,8 +19,6 @@ PATIENCE, WORTH = 3, 0.01
 """The search for the number of steps ends after PATIENCE steps that did not lower the best loss by this share of it."""
 ALONE = 16
 """Rows that hold one example each."""
-TOKENS = 16_384
-"""What one pass may hold: folds beyond that go into passes of their own."""
 
 
 class Fit(NamedTuple):

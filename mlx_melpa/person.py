@@ -27,8 +27,8 @@ STAYS = "the row stays where earlier class means were made: the new examples add
 MOVES = "steps move the row away from earlier class means: what was learned before may answer wrongly"
 MOST = 64
 """Examples that the steps see, and kept ones beside them; the class means see all, and the temperature TOGETHER."""
-TOGETHER = 256
-"""Examples that are remembered in one pass; of more, ridge regression knows those before by their class means."""
+TOGETHER = 1024
+"""Examples that are remembered together; of more, ridge regression knows those before by their class means."""
 
 
 def adapt_person(
@@ -243,6 +243,7 @@ def _means(
     if not labels:
         return {}
     kept = memory
-    for part in chunks(examples, TOGETHER):
+    mixed = np.random.default_rng(0).permutation(len(examples))
+    for part in chunks([examples[i] for i in mixed], TOGETHER):
         kept = problem.remember(rows, part, labels, kept)
     return averaged(kept["prior"][0], kept["known"][0]) if kept else {}

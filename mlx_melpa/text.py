@@ -9,6 +9,11 @@ import numpy as np
 
 from .errors import DataError
 
+TOKENS = 16_384
+"""What one pass may hold, where there are many."""
+EXACT = 256
+"""More examples than these are cut by what a pass may hold, and no longer so that least is padding."""
+
 
 class Encoder:
     """A tokenizer with a length limit; remembers what it encoded.
@@ -90,10 +95,16 @@ def cuts(lengths: np.ndarray, lanes: int = 1, overhead: int = 200, most: int = 4
 
     `lengths` (T, B), sorted along B; returns ends [.., B] of at most `most` passes. A pass of b examples costs T b
     times its longest, plus `overhead` tokens. Exact, by dynamic programming. With two `lanes`, which take passes in
-    turn, that or one cut, whichever ends first.
+    turn, that or one cut, whichever ends first. More than EXACT examples go into as many passes of TOKENS as it takes.
     """
     tasks, size = lengths.shape
     longest = lengths.max(axis=0)
+    if size > EXACT:
+        ends = [0]
+        for end in range(1, size):
+            if tasks * (end + 1 - ends[-1]) * int(longest[end]) > TOKENS:
+                ends.append(end)
+        return [*ends[1:], size]
 
     def cost(start: int, end: int) -> int:
         return overhead + tasks * (end - start) * int(longest[end - 1])

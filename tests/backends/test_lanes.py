@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlx_melpa.text import cuts
+from mlx_melpa.text import TOKENS, cuts
 
 SCRIPT = """
 import json, sys, threading
@@ -80,3 +81,12 @@ def test_cuts_for_two_lanes_end_together() -> None:
     tokens = [(b - a) * int(uneven[0, b - 1]) for a, b in zip([0, *ends], ends, strict=False)]
     assert max(sum(tokens[0::2]), sum(tokens[1::2])) <= 0.6 * 14 * 60
     assert cuts(np.array([[7]]), lanes=2) == [1]
+
+
+def test_many_examples_are_cut_by_what_a_pass_may_hold() -> None:
+    lengths = np.sort(np.random.default_rng(0).integers(1, 100, (2, 3000)))
+    ends = cuts(lengths, lanes=2)
+    longest = lengths.max(0)
+    held = [2 * (end - start) * int(longest[end - 1]) for start, end in pairwise([0, *ends])]
+    assert ends[-1] == 3000 and max(held) <= TOKENS < min(a + b for a, b in pairwise(held))
+    assert cuts(np.full((1, 300), 2 * TOKENS)) == list(range(1, 301))
