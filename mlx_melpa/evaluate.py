@@ -36,6 +36,7 @@ def curves(
     """Adapts to each episode's support and measures its query after the steps `at` (default: every one).
 
     Returns the curves (rows in the order of `at`) and the seconds of adaptation per task, measuring left out.
+    Temperatures stay the run's, as in meta-training; a person's own are fitted by `folds.begin`.
     """
     at = list(range(steps + 1)) if at is None else list(at)
     found: list[Curves] = []
