@@ -106,6 +106,13 @@ def test_many_people_carry_what_each_would_alone(base: Path, tmp_path: Path) -> 
             np.testing.assert_allclose(latest.state["carry.root"], alone["carry.root"], rtol=5e-2, atol=2e-2)
 
 
+def test_a_linear_head_leaves_nobody_out_and_keeps_its_temperature(base: Path) -> None:
+    run = held(base, {"kind": "linear", "ways": 5}, kind="none")
+    first = stored(adapt_person(run, NOTES, steps=3))
+    more = adapt_person(run, [Example(f"{e.text} now", label=e.label) for e in NOTES], previous=first, steps=0)
+    np.testing.assert_array_equal(more.version.state["rows"], first.state["rows"])
+
+
 def test_one_person_s_labels_too_many_hold_up_nobody(base: Path, tmp_path: Path) -> None:
     run = held(base, {"kind": "linear", "ways": 5}, kind="none")
     people = {"few": NOTES[::3], "many": [Example(e.text, label=f"{i % 6}") for i, e in enumerate(NOTES)]}

@@ -89,6 +89,17 @@ def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None
     assert found.version.state["rows"][0, -1] == pytest.approx(float(parts.ops.numpy(rows)[0, -1]), abs=2e-3)  # fp16
 
 
+def test_many_notes_are_all_heard_for_the_temperature_and_solved_together(sorting: Run) -> None:
+    notes = [Example(f"{e.text} {i}", label=e.label) for i in range(30) for e in NOTES]
+    parts, labels = sorting.composed.parts, ("home", "work")
+    version = adapt_person(sorting, notes, steps=0).version
+    support = parts.problem.support([Episode("", tuple(notes), (), labels)])
+    rows = parts.problem.calibrated(parts.initializer.make(sorting.theta["initializer"], support, 1), support)
+    assert version.state["rows"][0, -1] == pytest.approx(float(parts.ops.numpy(rows)[0, -1]), abs=2e-3)  # fp16
+    kept = parts.ops.numpy(parts.problem.memory(rows, support)["prior"])[0] / (len(notes) / 2)
+    np.testing.assert_allclose(version.state["means"], kept, atol=2e-3)  # fp16
+
+
 def test_class_means_answer_as_the_examples_did(sorting: Run) -> None:
     version = stored(adapt_person(sorting, NOTES, steps=2))
     problem, ops = sorting.composed.parts.problem, sorting.composed.parts.ops

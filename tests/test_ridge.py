@@ -161,27 +161,44 @@ def test_tasks_of_a_batch_are_answered_as_each_alone_and_a_missing_class_never(p
     assert (z[1, :, 2] < -1e8).all() and (z[0] > -1e3).all()
 
 
-def test_temperatures_are_where_left_out_examples_and_the_pull_to_the_row_s_own_balance(problem: Language) -> None:
-    tasks = [episode(4, shots=5), episode(5, names="aab", shots=1), episode(6, names="ab", shots=1)]
-    rows = rows_of(problem, 3)
-    support = problem.support(tasks)
-    before = ops.numpy(problem.readout.scores(problem.model, ops.array(rows), support)).astype(np.float64)
-    found = ops.numpy(problem.calibrated(ops.array(rows), support))
-    np.testing.assert_array_equal(found[:, :-1], rows[:, :-1])
-    shifts, weights, y = found[:, -1] - rows[:, -1], ops.numpy(problem.readout.judged(support)), support["onehot"]
+def nats(z: np.ndarray, batch: Any, weights: np.ndarray, change: float) -> float:
+    """What a change of one task's log temperature is to make least."""
+    p = np.exp(np.exp(change) * (z - z.max(-1, keepdims=True)))
+    p = (p / p.sum(-1, keepdims=True) * ops.numpy(batch["onehot"])[0]).sum(-1)
+    return float(-(np.log(np.maximum(p, 1e-300)) * weights).sum() + change**2 / (2 * 0.5**2))
 
-    def worth(t: int, shift: float) -> float:
-        z = np.exp(shift) * before[t]
-        p = np.exp(z - z.max(-1, keepdims=True))
-        p = (p / p.sum(-1, keepdims=True) * ops.numpy(y)[t]).sum(-1)
-        return float(-(np.log(np.maximum(p, 1e-300)) * weights[t]).sum() + shift**2 / (2 * 0.5**2))
 
-    for t in range(3):
+@pytest.mark.parametrize("known", [0, 4])
+def test_temperatures_are_where_left_out_examples_and_the_pull_to_the_row_s_own_balance(
+    problem: Language, known: int
+) -> None:
+    """Of what is known already, a row's own temperature is that; it becomes the mean over all examples."""
+    row = ops.array(rows_of(problem, 1))
+    changes = []
+    for names, shots in (("abc", 5), ("aab", 2)):
+        one = episode(4, names=names, shots=shots)
+        batch, share = problem.support([one]), 1.0
+        if known:
+            kept = problem.remember(row, episode(7, names=names, shots=known).support, one.labels, {})
+            batch |= {name: ops.array(value) for name, value in kept.items()}
+            share = shots / (shots + known)
+        before = ops.numpy(problem.readout.scores(problem.model, row, batch))[0].astype(np.float64)
+        weights, found = ops.numpy(problem.readout.judged(batch))[0], ops.numpy(problem.calibrated(row, batch))[0]
+        np.testing.assert_array_equal(found[:-1], ops.numpy(row)[0, :-1])
+        changes.append((found[-1] - np.log(HEAT)) / share)
         for away in (-0.5, -0.005, 0.005, 0.5):
-            assert worth(t, shifts[t]) < worth(t, shifts[t] + away)
-    assert (
-        shifts[0] < -0.3 and abs(shifts[2]) < 1e-6
-    )  # labels say nothing of such texts; and each is its label's only one
+            assert nats(before, batch, weights, changes[-1]) < nats(before, batch, weights, changes[-1] + away)
+    assert changes[0] < -0.3, "labels say nothing of such texts"
+
+
+def test_temperatures_of_a_batch_are_those_of_each_alone_and_only_examples_change_none(problem: Language) -> None:
+    tasks, rows = [episode(4, shots=5), episode(5, names="aab", shots=1), episode(6, names="ab", shots=1)], 3
+    many = rows_of(problem, rows)
+    together = ops.numpy(problem.calibrated(ops.array(many), problem.support(tasks)))[:, -1]
+    for row, one, found in zip(many, tasks, together, strict=True):
+        alone = ops.numpy(problem.calibrated(ops.array(row[None]), problem.support([one])))[0, -1]
+        assert found == pytest.approx(float(alone), abs=5e-3)
+    assert abs(together[0] - np.log(HEAT)) > 0.3 and together[2] == pytest.approx(np.log(HEAT), abs=1e-6)
 
 
 @pytest.mark.parametrize("backend", ["mlx", "torch"])

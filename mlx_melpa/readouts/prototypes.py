@@ -185,14 +185,9 @@ class Prototypes:
         memory of "known" examples, s_0 is theirs, and the row gets the mean over all examples, as a class does.
         """
         z, onehot, weights = map(self.ops.numpy, (self.scores(model, rows, batch), batch["onehot"], self.judged(batch)))
-        found = np.zeros(len(z), np.float32)
-        for t in range(len(z)):
-            for width in (3.0, 0.1):
-                tried = found[t] + np.linspace(-width, width, 61)
-                scaled = np.exp(tried)[:, None, None] * z[t].astype(np.float64)
-                top = scaled.max(-1)
-                each = top + np.log(np.exp(scaled - top[..., None]).sum(-1)) - (scaled * onehot[t]).sum(-1)
-                found[t] = tried[(each @ weights[t] + tried**2 / (2 * SPREAD**2)).argmin()]
+        found = np.array(
+            [cooled(*task) for task in zip(z.astype(np.float64), onehot, weights, strict=True)], np.float32
+        )
         known = self.ops.numpy(batch["known"]).sum(-1) if "known" in batch else 0.0
         found = found * weights.sum(-1) / np.maximum(weights.sum(-1) + known, 1)
         row, scale = self.ops.split(rows, [rows.shape[1] - 1], 1)
@@ -215,6 +210,21 @@ class Prototypes:
         z, weights = self.scores(model, rows, batch), self.judged(batch)
         each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
         return (each * weights).sum(-1) / self.ops.maximum(weights.sum(-1), 1)
+
+
+def cooled(z: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> float:
+    """By how much one task's log temperature has to change, from logits (B, N), classes (B, N) and weights (B,)."""
+
+    def nats(change: float) -> float:
+        scaled = np.exp(change) * z
+        top = scaled.max(-1)
+        each = top + np.log(np.exp(scaled - top[:, None]).sum(-1)) - (scaled * onehot).sum(-1)
+        return float(each @ weights + change**2 / (2 * SPREAD**2))
+
+    found = 0.0
+    for width in (3.0, 0.1):
+        found = min(found + np.linspace(-width, width, 61), key=nats)
+    return found
 
 
 def prototypes(
