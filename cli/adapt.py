@@ -8,8 +8,8 @@ import typer
 from .console import OtherWeights, command, json_out, note, out, size, table
 
 if TYPE_CHECKING:
-    from mlx_melpa.look import Look
-    from mlx_melpa.outcome import Outcome
+    from mlx_melpa.personal.examples import Look
+    from mlx_melpa.personal.result import Outcome
     from mlx_melpa.store import Kept
 
 
@@ -56,11 +56,11 @@ def adapt(
         return
     if data is None or user is None:
         raise typer.BadParameter("give --user NAME and a file of their examples, or --users FILE for many people")
-    from mlx_melpa.files import read_examples
-    from mlx_melpa.find import to_adapt
-    from mlx_melpa.guard import MARGIN
-    from mlx_melpa.look import check_about, look
-    from mlx_melpa.person import adapt_person
+    from mlx_melpa.data.readers import read_examples
+    from mlx_melpa.personal.acceptance import MARGIN
+    from mlx_melpa.personal.adaptation import adapt_person
+    from mlx_melpa.personal.examples import check_about, look
+    from mlx_melpa.personal.resolve import to_adapt
     from mlx_melpa.store import Store, check_id
 
     user, wanted = check_id(user), _steps(steps)

@@ -27,10 +27,10 @@ def adapt_users(
     `alone` are options that belong to one person; none may be given. A field `about` in the file describes people, for
     a run that begins from descriptions.
     """
-    from mlx_melpa.crowd import adapt_people
+    from mlx_melpa.data.readers import read_examples
     from mlx_melpa.errors import DataError
-    from mlx_melpa.files import read_examples
-    from mlx_melpa.find import for_anyone
+    from mlx_melpa.personal.many_users import adapt_people
+    from mlx_melpa.personal.resolve import for_anyone
     from mlx_melpa.store import Store, check_id
 
     wrong = [name for name, value in alone.items() if value is not None and value is not False]

@@ -42,9 +42,9 @@ def speed(
     ] = None,
 ) -> None:
     """Measure speed beside mlx-lm's trainer and PEFT, in turns and in processes of their own; minutes to an hour."""
-    from mlx_melpa.bench.settings import Settings
-    from mlx_melpa.bench.speed import PEERS, installed
-    from mlx_melpa.bench.speed import speed as measure
+    from mlx_melpa.benchmarks.speed.run import PEERS, installed
+    from mlx_melpa.benchmarks.speed.run import speed as measure
+    from mlx_melpa.benchmarks.speed.settings import Settings
 
     peers = names(peer) if peer is not None else tuple(name for name in PEERS if installed(name))
     settings = Settings(model=model, peers=peers, pairs=pairs, run=run, out=folder)

@@ -65,14 +65,14 @@ def continual(
 ) -> None:
     """Learn streams of tasks by several methods at equal steps: labels to tell apart, or texts to write."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
-    from mlx_melpa.bench import continual as bench
-    from mlx_melpa.bench.continual_settings import Settings, kind, writes
-    from mlx_melpa.compose import on_backend
-    from mlx_melpa.continual import KINDS
-    from mlx_melpa.continual.streams import stream
+    from mlx_melpa.benchmarks.continual import run as bench
+    from mlx_melpa.benchmarks.continual.methods import KINDS
+    from mlx_melpa.benchmarks.continual.settings import Settings, kind, writes
+    from mlx_melpa.benchmarks.continual.tasks import stream
+    from mlx_melpa.config.build import on_backend
+    from mlx_melpa.config.recipe import load_recipe
     from mlx_melpa.errors import MelpaError
-    from mlx_melpa.recipe import load_recipe
-    from mlx_melpa.run import load_run
+    from mlx_melpa.store.run import load_run
 
     if (Path(recipe) / "run.json").is_file():
         run, recipe = run or Path(recipe), str(Path(recipe) / "recipe.yaml")

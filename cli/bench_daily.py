@@ -25,11 +25,11 @@ def daily(
     """Adapt one person every day to notes of tasks that the run has not seen, one task after another."""
     import json as notation
 
-    from mlx_melpa.bench import daily as bench
-    from mlx_melpa.continual.streams import stream
-    from mlx_melpa.disk import replace_text
-    from mlx_melpa.recipe import load_recipe
-    from mlx_melpa.run import describe
+    from mlx_melpa.benchmarks.continual import daily as bench
+    from mlx_melpa.benchmarks.continual.tasks import stream
+    from mlx_melpa.config.recipe import load_recipe
+    from mlx_melpa.store.atomic import replace_text
+    from mlx_melpa.store.run import describe
 
     seen = describe(run)["seen"]
     tasks = stream(load_recipe(run / "recipe.yaml", sets or ()), shots=shots, seen=seen)

@@ -68,12 +68,12 @@ def few_shot(
 ) -> None:
     """Meta-train recipes and compare them with tuned baselines on unseen tasks, in one table."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
-    from mlx_melpa.bench import few_shot as bench
-    from mlx_melpa.bench.few_shot_report import rows
-    from mlx_melpa.bench.few_shot_settings import METHODS, Settings, shots_of
-    from mlx_melpa.bench.few_shot_worth import rows as worth_rows
-    from mlx_melpa.bench.variants import load
-    from mlx_melpa.compose import on_backend
+    from mlx_melpa.benchmarks.few_shot import run as bench
+    from mlx_melpa.benchmarks.few_shot.break_even import rows as worth_rows
+    from mlx_melpa.benchmarks.few_shot.report import rows
+    from mlx_melpa.benchmarks.few_shot.settings import METHODS, Settings, shots_of
+    from mlx_melpa.benchmarks.few_shot.variants import load
+    from mlx_melpa.config.build import on_backend
 
     settings = Settings(
         recipes=tuple(on_backend(load(recipe, sets or ()), backend) for recipe in recipes),
@@ -91,7 +91,7 @@ def few_shot(
         out=folder,
     )
     if estimate:
-        from mlx_melpa.bench.few_shot_estimate import estimate as foretell
+        from mlx_melpa.benchmarks.few_shot.estimate import estimate as foretell
 
         foretold(foretell(settings), json)
         return

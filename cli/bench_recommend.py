@@ -35,11 +35,11 @@ def recommend(
 ) -> None:
     """Draw cases of several sources, and say how often the best method and the most similar task are predicted."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
-    from mlx_melpa.bench import recommend as bench
-    from mlx_melpa.bench.recommend_report import head, tables
-    from mlx_melpa.bench.recommend_settings import Settings, sources
-    from mlx_melpa.recommend import METHODS
-    from mlx_melpa.run import load_run
+    from mlx_melpa.benchmarks.recommendation import run as bench
+    from mlx_melpa.benchmarks.recommendation.report import head, tables
+    from mlx_melpa.benchmarks.recommendation.settings import Settings, sources
+    from mlx_melpa.recommendation.recommend import METHODS
+    from mlx_melpa.store.run import load_run
 
     loaded = tuple(load_run(run, backend=backend) for run in runs)
     sizes = {"ways": ways, "shots": shots, "queries": queries}

@@ -7,7 +7,7 @@ import typer
 from .console import OtherWeights, ask, command, note, out, stream
 
 if TYPE_CHECKING:
-    from mlx_melpa.speak import Speaker
+    from mlx_melpa.personal.generation import Speaker
 
 COMMANDS = "/base compares with the base, /strength 0 to 1 scales the adapter, /quit ends"
 
@@ -22,8 +22,8 @@ def chat(
     other_weights: OtherWeights = False,
 ) -> None:
     """Talk to the adapted model, and compare with the base."""
-    from mlx_melpa.find import opened
-    from mlx_melpa.speak import Speaker
+    from mlx_melpa.personal.generation import Speaker
+    from mlx_melpa.personal.resolve import opened
     from mlx_melpa.store import Store, check_id
 
     with Store() as store:

@@ -50,7 +50,7 @@ def _torch() -> tuple[Any, list[str]]:
     if find_spec("torch") is None:
         return None, []
     try:
-        from mlx_melpa.compose import part_of
+        from mlx_melpa.config.build import part_of
 
         return part_of("torch", "doctor").examine(), []
     except MelpaError as error:

@@ -65,8 +65,8 @@ def eval_(
 ) -> None:
     """Measure a run on unseen tasks, beside the baselines, all on the same episodes."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
-    from mlx_melpa import baselines
-    from mlx_melpa.run import load_run
+    from mlx_melpa.evaluation import compare as baselines
+    from mlx_melpa.store.run import load_run
 
     loaded = load_run(run, model=base, other_weights=other_weights, backend=backend)
     held, training, notes = baselines.tasks_of(
@@ -101,9 +101,9 @@ def write(folder: Path, found: Any) -> None:
     """Writes eval.json and, where a method has steps, the plot."""
     import json
 
-    from mlx_melpa.baselines import METHODS
-    from mlx_melpa.disk import replace_text
-    from mlx_melpa.report import plot_curves
+    from mlx_melpa.evaluation.compare import METHODS
+    from mlx_melpa.evaluation.plots import plot_curves
+    from mlx_melpa.store.atomic import replace_text
 
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "eval.json", json.dumps(found.results, indent=1) + "\n")
@@ -118,7 +118,7 @@ def write(folder: Path, found: Any) -> None:
 
 def show(results: dict[str, Any]) -> None:
     """Prints one line a method."""
-    from mlx_melpa.baselines import METHODS
+    from mlx_melpa.evaluation.compare import METHODS
 
     rows = {}
     for name in [name for name in results if name in METHODS]:

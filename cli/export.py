@@ -9,10 +9,10 @@ import typer
 from .console import OtherWeights, command, json_out, note, out, size, table
 
 if TYPE_CHECKING:
+    from mlx_melpa.core.layout import Layout
     from mlx_melpa.exports import Report
-    from mlx_melpa.layout import Layout
-    from mlx_melpa.run import Run
     from mlx_melpa.store import Store, Version
+    from mlx_melpa.store.run import Run
 
 
 class Format(StrEnum):
@@ -45,7 +45,7 @@ def export(
 ) -> None:
     """Write a person's adapter for mlx-lm and other tools, checked by loading it there."""
     from mlx_melpa.exports import KINDS
-    from mlx_melpa.find import opened
+    from mlx_melpa.personal.resolve import opened
     from mlx_melpa.store import Store, check_id
 
     user, folder = check_id(user), to_folder.expanduser()
@@ -67,7 +67,7 @@ def export(
 def _moved(store: "Store", user: str, run: str) -> None:
     """Tells the store where the version's run lies now."""
     from mlx_melpa.errors import StoreError
-    from mlx_melpa.run import describe, fingerprint
+    from mlx_melpa.store.run import describe, fingerprint
 
     folder = Path(run).expanduser()
     folder = folder.resolve() if folder.is_dir() else store.run(run).path

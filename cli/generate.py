@@ -23,8 +23,8 @@ def generate(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write as this person's adapted model."""
-    from mlx_melpa.find import opened
-    from mlx_melpa.speak import Speaker
+    from mlx_melpa.personal.generation import Speaker
+    from mlx_melpa.personal.resolve import opened
     from mlx_melpa.store import Store, check_id
 
     with Store() as store:

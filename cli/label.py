@@ -7,7 +7,7 @@ import typer
 from .console import OtherWeights, command, json_out, out, table
 
 if TYPE_CHECKING:
-    from mlx_melpa.types import Example
+    from mlx_melpa.core.types import Example
 
 
 @command
@@ -21,12 +21,12 @@ def label(
     """Give a text this person's own labels, with probabilities."""
     from os.path import expanduser, isfile
 
+    from mlx_melpa.core.types import Example
+    from mlx_melpa.data.readers import named_like_a_file, read_examples
     from mlx_melpa.errors import DataError
-    from mlx_melpa.files import named_like_a_file, read_examples
-    from mlx_melpa.find import opened
-    from mlx_melpa.person import answer
+    from mlx_melpa.personal.adaptation import answer
+    from mlx_melpa.personal.resolve import opened
     from mlx_melpa.store import Store, check_id
-    from mlx_melpa.types import Example
 
     if not text.strip():
         raise DataError("the text is blank; give a text, or a file of texts")
@@ -54,8 +54,8 @@ def label(
 
 def _plain(example: "Example") -> "Example":
     """The one text that a row of a file is about; raises DataError for a row of more."""
+    from mlx_melpa.core.types import Example
     from mlx_melpa.errors import DataError
-    from mlx_melpa.types import Example
 
     if example.messages or (example.text and example.target):
         told = "messages" if example.messages else "a prompt with its completion"

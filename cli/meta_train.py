@@ -33,11 +33,11 @@ def meta_train(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Learn how to adapt, over many tasks or people."""
-    from mlx_melpa.compose import engine, on_backend
+    from mlx_melpa.config.build import engine, on_backend
+    from mlx_melpa.config.recipe import load_recipe
     from mlx_melpa.errors import MelpaError
-    from mlx_melpa.recipe import load_recipe
-    from mlx_melpa.track import tracker
-    from mlx_melpa.train import meta_train as train
+    from mlx_melpa.training.loggers import tracker
+    from mlx_melpa.training.trainer import meta_train as train
 
     read = on_backend(load_recipe(recipe, sets or ()), backend)
     if estimate:
@@ -59,7 +59,7 @@ def meta_train(
 
 def foretell(recipe: Any, json: bool) -> None:
     """Shows what a recipe would cost here."""
-    from mlx_melpa.estimate import estimate
+    from mlx_melpa.training.estimate import estimate
 
     found = estimate(recipe)
     if json:
@@ -114,8 +114,8 @@ def follow(events: Iterator[dict[str, Any]], to: Path, quiet: bool, kept: Any = 
 
 def finish(last: dict[str, Any], to: Path, json: bool) -> None:
     """Notes a finished run in the store, so that adapting finds it, and shows what it came to."""
-    from mlx_melpa.run import describe, fingerprint
     from mlx_melpa.store import Store
+    from mlx_melpa.store.run import describe, fingerprint
 
     base, mark = describe(to)["base"], fingerprint(to)
     if base is not None:

@@ -23,9 +23,9 @@ def prepare(
     json: Annotated[bool, typer.Option("--json", help="Print JSON; implies --yes.")] = False,
 ) -> None:
     """Meta-train for any base model from what is at hand: simulated people, and files of your own."""
-    from mlx_melpa.prepare import free_folder, plan
-    from mlx_melpa.prepare import prepare as carry_out
     from mlx_melpa.store import Store
+    from mlx_melpa.training.prepare import free_folder, plan
+    from mlx_melpa.training.prepare import prepare as carry_out
 
     planned = plan(model, tasks or (), minutes=minutes, iterations=iterations, backend=backend)
     with Store() as store:

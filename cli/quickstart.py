@@ -29,8 +29,8 @@ def quickstart(
     import shutil
     from time import perf_counter
 
-    from mlx_melpa.disk import replace_text
-    from mlx_melpa.recipe import find
+    from mlx_melpa.config.recipe import find
+    from mlx_melpa.store.atomic import replace_text
 
     began = perf_counter()
     for name in (RUN, HOME, EXPORT, EVAL):
@@ -101,7 +101,7 @@ def _person(folder: Path) -> list[str]:
     """Writes notes and new messages of a simulated person on things that training never saw; gives the true labels"""
     import numpy as np
 
-    from mlx_melpa.recipe import load_recipe
+    from mlx_melpa.config.recipe import load_recipe
 
     tasks = load_recipe(folder / RUN / "recipe.yaml").make("tasks").test
     episode = tasks.episode(np.random.default_rng([2026, 0]))

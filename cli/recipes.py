@@ -15,8 +15,8 @@ def recipes(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List the packaged recipes, show one, or copy one to change it."""
+    from mlx_melpa.config.recipe import packaged
     from mlx_melpa.errors import RecipeError
-    from mlx_melpa.recipe import packaged
 
     if name is None:
         if copy is not None:
@@ -31,9 +31,9 @@ def recipes(
 
 
 def _one(name: str, copy: Path | None, json: bool) -> None:
+    from mlx_melpa.config.recipe import packaged
+    from mlx_melpa.config.schema import did_you_mean
     from mlx_melpa.errors import RecipeError
-    from mlx_melpa.recipe import packaged
-    from mlx_melpa.signature import did_you_mean
 
     if name not in packaged():
         raise RecipeError(f"no recipe '{name}'{did_you_mean(name, packaged())}")

@@ -18,8 +18,8 @@ def recommend(
 ) -> None:
     """Rank known runs by how like their tasks are to new data, and methods by examples that are left out."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
-    from mlx_melpa.files import read_examples
-    from mlx_melpa.recommend import recommend as look
+    from mlx_melpa.data.readers import read_examples
+    from mlx_melpa.recommendation.recommend import recommend as look
     from mlx_melpa.store import Store
 
     examples = [record.example for record in read_examples(data)]
@@ -50,7 +50,7 @@ def command_for(found: Any, data: Path) -> str:
 def show(found: Any, data: Path) -> None:
     """Prints the runs, the methods, and a sentence that says what to do."""
     kinds = list(dict.fromkeys(kind for _, alike in found.runs for kind in alike.embeddings))
-    from mlx_melpa.baselines import METHODS
+    from mlx_melpa.evaluation.compare import METHODS
 
     rows = [
         (name, alike.mean, *(alike.embeddings.get(kind) for kind in kinds), ", ".join(alike.tasks[:3]))

@@ -17,9 +17,9 @@ def score(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure how well the adapter fits a file, beside the base."""
-    from mlx_melpa.files import read_examples
-    from mlx_melpa.find import opened
-    from mlx_melpa.score import score as measure
+    from mlx_melpa.data.readers import read_examples
+    from mlx_melpa.personal.resolve import opened
+    from mlx_melpa.personal.score import score as measure
     from mlx_melpa.store import Store, check_id
 
     examples = [record.example for record in read_examples(data)]

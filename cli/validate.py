@@ -16,8 +16,8 @@ def validate(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check a recipe and show every setting, or every fault."""
+    from mlx_melpa.config.recipe import InvalidRecipe, load_recipe
     from mlx_melpa.errors import RecipeError
-    from mlx_melpa.recipe import InvalidRecipe, load_recipe
 
     try:
         read = load_recipe(recipe, sets or ())

@@ -24,9 +24,9 @@ def verify(
 ) -> None:
     """Hold each learner's gradients against finite differences and their definitions; exit 1 where one misses."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
-    from mlx_melpa.compose import on_backend
-    from mlx_melpa.recipe import load_recipe
-    from mlx_melpa.sweep import sweep
+    from mlx_melpa.config.build import on_backend
+    from mlx_melpa.config.recipe import load_recipe
+    from mlx_melpa.verification.suite import sweep
 
     with progress("checking", quiet=json) as advance:
         read = on_backend(load_recipe(recipe, sets or ()), backend) if recipe else None

@@ -19,17 +19,17 @@ from typing import Any, Literal
 
 import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
 
-from .baselines import USUAL, compare, tasks_of
-from .files import read_examples
-from .guard import MARGIN
-from .look import check_about
-from .outcome import Outcome
-from .person import adapt_person
-from .recipe import Recipe, load_recipe
-from .run import Run, load_run
+from .config.recipe import Recipe, load_recipe
+from .core.types import Example
+from .data.readers import read_examples
+from .evaluation.compare import USUAL, compare, tasks_of
+from .personal.acceptance import MARGIN
+from .personal.adaptation import adapt_person
+from .personal.examples import check_about
+from .personal.result import Outcome
 from .store import Store, Version
-from .train import meta_train
-from .types import Example
+from .store.run import Run, load_run
+from .training.trainer import meta_train
 
 __all__ = ["Example", "Outcome", "Recipe", "Run", "Store", "Version"]
 __all__ += ["adapt", "evaluate", "load_recipe", "meta_train", "open_run"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_melpa.recipe import kinds, load_recipe, packaged
-from mlx_melpa.train import meta_train
+from mlx_melpa.config.recipe import kinds, load_recipe, packaged
+from mlx_melpa.training.trainer import meta_train
 
 HERE = [name for name in packaged() if not name.startswith("a100-")]
 SMALL = {"shots": 2, "queries": 2, "ways": 2}

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from ..layout import Segment
-from ..settings import Bounds
-from ..sites import Site, select
-from ..types import Array
+from ..core.bounds import Bounds
+from ..core.layout import Segment
+from ..core.sites import Site, select
+from ..core.types import Array
 
 ROLES = {"houlsby": ("attention", "feed_forward"), "pfeiffer": ("feed_forward",)}
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..core.bounds import Count
+from ..core.layout import Segment
+from ..core.sites import Site, select
+from ..core.types import Array
 from ..errors import ModelError
-from ..layout import Segment
-from ..settings import Count
-from ..sites import Site, select
-from ..types import Array
 
 
 class Full:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from ..layout import Segment
-from ..settings import Bounds, Positive
-from ..sites import Site, select
-from ..types import Array
+from ..core.bounds import Bounds, Positive
+from ..core.layout import Segment
+from ..core.sites import Site, select
+from ..core.types import Array
 
 
 class Lora:

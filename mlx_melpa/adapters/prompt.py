@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from ..core.bounds import Bounds, Positive
+from ..core.layout import Segment
+from ..core.sites import Site
+from ..core.types import Array
 from ..errors import ModelError
-from ..layout import Segment
-from ..settings import Bounds, Positive
-from ..sites import Site
-from ..types import Array
 
 
 class Prompt:

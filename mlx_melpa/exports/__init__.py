@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .folder import Found, Meta, Report
+from .common import Found, Meta, Report
 from .melpa import build, describe, melpa, read_melpa
 from .mlx_lm import mlx_lm
 from .peft import peft

@@ -9,9 +9,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..adapters import KINDS
+from ..core.layout import Layout
 from ..errors import ExportError
-from ..layout import Layout
-from .folder import Found, Meta, Report, adapter_row, meta_of, sizes, whole
+from .common import Found, Meta, Report, adapter_row, meta_of, sizes, whole
 
 FILE = "melpa.safetensors"
 FORMAT = "melpa 1"

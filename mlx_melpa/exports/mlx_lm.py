@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..backends.mlx import ops
+from ..core.layout import Layout
 from ..errors import ExportError
-from ..layout import Layout
-from .folder import MOST, ROUNDINGS, TEXTS, Meta, Report, adapter_row, meta_of, sizes, whole
+from .common import MOST, ROUNDINGS, TEXTS, Meta, Report, adapter_row, meta_of, sizes, whole
 
 import mlx.core as mx  # isort: skip  (a line above loads the BLAS that mlx.core is to find)
 from mlx.utils import tree_flatten  # isort: skip

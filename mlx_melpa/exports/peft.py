@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from ..errors import ExportError
-from .folder import MOST, ROUNDINGS, TEXTS, Meta, Report, adapter_row, meta_of, sizes, whole
+from .common import MOST, ROUNDINGS, TEXTS, Meta, Report, adapter_row, meta_of, sizes, whole
 
 WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 TASKS = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "FEATURE_EXTRACTION"}

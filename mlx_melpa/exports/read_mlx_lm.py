@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from ..backends.mlx import ops
+from ..core.sites import Site
 from ..errors import ExportError
-from ..sites import Site
-from .folder import Found, Meta, layout_of
+from .common import Found, Meta, layout_of
 from .melpa import build
 from .mlx_lm import CONFIG, WEIGHTS, block_names
 

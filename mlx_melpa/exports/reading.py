@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ExportError
-from .folder import Found, adapter_row, layout_of
+from .common import Found, adapter_row, layout_of
 from .melpa import FILE, build, read_melpa
 from .mlx_lm import CONFIG
 from .read_mlx_lm import read_mlx_lm

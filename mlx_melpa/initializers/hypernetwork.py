@@ -5,12 +5,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..encoder import Shapes, TaskEncoder, count, draw
+from ..core.bounds import Count
+from ..core.layout import Layout
+from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
-from ..layout import Layout
-from ..masks import Ranks, Scales
-from ..settings import Count
-from ..types import Array, Batch, Tree
+from .masks import Ranks, Scales
+from .task_encoder import Shapes, TaskEncoder, count, draw
 
 Act = Callable[[Array], Array]
 

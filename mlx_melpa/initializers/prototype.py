@@ -7,8 +7,8 @@ goes through mu. A label without support examples gets 0.
 
 from typing import Any
 
+from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
-from ..types import Array, Batch, Tree
 from .universal import Universal
 
 WRITTEN = ("readout.weight", "readout.bias")

@@ -12,10 +12,10 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.linalg import qr
 
+from ..core.bounds import Bounds
+from ..core.layout import Layout
+from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
-from ..layout import Layout
-from ..settings import Bounds
-from ..types import Array, Batch, Tree
 
 
 class Subspace:

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..layout import Layout
-from ..types import Array, Batch, Tree
+from ..core.layout import Layout
+from ..core.types import Array, Batch, Tree
 
 
 class Universal:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
+from ..core.bounds import Bounds
+from ..core.layout import Layout
+from ..core.types import Parts
 from ..errors import RecipeError
-from ..layout import Layout
-from ..settings import Bounds
-from ..types import Parts
 from .maml import Maml
 
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from ..settings import Bounds
-from ..types import Parts
+from ..core.bounds import Bounds
+from ..core.types import Parts
+from .backward import first_order
 from .maml import Maml
-from .walk import first_order
 
 
 class Fomaml(Maml):

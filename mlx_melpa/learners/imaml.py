@@ -15,12 +15,12 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from .. import adapt
+from ..core import inner_loop as adapt
+from ..core.bounds import Bounds, Count, Positive
+from ..core.types import Array, Batch, Parts, Tree
 from ..errors import RecipeError
-from ..settings import Bounds, Count, Positive
-from ..types import Array, Batch, Parts, Tree
-from .conjugate import Solution, solve
-from .walk import query_gradient
+from .backward import query_gradient
+from .conjugate_gradients import Solution, solve
 
 warn = getLogger(__name__).warning
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from ..settings import Bounds
-from ..types import Array, Batch, Parts, Tree
-from .legs import legs
-from .walk import exact, walk
+from ..core.bounds import Bounds
+from ..core.types import Array, Batch, Parts, Tree
+from .backward import exact, walk
+from .objective import legs
 
 
 class Maml:

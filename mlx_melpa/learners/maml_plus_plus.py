@@ -9,9 +9,9 @@ The paper's other parts are parts here too: learned rates per weight and step ar
 
 from typing import Annotated
 
-from ..settings import Bounds, Share
-from ..types import Array, Batch, Parts, Tree
-from .walk import Leg, exact, first_order, walk
+from ..core.bounds import Bounds, Share
+from ..core.types import Array, Batch, Parts, Tree
+from .backward import Leg, exact, first_order, walk
 
 
 class MamlPlusPlus:

@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from ..settings import Bounds
-from ..types import Array, Batch, Parts, Tree
-from .walk import forward, moving, through_begin
+from ..core.bounds import Bounds
+from ..core.types import Array, Batch, Parts, Tree
+from .backward import forward, moving, through_begin
 
 
 class Reptile:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ..layout import Layout
-from ..text import pad
-from ..types import Array, Batch, Episode, Example
+from ..core.layout import Layout
+from ..core.types import Array, Batch, Episode, Example
+from ..data.tokens import pad
 
 TINY = 1e-12
 

@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.bounds import Count
+from ..core.layout import Layout, Segment
+from ..core.types import Array, Batch
 from ..errors import RecipeError
-from ..layout import Layout, Segment
-from ..settings import Count
-from ..types import Array, Batch
 
 
 class Regression:

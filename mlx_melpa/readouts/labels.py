@@ -6,11 +6,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..core.bounds import Count
+from ..core.layout import Segment
+from ..core.types import Array, Batch, Episode, Example
+from ..data.tokens import Encoder
 from ..errors import DataError
-from ..layout import Segment
-from ..settings import Count
-from ..text import Encoder
-from ..types import Array, Batch, Episode, Example
 from .likelihood import Reading, collect, score
 
 

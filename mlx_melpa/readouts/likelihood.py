@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..text import cuts, pad
-from ..types import Array, Batch
+from ..core.types import Array, Batch
+from ..data.tokens import cuts, pad
 
 
 class Reading(NamedTuple):

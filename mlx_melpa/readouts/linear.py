@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from ..core.bounds import Bounds, Count, Natural, Positive
+from ..core.layout import Segment
+from ..core.types import Array, Batch, Episode, Example
 from ..errors import DataError, RecipeError
-from ..layout import Segment
-from ..settings import Bounds, Count, Natural, Positive
-from ..types import Array, Batch, Episode, Example
 from .prototypes import TINY, Prototypes
 
 WEIGHT, BIAS = "readout.weight", "readout.bias"

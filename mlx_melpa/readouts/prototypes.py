@@ -16,10 +16,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..layout import Segment
-from ..settings import Count, Natural, Positive
-from ..text import Encoder, cuts, pad
-from ..types import Array, Batch, Episode, Example
+from ..core.bounds import Count, Natural, Positive
+from ..core.layout import Segment
+from ..core.types import Array, Batch, Episode, Example
+from ..data.tokens import Encoder, cuts, pad
 
 TINY = 1e-6
 SHRINK = 0.1

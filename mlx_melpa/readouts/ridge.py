@@ -18,8 +18,8 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from ..settings import Bounds, Count, Natural, Positive
-from ..types import Array, Batch, Episode, Example
+from ..core.bounds import Bounds, Count, Natural, Positive
+from ..core.types import Array, Batch, Episode, Example
 from .prototypes import TINY, Prototypes
 
 SEARCH, POLISH = 24, 2

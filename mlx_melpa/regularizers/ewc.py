@@ -13,9 +13,9 @@ from collections.abc import Callable
 from math import log
 from typing import Annotated, Any
 
-from ..layout import Layout
-from ..settings import Bounds, Positive, Share
-from ..types import Array, Drift, Tree
+from ..core.bounds import Bounds, Positive, Share
+from ..core.layout import Layout
+from ..core.types import Array, Drift, Tree
 
 TINY = 1e-30
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from math import log
 from typing import Any
 
+from ..core.bounds import Positive
+from ..core.layout import Layout
+from ..core.types import Array, Drift, Tree
 from ..errors import RecipeError
-from ..layout import Layout
-from ..settings import Positive
-from ..types import Array, Drift, Tree
 
 
 class L2:

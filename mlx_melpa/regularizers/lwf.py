@@ -10,9 +10,9 @@ from collections.abc import Callable
 from math import log
 from typing import Any
 
-from ..layout import Layout
-from ..settings import Positive
-from ..types import Array, Drift, Tree
+from ..core.bounds import Positive
+from ..core.layout import Layout
+from ..core.types import Array, Drift, Tree
 
 
 class Lwf:

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..layout import Layout
-from ..types import Array, Drift, Tree
+from ..core.layout import Layout
+from ..core.types import Array, Drift, Tree
 
 
 class Nothing:

@@ -4,9 +4,9 @@ from itertools import pairwise
 from math import ceil
 from typing import Annotated, Any
 
-from ..layout import Layout
-from ..settings import Bounds, Count, Positive
-from ..types import Array, Tree
+from ..core.bounds import Bounds, Count, Positive
+from ..core.layout import Layout
+from ..core.types import Array, Tree
 from .adam import Adam
 
 Share = Annotated[float, Bounds(0.01, 1)]

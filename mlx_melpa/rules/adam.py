@@ -2,9 +2,9 @@
 
 from typing import Annotated, Any
 
-from ..layout import Layout
-from ..settings import Bounds, Positive
-from ..types import Array, Tree
+from ..core.bounds import Bounds, Positive
+from ..core.layout import Layout
+from ..core.types import Array, Tree
 
 Decay = Annotated[float, Bounds(0, 0.999999)]
 

@@ -16,9 +16,9 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from numpy.random import default_rng
 
-from ..layout import Layout
-from ..settings import Bounds, Positive
-from ..types import Array, Tree
+from ..core.bounds import Bounds, Positive
+from ..core.layout import Layout
+from ..core.types import Array, Tree
 
 FEATURES = 2
 NEAR_ZERO = 0.1

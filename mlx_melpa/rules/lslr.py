@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from ..layout import Layout
-from ..settings import Count, Positive
-from ..types import Array, Tree
+from ..core.bounds import Count, Positive
+from ..core.layout import Layout
+from ..core.types import Array, Tree
 
 
 class Lslr:

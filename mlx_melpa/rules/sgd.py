@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from ..layout import Layout
-from ..settings import Positive
-from ..types import Array, Tree
+from ..core.bounds import Positive
+from ..core.layout import Layout
+from ..core.types import Array, Tree
 
 
 class Sgd:

@@ -5,8 +5,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..settings import Count
-from ..types import Score, Tasks
+from ..core.bounds import Count
+from ..core.types import Score, Tasks
 from .uniform import Uniform
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Score, Tasks
+from ..core.types import Score, Tasks
 
 
 class Uniform:

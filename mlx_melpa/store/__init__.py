@@ -1,6 +1,6 @@
 """People's adapters on disk: versions, roll back, prune, remove, and where the runs lie."""
 
-from .kept import Kept
+from .reservoir import Kept
 from .store import Store
 from .version import Run, Summary, Version, check_id
 

@@ -12,12 +12,12 @@ from typing import Any, Literal, Self
 
 from safetensors import SafetensorError
 
+from ..core.layout import Layout
+from ..core.types import Example
 from ..errors import StoreError
-from ..layout import Layout
-from ..types import Example
-from . import kept
+from . import reservoir as kept
 from .database import Database
-from .kept import Kept
+from .reservoir import Kept
 from .version import Run, Summary, Version, check_id, pack, unpack
 
 SELECT = """

@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from safetensors.numpy import load, save
 
+from ..core.layout import Layout
 from ..errors import StoreError
-from ..layout import Layout
 
 
 @dataclass(frozen=True, eq=False)

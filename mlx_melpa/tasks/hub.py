@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+from ..core.bounds import Bounds, Count, Natural, Share
+from ..core.types import Splits
+from ..data.readers import Row, records
 from ..errors import DataError
-from ..files import Row, records
-from ..settings import Bounds, Count, Natural, Share
-from ..types import Splits
-from .split import split as split_tasks
+from .splits import split as split_tasks
 
 
 def hub(

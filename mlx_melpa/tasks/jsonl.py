@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Annotated
 
+from ..core.bounds import Bounds, Count, Natural, Share
+from ..core.types import Splits
+from ..data.readers import read_examples
 from ..errors import DataError
-from ..files import read_examples
-from ..settings import Bounds, Count, Natural, Share
-from ..types import Splits
-from .split import split
+from .splits import split
 
 
 def jsonl(

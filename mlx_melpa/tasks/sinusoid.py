@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..settings import Count, Share
-from ..types import Splits
+from ..core.bounds import Count, Share
+from ..core.types import Splits
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..core.types import Splits, Tasks
 from ..errors import DataError
-from ..types import Splits, Tasks
 
 
 class Streams:

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 
 import numpy as np
 
+from ..core.bounds import Bounds, Natural
+from ..core.types import Episode, Example, Splits
+from ..data.simulated.people import Cell, Style, folders, told, two_classes
+from ..data.simulated.topics import TOPICS, Topic, one
 from ..errors import DataError
-from ..settings import Bounds, Natural
-from ..types import Episode, Example, Splits
-from .episode import shuffled
-from .people import Cell, Style, folders, told, two_classes
-from .split import seen_hash
-from .topics import TOPICS, Topic, one
+from .episodes import shuffled
+from .splits import seen_hash
 
 Kind = Literal["people", "binary", "mixed", "style"]
 TRAIN, VALIDATION = 18, 6

@@ -10,10 +10,10 @@ from mlx_melpa.adapters import KINDS
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.backends.mlx.adapted import Adapted
 from mlx_melpa.backends.mlx.model import Base, load
-from mlx_melpa.compose import part_of
+from mlx_melpa.config.build import part_of
+from mlx_melpa.core.layout import Layout
+from mlx_melpa.core.sites import Site
 from mlx_melpa.errors import ModelError
-from mlx_melpa.layout import Layout
-from mlx_melpa.sites import Site
 
 
 @pytest.fixture(scope="module")

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 
 from mlx_melpa.adapters import KINDS
-from mlx_melpa.backends.mlx import attention, behind, ops
+from mlx_melpa.backends.mlx import attention, ops
+from mlx_melpa.backends.mlx import prefix_attention as behind
 from mlx_melpa.backends.mlx.model import Base, load, wrap
 from mlx_melpa.backends.mlx.slots import Keys
-from mlx_melpa.compose import part_of
+from mlx_melpa.config.build import part_of
+from mlx_melpa.core.sites import Site, cache
 from mlx_melpa.errors import ModelError
-from mlx_melpa.sites import Site, cache
 
 SMALL: dict[str, Any] = {
     "hidden_size": 16,

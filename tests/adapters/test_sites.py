@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from mlx_melpa.core.sites import Site, select
 from mlx_melpa.errors import ModelError
-from mlx_melpa.sites import Site, select
 
 REASON = "'mlp.experts.up' belongs to a mixture of experts"
 SITES = [

@@ -12,10 +12,10 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa import find
-from mlx_melpa.earlier import halves
+from mlx_melpa.core.types import Example
+from mlx_melpa.personal import resolve as find
+from mlx_melpa.personal.history import halves
 from mlx_melpa.store import Store
-from mlx_melpa.types import Example
 
 invoke = CliRunner().invoke
 START = [sys.executable, "-c", "from melpa_cli.main import app; app(prog_name='melpa')", "adapt", "--user", "me"]

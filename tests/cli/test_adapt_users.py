@@ -11,12 +11,12 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa.crowd import adapt_people
-from mlx_melpa.files import read_examples
-from mlx_melpa.person import adapt_person
-from mlx_melpa.run import load_run
+from mlx_melpa.core.types import Example
+from mlx_melpa.data.readers import read_examples
+from mlx_melpa.personal.adaptation import adapt_person
+from mlx_melpa.personal.many_users import adapt_people
 from mlx_melpa.store import Store
-from mlx_melpa.types import Example
+from mlx_melpa.store.run import load_run
 
 invoke = CliRunner().invoke
 WORDS = ["gas bill", "plumber", "curtains", "report", "slides", "contract", "room", "supplier"]

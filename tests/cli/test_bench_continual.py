@@ -8,9 +8,9 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa.bench.continual_settings import kind
-from mlx_melpa.continual import KINDS
-from mlx_melpa.continual.metrics import NAMES
+from mlx_melpa.benchmarks.continual.methods import KINDS
+from mlx_melpa.benchmarks.continual.metrics import NAMES
+from mlx_melpa.benchmarks.continual.settings import kind
 
 FEW = [
     "--steps",

@@ -7,10 +7,10 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa.bench.daily import diary, ends
-from mlx_melpa.continual.streams import Stream, reserved
+from mlx_melpa.benchmarks.continual.daily import diary, ends
+from mlx_melpa.benchmarks.continual.tasks import Stream, reserved
+from mlx_melpa.core.types import Example
 from mlx_melpa.errors import DataError
-from mlx_melpa.types import Example
 
 TOPICS = {"a": ("cats", "dogs", "birds"), "b": ("red", "blue", "green")}
 

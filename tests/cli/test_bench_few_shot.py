@@ -8,8 +8,9 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa import frozen, random_start
-from mlx_melpa.baselines import METHODS
+from mlx_melpa.evaluation.baselines import frozen_features as frozen
+from mlx_melpa.evaluation.baselines import random_start
+from mlx_melpa.evaluation.compare import METHODS
 
 DOMAINS = {"pets": ("dog", "cat", "bird"), "food": ("cake", "soup"), "play": ("ball", "doll", "kite")}
 HEAD = """

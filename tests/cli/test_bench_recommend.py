@@ -10,15 +10,15 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa import evaluate
-from mlx_melpa.bench import recommend as bench
-from mlx_melpa.bench.recommend_settings import Settings, check_runs, parted, sources
+from mlx_melpa.benchmarks.recommendation import run as bench
+from mlx_melpa.benchmarks.recommendation.settings import Settings, check_runs, parted, sources
+from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import MelpaError
-from mlx_melpa.look import distinct
-from mlx_melpa.recommend import compared, left_out, measured
-from mlx_melpa.run import load_run
-from mlx_melpa.similar import embedded
-from mlx_melpa.types import Episode, Example
+from mlx_melpa.evaluation import curves as evaluate
+from mlx_melpa.personal.examples import distinct
+from mlx_melpa.recommendation.recommend import compared, left_out, measured
+from mlx_melpa.recommendation.similarity import embedded
+from mlx_melpa.store.run import load_run
 
 DOMAINS = {"pets": ("dog", "cat", "bird"), "food": ("cake", "soup"), "lone": ("ox",)}
 RECIPE = """

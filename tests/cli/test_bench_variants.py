@@ -9,8 +9,8 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa import random_start
-from mlx_melpa.bench import few_shot_costs
+from mlx_melpa.evaluation import costs as few_shot_costs
+from mlx_melpa.evaluation.baselines import random_start
 
 FEW = ("--shots", "2", "--seeds", "1", "--episodes", "2", "--tuning-episodes", "2", "--queries", "1", "--json")
 

@@ -11,10 +11,10 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa import run as runs
-from mlx_melpa.compose import compose
-from mlx_melpa.recipe import load_recipe
+from mlx_melpa.config.build import compose
+from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.store import Store, Version
+from mlx_melpa.store import run as runs
 
 READOUT = [f"readout.{name}" for name in ("attention", "center", "metric", "log_scale")]
 RECIPE = """

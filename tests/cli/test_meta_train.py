@@ -13,9 +13,9 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa.recipe import load_recipe
-from mlx_melpa.run import fingerprint
+from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.store import Store
+from mlx_melpa.store.run import fingerprint
 
 invoke = CliRunner().invoke
 SINUSOID = ["--set", "train.checkpoint_every=5", "--set", "train.validate_every=10", "--set", "train.iterations=10"]

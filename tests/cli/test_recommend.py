@@ -10,10 +10,10 @@ from melpa_cli.main import app
 from melpa_cli.recommend import show
 from typer.testing import CliRunner
 
-from mlx_melpa import recommend as library
-from mlx_melpa.recommend import LEAST, best, left_out
-from mlx_melpa.similar import Similarity, distances, like, typical
-from mlx_melpa.types import Episode, Example
+from mlx_melpa.core.types import Episode, Example
+from mlx_melpa.recommendation import recommend as library
+from mlx_melpa.recommendation.recommend import LEAST, best, left_out
+from mlx_melpa.recommendation.similarity import Similarity, distances, like, typical
 
 RECIPE = """
 model: %s
@@ -75,7 +75,7 @@ def written(path: Path, examples: dict[str, list[str]]) -> Path:
 
 def test_the_command_ranks_runs_and_methods(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("mlx_melpa.similar.TASKS", 3)
+    monkeypatch.setattr("mlx_melpa.recommendation.similarity.TASKS", 3)
     data = written(tmp_path / "notes.jsonl", {"home": ["pay the gas bill", "call the plumber"], "work": ["send it"]})
     said = melpa("recommend", data, code=1)
     assert "3 different examples are too few to compare methods on; give 4 at least" in said.output
@@ -109,7 +109,7 @@ def test_lines_of_text_are_compared_by_bits_per_byte_with_a_run_named_by_its_fol
     shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("mlx_melpa.similar.TASKS", 3)
+    monkeypatch.setattr("mlx_melpa.recommendation.similarity.TASKS", 3)
     (tmp_path / "r.yaml").write_text(RECIPE % (shared / "models/stories260k", "style", "completion"))
     melpa("meta-train", tmp_path / "r.yaml", "--out", tmp_path / "run")
     (tmp_path / "lines.txt").write_text(
@@ -164,7 +164,7 @@ def test_an_embedding_that_one_run_has_is_blank_for_others(capsys: pytest.Captur
 
 def test_a_hypernetwork_s_own_embedding_counts(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr("mlx_melpa.similar.TASKS", 3)
+    monkeypatch.setattr("mlx_melpa.recommendation.similarity.TASKS", 3)
     recipe = RECIPE % (shared / "models/stories260k", "people", "{kind: prototypes, metric: plain}")
     initializer = "initializer: {kind: hypernetwork, form: chunked, embedding: 4, hidden: 4, chunk: 64, place: 4}\n"
     (tmp_path / "r.yaml").write_text(recipe + initializer)

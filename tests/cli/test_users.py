@@ -8,9 +8,9 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa.layout import Layout, Segment
+from mlx_melpa.core.layout import Layout, Segment
+from mlx_melpa.core.types import Example
 from mlx_melpa.store import Store, Version
-from mlx_melpa.types import Example
 
 run = CliRunner().invoke
 

@@ -15,10 +15,10 @@ from mlx_lm.tuner.utils import linear_to_lora_layers
 from mlx_melpa.adapters import KINDS
 from mlx_melpa.backends.mlx.adapted import Adapted
 from mlx_melpa.backends.mlx.model import Base, load
+from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.errors import ExportError
 from mlx_melpa.exports import KINDS as FORMATS
 from mlx_melpa.exports import Meta, build, describe, named_base, read, read_melpa, read_mlx_lm
-from mlx_melpa.layout import Layout, Segment
 
 TOKENS = mx.array([[5, 9, 33, 21, 8, 60]])
 Put = Callable[..., Adapted]

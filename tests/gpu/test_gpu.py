@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa import adapt
 from mlx_melpa.adapters import lora
-from mlx_melpa.compose import part_of
+from mlx_melpa.config.build import part_of
+from mlx_melpa.core import inner_loop as adapt
+from mlx_melpa.core.types import Parts
 from mlx_melpa.initializers import universal
 from mlx_melpa.learners import KINDS as LEARNERS
 from mlx_melpa.regularizers import none
 from mlx_melpa.rules import sgd
-from mlx_melpa.types import Parts
 
 torch = pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 hf = pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")

@@ -12,13 +12,13 @@ from melpa_cli.main import app
 from typer.testing import CliRunner, Result
 
 from mlx_melpa.backends.mlx import ops
-from mlx_melpa.compose import check_descriptions, compose
-from mlx_melpa.encoder import TaskEncoder
+from mlx_melpa.config.build import check_descriptions, compose
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import RecipeError
+from mlx_melpa.initializers.task_encoder import TaskEncoder
 from mlx_melpa.problems.language import described
-from mlx_melpa.recipe import load_recipe
 from mlx_melpa.store import Store
-from mlx_melpa.types import Episode, Example
 
 RECIPE = """
 model: %s

@@ -11,18 +11,18 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa.backends.mlx import ops
-from mlx_melpa.compose import compose
-from mlx_melpa.encoder import TaskEncoder
+from mlx_melpa.config.build import compose
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core.layout import Layout, Segment
+from mlx_melpa.core.types import Episode
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import KINDS
-from mlx_melpa.layout import Layout, Segment
-from mlx_melpa.recipe import load_recipe
+from mlx_melpa.initializers.task_encoder import TaskEncoder
 from mlx_melpa.store import Store
-from mlx_melpa.sweep import SLOPES, errors
 from mlx_melpa.tasks.sinusoid import sinusoid
-from mlx_melpa.train import meta_train
-from mlx_melpa.types import Episode
-from mlx_melpa.verify_cases import INITIALIZERS, RULES, small
+from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.verification.cases import INITIALIZERS, RULES, small
+from mlx_melpa.verification.suite import SLOPES, errors
 
 FORMS = ("whole", "chunked")
 SMALL = {"embedding": 5, "hidden": 4, "chunk": 3, "place": 6}

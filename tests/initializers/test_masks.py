@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mlx_melpa.backends.mlx import ops
+from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import KINDS
-from mlx_melpa.layout import Layout, Segment
 
 WIDTH = 7
 CONTEXT = np.random.default_rng(0).standard_normal((3, 4, WIDTH))

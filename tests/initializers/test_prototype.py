@@ -9,17 +9,17 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa import adapt
-from mlx_melpa.compose import engine
+from mlx_melpa.config.build import engine
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core import inner_loop as adapt
+from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import DataError, RecipeError
 from mlx_melpa.initializers.prototype import prototype
-from mlx_melpa.recipe import load_recipe
-from mlx_melpa.run import load_run
 from mlx_melpa.store import Store
-from mlx_melpa.sweep import errors
-from mlx_melpa.types import Episode, Example
-from mlx_melpa.verify_cases import RULES, labelled
-from mlx_melpa.verify_words import LETTERS, WIDTH, words
+from mlx_melpa.store.run import load_run
+from mlx_melpa.verification.cases import RULES, labelled
+from mlx_melpa.verification.suite import errors
+from mlx_melpa.verification.toy_words import LETTERS, WIDTH, words
 
 RECIPE = """
 model: %s

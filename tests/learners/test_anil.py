@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa import adapt, verify
-from mlx_melpa.compose import Composition, compose
+from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core import inner_loop as adapt
+from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.errors import RecipeError
-from mlx_melpa.layout import Layout, Segment
 from mlx_melpa.learners.anil import Anil
 from mlx_melpa.learners.maml import maml
-from mlx_melpa.recipe import load_recipe
-from mlx_melpa.run import load_run
-from mlx_melpa.train import meta_train
-from mlx_melpa.verify_cases import small
+from mlx_melpa.store.run import load_run
+from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.verification import references as verify
+from mlx_melpa.verification.cases import small
 
 SINUSOID = """
 problem: {kind: regression, hidden: [8, 8], activation: tanh}
@@ -109,7 +110,7 @@ def test_a_baseline_is_not_held_by_the_learner(tmp_path: Path) -> None:
 
 
 def test_a_language_run_stores_and_exports_the_whole_adapter(tmp_path: Path, shared: Path) -> None:
-    from mlx_melpa.exports.folder import adapter_row, meta_of
+    from mlx_melpa.exports.common import adapter_row, meta_of
 
     (tmp_path / "r.yaml").write_text(
         f"model: {shared}/models/stories260k\nadapter: {{kind: lora, rank: 2, sites: [q_proj, v_proj], layers: 2}}\n"

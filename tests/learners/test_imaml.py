@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa import adapt, verify
-from mlx_melpa.compose import compose, engine
+from mlx_melpa.config.build import compose, engine
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core import inner_loop as adapt
+from mlx_melpa.core.layout import Layout, Segment
+from mlx_melpa.core.types import Parts
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers.universal import universal
-from mlx_melpa.layout import Layout, Segment
-from mlx_melpa.learners.conjugate import solve
+from mlx_melpa.learners.conjugate_gradients import solve
 from mlx_melpa.learners.imaml import imaml
-from mlx_melpa.recipe import load_recipe
 from mlx_melpa.regularizers.ewc import ewc
 from mlx_melpa.regularizers.l2 import l2
 from mlx_melpa.regularizers.none import none
 from mlx_melpa.rules.sgd import sgd
-from mlx_melpa.train import Trainer
-from mlx_melpa.types import Parts
-from mlx_melpa.verify_cases import small
+from mlx_melpa.training.trainer import Trainer
+from mlx_melpa.verification import references as verify
+from mlx_melpa.verification.cases import small
 
 SIZE, TASKS, STRENGTH = 6, 3, 0.7
 RNG = np.random.default_rng(0)

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from mlx_melpa import verify
+from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.errors import RecipeError
-from mlx_melpa.estimate import estimate
 from mlx_melpa.learners import KINDS
 from mlx_melpa.learners.maml_plus_plus import MamlPlusPlus, maml_plus_plus
-from mlx_melpa.recipe import load_recipe
-from mlx_melpa.run import load_run
-from mlx_melpa.train import meta_train
-from mlx_melpa.verify_cases import REGULARIZERS, RULES, small
+from mlx_melpa.store.run import load_run
+from mlx_melpa.training.estimate import estimate
+from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.verification import references as verify
+from mlx_melpa.verification.cases import REGULARIZERS, RULES, small
 
 SINUSOID = """
 problem: {kind: regression, hidden: [10]}
@@ -112,7 +112,7 @@ def test_annealing_changes_what_is_learned_and_the_run_can_be_used(tmp_path: Pat
 def test_an_estimate_looks_all_over_meta_training(
     tmp_path: Path, told: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlx_melpa.estimate.SECONDS", 0.0)
+    monkeypatch.setattr("mlx_melpa.training.estimate.SECONDS", 0.0)
     assert estimate(recipe(tmp_path, "train.iterations=1001")).seconds > 0
     assert told == pytest.approx([0, 0, 0.618, 0.236, 0.854], abs=2e-3)
 

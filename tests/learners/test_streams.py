@@ -6,17 +6,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa import adapt, retention, verify, verify_streams
-from mlx_melpa.compose import compose
-from mlx_melpa.continual.method import Start, lesson
-from mlx_melpa.continual.sequential import sequential
-from mlx_melpa.continual.streams import Task
+from mlx_melpa.benchmarks.continual.methods.method import Start, lesson
+from mlx_melpa.benchmarks.continual.methods.sequential import sequential
+from mlx_melpa.benchmarks.continual.tasks import Task
+from mlx_melpa.config.build import compose
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core import inner_loop as adapt
+from mlx_melpa.core.types import Episode, Example, Parts
+from mlx_melpa.evaluation import streams as retention
 from mlx_melpa.learners import KINDS
-from mlx_melpa.recipe import load_recipe
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.tasks.streams import Streams
-from mlx_melpa.types import Episode, Example, Parts
-from mlx_melpa.verify_cases import REGULARIZERS, RULES, small
+from mlx_melpa.verification import references as verify
+from mlx_melpa.verification import streams as verify_streams
+from mlx_melpa.verification.cases import REGULARIZERS, RULES, small
 
 STEPS, TASKS = 2, 3
 WORDS = [("cat", "dog"), ("red", "blue"), ("north", "south")]

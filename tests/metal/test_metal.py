@@ -10,17 +10,17 @@ import mlx.nn as nn
 import numpy as np
 import pytest
 
-from mlx_melpa import adapt
 from mlx_melpa.adapters import lora
 from mlx_melpa.backends.mlx import model, ops
 from mlx_melpa.backends.mlx.adapted import Adapted
+from mlx_melpa.core import inner_loop as adapt
+from mlx_melpa.core.types import Parts
 from mlx_melpa.initializers import universal
 from mlx_melpa.learners import fomaml, maml
 from mlx_melpa.pocket.fit import Plan, Size, Training
 from mlx_melpa.readouts.ridge import inverse
 from mlx_melpa.regularizers import none
 from mlx_melpa.rules import sgd
-from mlx_melpa.types import Parts
 
 pytestmark = [
     pytest.mark.metal,

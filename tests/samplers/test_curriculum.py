@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa.compose import compose
-from mlx_melpa.difficulty import difficulty
-from mlx_melpa.recipe import load_recipe
+from mlx_melpa.config.build import compose
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.samplers.curriculum import curriculum
 from mlx_melpa.samplers.uniform import uniform
-from mlx_melpa.train import Trainer, meta_train
-from mlx_melpa.types import Episode, Example
+from mlx_melpa.training.difficulty import difficulty
+from mlx_melpa.training.trainer import Trainer, meta_train
 
 SINUSOID = """
 problem: {kind: regression, hidden: [10]}
@@ -39,8 +39,8 @@ train: {iterations: 6, tasks_per_step: 2, checkpoint_every: 2, validate_every: 6
 """
 PROGRAM = """
 import sys
-from mlx_melpa.recipe import load_recipe
-from mlx_melpa.train import meta_train
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.training.trainer import meta_train
 for event in meta_train(load_recipe(sys.argv[1]), sys.argv[2], resume=sys.argv[3] == "resume"):
     print(event["event"], flush=True)
 """

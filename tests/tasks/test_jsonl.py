@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlx_melpa.data.readers import read_examples
 from mlx_melpa.errors import DataError
-from mlx_melpa.files import read_examples
-from mlx_melpa.tasks.episode import LabelledTasks, PeopleTasks
+from mlx_melpa.tasks.episodes import LabelledTasks, PeopleTasks
 from mlx_melpa.tasks.jsonl import jsonl
-from mlx_melpa.tasks.split import seen_hash, unseen
+from mlx_melpa.tasks.splits import seen_hash, unseen
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> str:

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from mlx_melpa.core.types import Example, Splits
 from mlx_melpa.errors import DataError
 from mlx_melpa.samplers.uniform import uniform
-from mlx_melpa.tasks.episode import LabelledTasks, PeopleTasks
+from mlx_melpa.tasks.episodes import LabelledTasks, PeopleTasks
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.tasks.streams import Streams, streams
-from mlx_melpa.types import Example, Splits
 
 
 def some(label: str, count: int = 6) -> list[Example]:

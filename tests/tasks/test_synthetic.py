@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from mlx_melpa.tasks.frames import ATTRIBUTES, FRAMES
-from mlx_melpa.tasks.people import Style, folders
-from mlx_melpa.tasks.split import seen_hash
+from mlx_melpa.data.simulated.frames import ATTRIBUTES, FRAMES
+from mlx_melpa.data.simulated.people import Style, folders
+from mlx_melpa.data.simulated.topics import TOPICS
+from mlx_melpa.tasks.splits import seen_hash
 from mlx_melpa.tasks.synthetic import synthetic
-from mlx_melpa.tasks.topics import TOPICS
 
 
 def test_topics_are_many_and_their_sentences_whole() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from mlx_melpa.adapters import KINDS
-from mlx_melpa.compose import engine, part_of
+from mlx_melpa.config.build import engine, part_of
 
 ENGINES = ("mlx", "torch")
 LLAMA: dict[str, Any] = {

@@ -9,24 +9,24 @@ import pytest
 from safetensors.numpy import load_file
 
 from mlx_melpa.adapters import KINDS as ADAPTERS
-from mlx_melpa.compose import compose, engine, on_backend
+from mlx_melpa.config.build import compose, engine, on_backend
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core.types import Episode, Example, Parts
 from mlx_melpa.errors import ModelError
-from mlx_melpa.find import recipe_of
-from mlx_melpa.in_context import InContext
+from mlx_melpa.evaluation.baselines.in_context import InContext
 from mlx_melpa.initializers import KINDS as INITIALIZERS
 from mlx_melpa.learners import KINDS as LEARNERS
+from mlx_melpa.personal.resolve import recipe_of
 from mlx_melpa.problems import KINDS as PROBLEMS
 from mlx_melpa.readouts import KINDS as READOUTS
-from mlx_melpa.recipe import load_recipe
 from mlx_melpa.regularizers import KINDS as REGULARIZERS
 from mlx_melpa.rules import KINDS as RULES
-from mlx_melpa.run import load_run
-from mlx_melpa.sweep import sweep
+from mlx_melpa.store.run import load_run
 from mlx_melpa.tasks.synthetic import synthetic
-from mlx_melpa.train import meta_train
-from mlx_melpa.types import Episode, Example, Parts
-from mlx_melpa.verify_cases import RULES as SETTINGS
-from mlx_melpa.verify_cases import small
+from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.verification.cases import RULES as SETTINGS
+from mlx_melpa.verification.cases import small
+from mlx_melpa.verification.suite import sweep
 
 pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa import verify
-from mlx_melpa.compose import engine
+from mlx_melpa.config.build import engine
 from mlx_melpa.learners import KINDS as LEARNERS
-from mlx_melpa.verify_cases import small
+from mlx_melpa.verification import references as verify
+from mlx_melpa.verification.cases import small
 
 torch = pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 

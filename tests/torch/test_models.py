@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mlx_melpa.adapters import KINDS
-from mlx_melpa.compose import part_of
+from mlx_melpa.config.build import part_of
 from mlx_melpa.errors import ModelError
 
 torch = pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")

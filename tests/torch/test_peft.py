@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from mlx_melpa.compose import part_of
+from mlx_melpa.config.build import part_of
 from mlx_melpa.errors import ExportError
 from mlx_melpa.exports import KINDS as FORMATS
 

@@ -8,10 +8,10 @@ import datasets
 import numpy as np
 import pytest
 
+from mlx_melpa.config.recipe import load_recipe, packaged
 from mlx_melpa.errors import DataError, RecipeError
-from mlx_melpa.recipe import load_recipe, packaged
-from mlx_melpa.run import load_run
-from mlx_melpa.train import meta_train
+from mlx_melpa.store.run import load_run
+from mlx_melpa.training.trainer import meta_train
 
 pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")

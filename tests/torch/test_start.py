@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa import adapt
-from mlx_melpa.compose import engine
-from mlx_melpa.difficulty import difficulty
+from mlx_melpa.config.build import engine
+from mlx_melpa.core import inner_loop as adapt
+from mlx_melpa.core.types import Parts
 from mlx_melpa.initializers import KINDS
 from mlx_melpa.problems import KINDS as PROBLEMS
 from mlx_melpa.readouts import KINDS as READOUTS
 from mlx_melpa.regularizers import KINDS as REGULARIZERS
 from mlx_melpa.rules import KINDS as RULES
 from mlx_melpa.tasks.synthetic import synthetic
-from mlx_melpa.types import Parts
+from mlx_melpa.training.difficulty import difficulty
 
 pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")

@@ -2,7 +2,8 @@
 
 import os
 
-from . import blas, heap
+from . import blas
+from . import malloc as heap
 
 # MLX orders a graph by breadth up to this width, and by depth beyond, where one lane would wait for the other. It reads
 # this at its first evaluation.

@@ -7,9 +7,9 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from ...core.layout import Layout
+from ...core.sites import Site
 from ...errors import ModelError
-from ...layout import Layout
-from ...sites import Site
 from . import model as base_model
 from . import ops
 from .model import Base

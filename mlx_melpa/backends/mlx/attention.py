@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 
 from .activations import softmax
-from .behind import extended
+from .prefix_attention import extended
 
 NEVER = -1e9
 """What a position that may not be seen gets for a score."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import mlx.core as mx
 
 from .. import memory
-from . import blas, lanes, ops
+from . import blas, ops
+from . import cpu_streams as lanes
 
 PACKAGES = ("mlx-melpa", "mlx", "mlx-lm", "transformers")
 # A core with a real BLAS does 50 GFLOP/s and more in fp32, with the reference BLAS of the Linux wheel 4.

@@ -9,10 +9,10 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from ... import identity
+from ...core.sites import Site, cache
 from ...errors import ModelError
-from ...sites import Site, cache
-from ..fetch import fetch, first_line
+from .. import fingerprint as identity
+from ..checkpoints import fetch, first_line
 from . import ops
 from .slots import Keys, Reading, Tap
 

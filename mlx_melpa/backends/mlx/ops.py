@@ -11,8 +11,11 @@ import mlx.optimizers as optim
 import numpy as np
 
 from .. import memory
-from . import activations, attention, behind, blas, heap, lanes
-from .lanes import LANES, lane
+from . import activations, attention, blas
+from . import cpu_streams as lanes
+from . import malloc as heap
+from . import prefix_attention as behind
+from .cpu_streams import LANES, lane
 from .ranks import gather, ranks, total
 from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
 

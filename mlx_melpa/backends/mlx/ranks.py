@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from ..beat import watch
+from ..heartbeat import watch
 from ..lost import lost
 from .trees import Tree, flatten, rebuild
 

@@ -7,7 +7,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
-from .behind import behind
+from .prefix_attention import behind
 
 
 class Wrap(nn.Module):

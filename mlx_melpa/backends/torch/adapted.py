@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...core.layout import Layout
+from ...core.sites import Site
 from ...errors import ModelError
-from ...layout import Layout
-from ...sites import Site
 from . import ops
 from .model import Base
 from .slots import Entry, Frozen, Keys, Slot

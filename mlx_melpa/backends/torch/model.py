@@ -11,11 +11,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ... import identity
+from ...core.sites import Site
+from ...data.tokens import padding
 from ...errors import ModelError
-from ...sites import Site
-from ...text import padding
-from .. import fetch
+from .. import checkpoints as fetch
+from .. import fingerprint as identity
 from . import sites as places
 from .device import autocast, device, dtype
 from .gradients import say_which_attention

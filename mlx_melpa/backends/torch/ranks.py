@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from ..beat import watch
+from ..heartbeat import watch
 from ..lost import lost
 from .device import device
 from .trees import Tree, flatten, rebuild

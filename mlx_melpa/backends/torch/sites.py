@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
+from ...core.sites import Site, cache
 from ...errors import ModelError
-from ...sites import Site, cache
 from .slots import Keys
 
 # Where a model has the projection before the residual sum under a name of its own, that is the sub-block's output.

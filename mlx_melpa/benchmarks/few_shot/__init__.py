@@ -1,0 +1,1 @@
+"""Few-shot tables over recipes: `melpa bench few-shot`."""

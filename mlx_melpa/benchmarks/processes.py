@@ -1,0 +1,61 @@
+"""melpa's own commands, run as a person runs them, with a store of their own and a clock"""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from ..core.types import Example
+from ..errors import MelpaError
+from ..personal.resolve import CLASSIFY, classifies
+
+
+class Commands:
+    """Runs `melpa` in processes of their own, its store in `folder`."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.home = folder, folder / "home"
+        self.environment = {**os.environ, "MELPA_HOME": str(self.home)}
+
+    def run(self, *words: str) -> tuple[float, str]:
+        """The seconds that a command takes from its start to its end, and what it prints; raises MelpaError."""
+        began = perf_counter()
+        command = [sys.executable, "-m", "melpa_cli", *words]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        seconds = perf_counter() - began
+        if done.returncode:
+            raise MelpaError(
+                f"bench: melpa {' '.join(words)} ended with code {done.returncode}:\n{done.stderr.strip()}"
+            )
+        return seconds, done.stdout
+
+    def tell(self, *words: str) -> tuple[float, Any]:
+        """The seconds of a command with --json, and what it says."""
+        seconds, said = self.run(*words, "--json")
+        return seconds, json.loads(said)
+
+    def train(self, recipe: dict[str, Any], name: str) -> str:
+        """Meta-trains a recipe into a run in the folder and gives the run's path."""
+        path = self.folder / f"{name}.yaml"
+        path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
+        self.run("meta-train", str(path), "--out", str(self.folder / name))
+        return str(self.folder / name)
+
+    def fitting(self, run: str | None, recipe: dict[str, Any], name: str) -> str:
+        """The run given, if it takes labels or text as the recipe does; else one trained with the recipe."""
+        labelled = recipe["readout"]["kind"] in CLASSIFY
+        return run if run and classifies(Path(run)) == labelled else self.train(recipe, name)
+
+    def write(self, name: str, examples: Sequence[Example]) -> str:
+        """Writes examples as a person has them, JSON lines, and gives the file's path."""
+        rows = [
+            {"text": e.text, "label": e.label} if e.target is None else {"prompt": e.text, "completion": e.target}
+            for e in examples
+        ]
+        path = self.folder / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        return str(path)

@@ -1,0 +1,1 @@
+"""How often the recommended method is the best one: `melpa bench recommend`."""

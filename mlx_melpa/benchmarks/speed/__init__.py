@@ -1,0 +1,1 @@
+"""Seconds, memory and rates beside other packages: `melpa bench speed`."""

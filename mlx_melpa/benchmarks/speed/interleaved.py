@@ -1,0 +1,172 @@
+"""Two processes measured in turn, A B A B, each answering a line of JSON with a line of JSON"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from time import perf_counter, process_time
+from typing import Any, NoReturn, Self
+
+from ...errors import MelpaError
+from .settings import Advance, wanted
+
+Answer = dict[str, Any]
+"""What a worker says of one piece of work: {"seconds": ..., "cpu": ..., "tokens": ..., "loss": ..., ...}."""
+Reply = Callable[[Answer], dict[str, Any]]
+LAST = 12
+"""Lines of a dead worker's stderr that are shown."""
+
+
+class Worker:
+    """A process `python -m mlx_melpa.benchmarks.speed.workers.MODULE SETTINGS` that has loaded everything and waits, without spinning.
+
+    `about` is what it said when it was ready. Raises MelpaError where it dies. Use it in a `with` statement.
+    """
+
+    def __init__(self, module: str, settings: Mapping[str, Any]):
+        self.module = module
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115
+        command = [sys.executable, "-m", f"{__package__}.workers.{module}", json.dumps(dict(settings))]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True)
+        self.about: Answer = self._read()
+
+    def ask(self, **order: Any) -> Answer:
+        """Has one piece of work done and gives the answer."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            self._dead()
+        return self._read()
+
+    def close(self) -> None:
+        """Ends the process: its input ends, and it leaves; after ten seconds it is killed."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._errors.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _read(self) -> Answer:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            self._dead()
+        return dict(json.loads(line))
+
+    def _dead(self) -> NoReturn:
+        code = self._process.wait()
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()[-LAST:]
+        self.close()
+        said = "".join(f"\n  {line}" for line in lines) or " (it said nothing)"
+        raise MelpaError(f"bench: the process of {self.module} ended with code {code}; the last it said:{said}")
+
+
+class Clock:
+    """Begins now; `answer` has the seconds since, and the processor's seconds of all threads."""
+
+    def __init__(self) -> None:
+        self._seconds, self._cpu = perf_counter(), process_time()
+
+    def answer(self, **more: Any) -> Answer:
+        """What a worker says of the work since."""
+        return {"seconds": perf_counter() - self._seconds, "cpu": process_time() - self._cpu, **more}
+
+
+def serve(work: Callable[[dict[str, Any], Reply], None]) -> None:
+    """Runs a worker's side: `work(settings, reply)`, where reply(answer) gives the next order, or ends the process.
+
+    The first reply says that all is loaded and warm. Whatever else writes to stdout goes to stderr.
+    """
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def reply(answer: Answer) -> dict[str, Any]:
+        try:
+            out.write(json.dumps(answer) + "\n")
+            out.flush()
+        except BrokenPipeError:
+            raise SystemExit(0) from None
+        line = sys.stdin.readline()
+        if not line:
+            raise SystemExit(0)
+        return dict(json.loads(line))
+
+    work(json.loads(sys.argv[1]), reply)
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Pairs of answers, and what they come to: rates, of which more is better; the ratio is ours over the peer's."""
+
+    answers: tuple[tuple[Answer, Answer], ...]
+    rate: Callable[[Answer], float]
+
+    @property
+    def ours(self) -> float:
+        """The median of our rates."""
+        return median(self.rate(ours) for ours, _ in self.answers)
+
+    @property
+    def peer(self) -> float:
+        """The median of the peer's rates."""
+        return median(self.rate(peer) for _, peer in self.answers)
+
+    @property
+    def pairs(self) -> list[float]:
+        """The ratio of each pair."""
+        return [self.rate(ours) / self.rate(peer) for ours, peer in self.answers]
+
+    @property
+    def cpu_ratio(self) -> float:
+        """The same ratio in processor time instead of time: what a busy machine disturbs less."""
+        timed = [tuple({**answer, "seconds": answer["cpu"]} for answer in pair) for pair in self.answers]
+        return median(self.rate(ours) for ours, _ in timed) / median(self.rate(peer) for _, peer in timed)
+
+    def record(self, unit: str, at_least: float | None = None, **more: Any) -> dict[str, Any]:
+        """The comparison as it stands in the JSON: ours, peer, ratio (of medians), pairs, unit, what is wanted."""
+        ratio = self.ours / self.peer
+        found = {"ours": self.ours, "peer": self.peer, "ratio": ratio, "pairs": self.pairs, "unit": unit}
+        if all("cpu" in answer for pair in self.answers for answer in pair):
+            found["cpu_ratio"] = self.cpu_ratio
+        return {**found, **wanted(ratio, at_least, None), **more}
+
+
+def per_second(answer: Answer) -> float:
+    """Tokens per second of an answer, or its `count` where that is what it did."""
+    done = answer["tokens"] if "tokens" in answer else answer.get("count", 1)
+    return float(done) / float(answer["seconds"])
+
+
+def alternate(
+    ours: Worker,
+    peer: Worker,
+    pairs: int,
+    *,
+    order: Mapping[str, Any] | None = None,
+    rate: Callable[[Answer], float] = per_second,
+    advance: Advance = lambda *_: None,
+) -> Ratio:
+    """Asks both in turn, `pairs` times each, the same order; the one that does not work waits for a line of input."""
+    answers = []
+    for i in range(pairs):
+        answers.append((ours.ask(**(order or {})), peer.ask(**(order or {}))))
+        advance(1, f"pair {i + 1} of {pairs}")
+    return Ratio(tuple(answers), rate)

@@ -1,0 +1,1 @@
+"""Processes that `melpa bench speed` times, one engine each."""

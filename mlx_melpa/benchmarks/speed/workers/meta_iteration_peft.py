@@ -1,0 +1,157 @@
+"""The peer of `learning`: transformers and PEFT in torch, FOMAML by hand, exact MAML on TorchOpt
+
+As their users write it, with what is faster where there is a choice: no attention mask (sequences are padded on the
+right), torch's fused attention for FOMAML; TorchOpt needs the composed one, since fused ones have no second derivative.
+"""
+
+import os
+import re
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from ....core.types import Example
+from ..fixtures import RATE, recipe
+from ..interleaved import Reply, serve
+
+SITE = re.compile(r"\.(\d+)\.(.+)\.lora_([AB])\.default\.weight$")
+
+
+class Loop:
+    """The torch loop; `start` are our weights by name, from which both begin."""
+
+    def __init__(self, settings: dict[str, Any], start: dict[str, np.ndarray]):
+        import torch
+        from peft import LoraConfig, get_peft_model
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers.utils import logging
+
+        from ....backends.checkpoints import fetch
+        from ....readouts.completion import completion
+
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        torch.set_num_threads(threads())
+        self.torch, self.recipe = torch, recipe(**settings)
+        self.learner, given = self.recipe.resolved["learner"]["kind"], self.recipe.resolved["adapter"]
+        folder = fetch(settings["model"])
+        base = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, attn_implementation="eager" if self.learner == "maml" else "sdpa"
+        )
+        places = [name.rsplit(".", 1)[0].split(".", 1) for name in start]
+        config = LoraConfig(
+            r=given["rank"],
+            lora_alpha=given["scale"] * given["rank"],
+            target_modules=sorted({path for _, path in places}),
+            layers_to_transform=sorted({int(layer) for layer, _ in places}),
+            fan_in_fan_out=base.config.model_type == "gpt2",
+        )
+        self.model = get_peft_model(base, config).eval()  # eval: some bases come with dropout
+        self.weights = {_ours(name): p for name, p in self.model.named_parameters() if p.requires_grad}
+        with torch.no_grad():
+            for name, weight in self.weights.items():
+                weight.copy_(torch.from_numpy(start[name].T))
+        self.adapters = torch.nn.ModuleList(
+            module
+            for name, module in self.model.named_modules()
+            if name.endswith((".lora_A.default", ".lora_B.default"))
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.reader = completion(None, tokenizer, max_length=self.recipe.resolved["readout"]["max_length"])
+        self.sampler, self.tasks = self.recipe.make("sampler"), self.recipe.make("tasks").train
+        train = self.recipe.make("train")
+        self.seed, self.count, self.steps = train.seed, train.tasks_per_step, self.recipe.resolved["learner"]["steps"]
+        self.outer = torch.optim.Adam(self.weights.values(), lr=train.optimizer["lr"])
+
+    def collate(self, examples: Sequence[Example]) -> dict[str, Any]:
+        """input_ids and labels (B, L), padded on the right; -100 is not supervised."""
+        encoded = [self.reader.tokens(example) for example in examples]
+        shape = (len(encoded), max(len(tokens) for tokens, _ in encoded))
+        ids, labels = self.torch.full(shape, self.reader.encoder.pad), self.torch.full(shape, -100)
+        for i, (tokens, spans) in enumerate(encoded):
+            ids[i, : len(tokens)] = self.torch.tensor(tokens)
+            for a, b in spans:
+                labels[i, a:b] = ids[i, a:b]
+        return {"input_ids": ids, "labels": labels}
+
+    def gradients(self, iteration: int) -> float:
+        """Leaves the meta-gradient in the weights' `grad` and gives the mean query loss."""
+        drawn = self.sampler.next(self.tasks, self.seed, iteration, self.count)
+        pairs = [(self.collate(episode.support), self.collate(episode.query)) for episode in drawn]
+        self.outer.zero_grad()
+        return self.exact(pairs) if self.learner == "maml" else self.first_order(pairs)
+
+    def exact(self, pairs: Sequence[Any]) -> float:
+        """MAML: TorchOpt's differentiable steps, and one backward pass through all of them, task by task."""
+        import torchopt
+
+        inner = torchopt.MetaSGD(self.adapters, lr=RATE)
+        start, whole = torchopt.extract_state_dict(self.adapters, by="reference"), 0.0
+        for support, query in pairs:
+            for _ in range(self.steps):
+                inner.step(self.model(**support).loss)
+            loss = self.model(**query).loss / len(pairs)
+            loss.backward()
+            whole += loss.item()
+            torchopt.recover_state_dict(self.adapters, start)
+        return whole
+
+    def first_order(self, pairs: Sequence[Any]) -> float:
+        """FOMAML: plain steps of SGD, then the query's gradient where they end, task by task."""
+        torch, weights = self.torch, list(self.weights.values())
+        start = [w.detach().clone() for w in weights]
+        summed, whole = [torch.zeros_like(w) for w in weights], 0.0
+        inner = torch.optim.SGD(weights, lr=RATE)
+        for support, query in pairs:
+            for _ in range(self.steps):
+                inner.zero_grad()
+                self.model(**support).loss.backward()
+                inner.step()
+            inner.zero_grad()
+            loss = self.model(**query).loss / len(pairs)
+            loss.backward()
+            whole += loss.item()
+            with torch.no_grad():
+                for weight, old, total in zip(weights, start, summed, strict=True):
+                    total += weight.grad
+                    weight.copy_(old)
+        for weight, total in zip(weights, summed, strict=True):
+            weight.grad = total
+        return whole
+
+
+def _ours(name: str) -> str:
+    found = SITE.search(name)
+    assert found is not None, name
+    return f"{found[1]}.{found[2]}.lora_{found[3].lower()}"
+
+
+def threads() -> int:
+    """The threads that MLX's products take here."""
+    from ....backends.mlx.doctor import cores
+
+    return int(os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or cores())
+
+
+def work(settings: dict[str, Any], reply: Reply) -> None:
+    """Settings as for `learning`; reads the start from `folder` and writes the first meta-gradient there."""
+    folder = settings.pop("folder")
+    loop = Loop(settings, load_file(f"{folder}/start.safetensors"))
+    loss, iteration = loop.gradients(0), 0
+    gradient = {n: np.ascontiguousarray(np.asarray(w.grad).T) for n, w in loop.weights.items()}
+    save_file(gradient, f"{folder}/gradient_peft.safetensors")
+    answer: dict[str, Any] = {"loss": loss}
+    while True:
+        reply(answer)
+        began = time.perf_counter()
+        loss = loop.gradients(iteration)
+        loop.outer.step()
+        answer = {"seconds": time.perf_counter() - began, "loss": loss, "count": 1}
+        iteration += 1
+
+
+if __name__ == "__main__":
+    serve(work)

@@ -1,0 +1,212 @@
+"""Reads what a builder can be set to from its signature, and values from a recipe against it."""
+
+import inspect
+import json
+import types
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from difflib import get_close_matches
+from math import isfinite
+from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from ..core.bounds import Bounds
+
+Path = tuple[str | int, ...]
+Report = Callable[[Path, str], None]
+Builder = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Marks a setting that is itself a part: the name of a kind, or a mapping with `kind` and that kind's settings."""
+
+    table: Mapping[str, Builder]
+
+    __hash__ = object.__hash__
+
+
+class Setting(NamedTuple):
+    """One setting of a builder; `default` is `inspect.Parameter.empty` where a value is required."""
+
+    hint: Any
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        """Says whether a recipe has to give it."""
+        return self.default is inspect.Parameter.empty
+
+
+class _Mismatch(Exception):
+    """A value that does not fit its hint."""
+
+
+def settings_of(builder: Builder) -> dict[str, Setting]:
+    """The settings of a builder: its annotated keyword-only arguments, or the fields of a dataclass."""
+    hints = get_type_hints(builder, include_extras=True)
+    made = _made(builder) if is_dataclass(builder) else {}
+    return {
+        name: Setting(hints[name], made.get(name, parameter.default))
+        for name, parameter in inspect.signature(builder).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def _made(builder: Any) -> dict[str, Any]:
+    return {f.name: f.default_factory() for f in fields(builder) if f.default_factory is not MISSING}
+
+
+def read_part(value: Any, table: Mapping[str, Builder], path: Path, report: Report) -> dict[str, Any]:
+    """Reads a part, a kind's name or {kind: ..., settings}, as a dict of its kind and all its settings."""
+    value = {"kind": value} if isinstance(value, str) else value
+    if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
+        report(path, f"expected {describe(Annotated[dict, Kinds(table)])}, found {show(value)}")
+        return {}
+    kind = value["kind"]
+    if kind not in table:
+        report((*path, "kind"), f"unknown kind '{kind}'{did_you_mean(kind, table)}")
+        return {}
+    given = {name: setting for name, setting in value.items() if name != "kind"}
+    return {"kind": kind, **read_settings(given, table[kind], path, report)}
+
+
+def read_settings(given: Mapping[Any, Any], builder: Builder, path: Path, report: Report) -> dict[str, Any]:
+    """Reads the settings of one builder and fills in its defaults; `report` hears of every fault."""
+    settings = settings_of(builder)
+    for name in given:
+        if name not in settings:
+            report((*path, name), f"unknown setting '{name}'{did_you_mean(name, settings)}")
+    read: dict[str, Any] = {}
+    for name, setting in settings.items():
+        if name in given:
+            read[name] = read_value(given[name], setting.hint, (*path, name), report)
+        elif setting.required:
+            report(path, f"missing setting '{name}': {describe(setting.hint)}")
+        else:
+            read[name] = read_value(setting.default, setting.hint, (*path, name), report)
+    return read
+
+
+def read_value(value: Any, hint: Any, path: Path, report: Report) -> Any:
+    """Reads one value as its hint wants it, in plain numbers, text, lists and dicts."""
+    try:
+        return _read(value, hint, path, report)
+    except _Mismatch as mismatch:
+        report(path, f"expected {describe(hint)}, found {show(value)}{mismatch}")
+        return value
+
+
+def _read(value: Any, hint: Any, path: Path, report: Report) -> Any:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        return _read_annotated(value, args[0], args[1:], path, report)
+    if origin in (Union, types.UnionType):
+        return _read_union(value, args, path, report)
+    if origin is Literal:
+        if any(value == choice and type(value) is type(choice) for choice in args):
+            return value
+        raise _Mismatch(did_you_mean(value, [a for a in args if isinstance(a, str)], listed=False))
+    if (origin or hint) in (list, tuple):
+        return _read_list(value, origin or hint, args, path, report)
+    if (origin or hint) is dict:
+        return _read_dict(value, args, path, report)
+    if hint in (None, type(None)):
+        return _expect(value, value is None)
+    return value if hint is Any else _read_scalar(value, hint)
+
+
+def _expect(value: Any, fits: bool) -> Any:
+    if not fits:
+        raise _Mismatch
+    return value
+
+
+def _read_scalar(value: Any, hint: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is float:
+        return float(_expect(value, number and isfinite(value)))
+    if hint is int:
+        return int(_expect(value, number and isfinite(value) and value == int(value)))
+    if hint is str and isinstance(value, bool):
+        raise _Mismatch(" (YAML reads yes, no, on and off so: put the text in quotes)")
+    if hint in (str, bool):
+        return _expect(value, isinstance(value, hint))
+    raise TypeError(f"a setting can't be annotated with {hint!r}")
+
+
+def _read_annotated(value: Any, hint: Any, marks: tuple[Any, ...], path: Path, report: Report) -> Any:
+    for mark in marks:
+        if isinstance(mark, Kinds):
+            return read_part(value, mark.table, path, report)
+    value = _read(value, hint, path, report)
+    for mark in marks:
+        if isinstance(mark, Bounds):
+            _expect(value, mark.allows(value))
+    return value
+
+
+def _read_union(value: Any, members: tuple[Any, ...], path: Path, report: Report) -> Any:
+    for member in members:
+        faults: list[str] = []
+
+        def note(at: Path, message: str, faults: list[str] = faults) -> None:
+            faults.append(message)
+
+        try:
+            read = _read(value, member, path, note)
+        except _Mismatch:
+            continue
+        if not faults:
+            return read
+    raise _Mismatch
+
+
+def _read_list(value: Any, kind: type, args: tuple[Any, ...], path: Path, report: Report) -> list[Any]:
+    _expect(value, isinstance(value, list | tuple))
+    hints = list(args)
+    if kind is list or (len(args) == 2 and args[1] is Ellipsis):
+        hints = [args[0] if args else Any] * len(value)
+    _expect(value, len(value) == len(hints))
+    return [read_value(v, h, (*path, i), report) for i, (v, h) in enumerate(zip(value, hints, strict=True))]
+
+
+def _read_dict(value: Any, args: tuple[Any, ...], path: Path, report: Report) -> dict[Any, Any]:
+    _expect(value, isinstance(value, dict))
+    hint = args[1] if args else Any
+    return {name: read_value(v, hint, (*path, name), report) for name, v in value.items()}
+
+
+def describe(hint: Any) -> str:
+    """Says in words what a setting may be."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        kinds = [mark for mark in args[1:] if isinstance(mark, Kinds)]
+        if kinds:
+            return f"a kind ({', '.join(sorted(kinds[0].table))}) or {{kind: ..., its settings}}"
+        return " ".join([describe(args[0]), *(str(mark) for mark in args[1:] if isinstance(mark, Bounds))])
+    if origin in (Union, types.UnionType):
+        return ", or ".join(describe(member) for member in args)
+    if origin is Literal:
+        return " or ".join(show(choice) for choice in args)
+    if (origin or hint) is tuple and Ellipsis not in args:
+        return f"a list of {len(args)}: {', '.join(map(describe, args))}"
+    if (origin or hint) in (list, tuple):
+        return f"a list of ({describe(args[0])})" if args else "a list"
+    if (origin or hint) is dict:
+        return f"a mapping of names to ({describe(args[1])})" if args else "a mapping"
+    names = {str: "text", int: "a whole number", float: "a number", bool: "true or false", type(None): "null"}
+    return names.get(hint, "any value")
+
+
+def show(value: Any) -> str:
+    """A value as a recipe writes it, cut to one short line."""
+    text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def did_you_mean(name: Any, known: Iterable[str], *, listed: bool = True) -> str:
+    """The nearest known names, and the list of all."""
+    known = list(known)
+    near = get_close_matches(str(name), known, n=1)
+    guess = f"; did you mean '{near[0]}'?" if near else ""
+    return guess + (f" (known: {', '.join(sorted(known)) or 'none'})" if listed else "")

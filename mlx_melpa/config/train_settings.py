@@ -1,0 +1,59 @@
+"""The settings of meta-training: the recipe's key `train`."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from ..core.bounds import Bounds, Count, Natural, Positive
+from .schema import Kinds
+
+Decay = Annotated[float, Bounds(0, 0.99999)]
+
+
+def adam(*, lr: Positive = 1e-3, betas: tuple[Decay, Decay] = (0.9, 0.999)) -> dict[str, Any]:
+    """Adam with its bias corrected (Kingma and Ba, 2015)."""
+    return {"kind": "adam", "lr": lr, "betas": list(betas)}
+
+
+def adamw(
+    *, lr: Positive = 1e-3, betas: tuple[Decay, Decay] = (0.9, 0.999), weight_decay: Annotated[float, Bounds(0)] = 0.01
+) -> dict[str, Any]:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019)."""
+    return {"kind": "adamw", "lr": lr, "betas": list(betas), "weight_decay": weight_decay}
+
+
+def sgd(
+    *, lr: Positive = 0.01, momentum: Decay = 0.0, weight_decay: Annotated[float, Bounds(0)] = 0.0
+) -> dict[str, Any]:
+    """Stochastic gradient descent with momentum."""
+    return {"kind": "sgd", "lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+
+
+OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """How meta-training runs.
+
+    tasks_per_step: episodes whose gradients make one outer step.
+    stream: tasks that follow one another in an episode; each is learned from where the one before ended.
+    tasks_per_pass: episodes in one forward pass of the model; None for as many as memory holds.
+    optimizer: a kind of OPTIMIZERS with its settings.
+    schedule: the rate after the warm-up: constant, or down to 0 by a half cosine.
+    warmup: iterations over which the rate rises from 0.
+    clip: the largest Euclidean norm of an outer gradient; None for no limit.
+    validate_every, checkpoint_every: iterations.
+    """
+
+    iterations: Count = 500
+    tasks_per_step: Count = 4
+    stream: Count = 1
+    tasks_per_pass: Count | None = None
+    optimizer: Annotated[dict[str, Any], Kinds(OPTIMIZERS)] = field(default_factory=adam)
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: Natural = 0
+    clip: Positive | None = 1.0
+    validate_every: Count = 25
+    validation_episodes: Count = 20
+    checkpoint_every: Count = 25
+    seed: Natural = 0

@@ -1,0 +1,1 @@
+"""From files and simulators to examples: readers, tokens, prompts."""

@@ -1,0 +1,1 @@
+"""Simulated topics, people and phrases, drawn from seeds."""

@@ -1,0 +1,104 @@
+"""How near writing comes to a person's own words: BLEU and ROUGE-L of what a row writes, each from 0 to 1
+
+Greedy, from a question as the readout puts it, a dialogue's last turn, or the first half of a line. BLEU is that of
+a sentence (Papineni et al. 2002), by sacrebleu with effective order; ROUGE-L is its F1 (Lin 2004), by rouge-score.
+"""
+
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from ..config.build import Composition, part_of
+from ..core import inner_loop as adapt
+from ..core.types import Episode, Example, Tree
+from ..data.prompts import prompt_tokens
+from ..errors import MelpaError
+from .baselines.in_context import InContext
+
+NAMES = ("bleu", "rouge_l")
+Measures = dict[str, list[float]]
+
+
+def check_packages() -> None:
+    """Raises MelpaError where what measures is not installed."""
+    if not (find_spec("sacrebleu") and find_spec("rouge_score")):
+        raise MelpaError("BLEU and ROUGE-L need sacrebleu and rouge-score; install them: pip install 'mlx-melpa[text]'")
+
+
+def adapted(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> Measures:
+    """Measures, one a task, of one text that is written after `steps` inner steps on the task's support."""
+    parts, found = composed.parts, []
+    for episode in drawn:
+        state = adapt.adapt(parts, theta, parts.problem.support([episode]), steps)
+        example = episode.query[0]
+        said, meant = write(composed, parts.ops.numpy(state["rows"]), example, example, composed.readout)
+        found.append(scores(said, meant))
+    return {name: [one[name] for one in found] for name in NAMES}
+
+
+def means(found: Measures) -> dict[str, float]:
+    """The mean over tasks."""
+    return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+def in_context(asked: InContext, drawn: Sequence[Episode], count: int) -> Measures:
+    """The same of the base, after `count` of the support's texts."""
+    found = []
+    for episode in drawn:
+        shown = asked.text(episode, count).query[0]
+        found.append(scores(*write(asked.composed, None, shown, episode.query[0], asked.head)))
+    return {name: [one[name] for one in found] for name in NAMES}
+
+
+def write(
+    composed: Composition, rows: np.ndarray | None, shown: Example, example: Example, head: Any
+) -> tuple[str, str]:
+    """What rows (1, P), or the base where there are none, write after `shown`; and what the example has there.
+
+    At most half of the tokens that the readout's texts have.
+    """
+    most = max(1, composed.readout.encoder.max_length // 2)
+    tokens, meant = opening(head, shown, example, head.encoder.max_length - most)
+    engine = part_of(composed.recipe.resolved["backend"], "generate")
+    pieces = engine.write(composed.model, rows, tokens, max_tokens=most, temp=0.0, seed=0)
+    return "".join(pieces), meant
+
+
+def opening(head: Any, shown: Example, example: Example, room: int) -> tuple[list[int], str]:
+    """The tokens to go on from, cut where they begin, and the text that an example has after them."""
+    encoder, first = head.encoder, list(head.encoder.first)
+    if example.messages:
+        last = max(i for i, (role, _) in enumerate(example.messages) if role == "assistant")
+        turns = example.messages[:last]
+        tokens = prompt_tokens(head, encoder.tokenizer, "messages", turns) if turns else first or [encoder.pad]
+        return tokens[-room:], example.messages[last][1]
+    begun, meant = ("", example.target or "") if example.text else halves(example.target or "")
+    before = head.template.format(text=shown.text) if shown.text else ""
+    tokens = [*encoder.ids(before), *encoder.ids(begun)]
+    return [*first, *tokens[-(room - len(first)) :]] or [encoder.pad], meant
+
+
+def halves(text: str) -> tuple[str, str]:
+    """A text cut after half of its words; a single word stays whole."""
+    ends = [word.end() for word in re.finditer(r"\S+", text)]
+    middle = ends[len(ends) // 2 - 1] if len(ends) > 1 else 0
+    return text[:middle], text[middle:]
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, in any script: rouge-score's own takes a to z and digits alone."""
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def scores(said: str, meant: str) -> dict[str, float]:
+    """BLEU and ROUGE-L of one text."""
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu import BLEU
+
+    bleu = BLEU(effective_order=True).sentence_score(said.strip(), [meant.strip()]).score / 100
+    rouge = RougeScorer(["rougeL"], tokenizer=SimpleNamespace(tokenize=words)).score(meant, said)["rougeL"].fmeasure
+    return {"bleu": float(bleu), "rouge_l": float(rouge)}

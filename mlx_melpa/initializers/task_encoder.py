@@ -1,0 +1,47 @@
+"""The task encoder E: one vector for a set of examples, whatever their number and order."""
+
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from ..core.types import Array, Tree
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+def count(shapes: Shapes) -> int:
+    """How many numbers the weights of these shapes have."""
+    return sum(map(prod, shapes.values()))
+
+
+def draw(ops: Any, rng: np.random.Generator, shapes: Shapes) -> Tree:
+    """Draws weights, uniform within 1 / sqrt(their first dimension)."""
+    return {name: ops.array(rng.uniform(-1, 1, shape) * shape[0] ** -0.5) for name, shape in shapes.items()}
+
+
+class TaskEncoder:
+    """Self-attention over a task's examples, then their mean.
+
+    h = tanh(x enter + bias);   h <- h + softmax(h query (h key)^T / sqrt(e)) (h value);   E = mean of h
+    With `told` the last one is no example but a description of the task: it enters as tanh(x enter + bias + mark).
+    """
+
+    def __init__(self, ops: Any, width: int, size: int, told: bool = False):
+        self.ops, self.size, self.told = ops, size, told
+        square = (size, size)
+        self.shapes: Shapes = {"enter": (width, size), "bias": (size,), "query": square, "key": square, "value": square}
+        if told:
+            self.shapes["mark"] = (size,)
+
+    def embed(self, meta: Tree, context: Array, present: Array) -> Array:
+        """Task embeddings (T, e) of examples (T, S, d); `present` (T, S) is 0 for those that pad."""
+        ops, (tasks, many) = self.ops, present.shape
+        entered = context @ meta["enter"] + meta["bias"]
+        if self.told:
+            last = ops.array(np.eye(1, many, many - 1))
+            entered = entered + last.reshape(1, many, 1) * meta["mark"].reshape(1, 1, -1)
+        h = ops.tanh(entered)
+        near = (h @ meta["query"]) @ ops.swap(h @ meta["key"]) * self.size**-0.5
+        h = h + ops.softmax(near + (present.reshape(tasks, 1, many) - 1) * 1e9) @ (h @ meta["value"])
+        return (h * present.reshape(tasks, many, 1)).sum(1) / ops.maximum(present.sum(-1), 1).reshape(tasks, 1)

@@ -1,0 +1,53 @@
+"""How well a stored version fits a file, beside the base model."""
+
+from collections.abc import Sequence
+from math import log
+from typing import Any
+
+import numpy as np
+
+from ..core.types import Example
+from ..errors import DataError
+from ..evaluation.perplexity import written
+from ..problems.language import classified
+from ..store import Version
+from ..store.run import Run
+from .adaptation import answer
+from .examples import check
+
+
+def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:
+    """Measures of the base and of the version: {"base": {...}, "adapted": {...}, "examples": n, "notes": [...]}.
+
+    Labelled: loss (nats), accuracy and f1, where the base is a guess among the person's labels; examples with a label
+    that the version lacks are left out and counted. Else: loss, perplexity and bits_per_byte. Raises DataError.
+    """
+    check(run, examples)
+    if version.labels:
+        return _labelled(run, version, examples)
+    parts = run.composed.parts
+    row = run.rows(version.state["rows"])
+    return {
+        "base": written(parts.problem, run.composed.unchanged(), examples),
+        "adapted": written(parts.problem, parts.ops.array(row), examples),
+        "examples": len(examples),
+        "notes": [],
+    }
+
+
+def _labelled(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:
+    labels = version.labels
+    known = [e for e in examples if e.label in labels]
+    if not known:
+        raise DataError(
+            f"no example has a label of '{version.user}' ({', '.join(labels)}); adapt to such examples first"
+        )
+    onehot = np.array([[label == e.label for label in labels] for e in known], np.float32)
+    found = classified(answer(run, version, known)[None], onehot[None], np.ones((1, len(known))))
+    gone = len(examples) - len(known)
+    return {
+        "base": {"loss": log(len(labels)), "accuracy": 1 / len(labels)},
+        "adapted": {name: float(values[0]) for name, values in found.items()},
+        "examples": len(known),
+        "notes": [f"left out {gone} examples with a label that '{version.user}' has not learned"] if gone else [],
+    }

@@ -1,0 +1,38 @@
+"""What can be counted about a task: its size, lengths, labels and words."""
+
+from collections import Counter
+from math import log
+
+import numpy as np
+
+from ...config.build import Composition
+from ...core.types import Episode, Example
+
+FEATURES = ("log_size", "log_mean_length", "length_deviation", "label_entropy", "type_token_ratio")
+
+
+def handcrafted(composed: Composition, episode: Episode) -> np.ndarray:
+    """The numbers (5,) that FEATURES names, of a support set of at least one example.
+
+    Lengths are in tokens of the base's tokenizer, with targets and dialogues included: the log of 1 + their mean, and
+    their standard deviation divided by 1 + their mean. The label entropy is in nats, 0 without labels. The type-token
+    ratio is distinct tokens over all.
+    """
+    texts = [composed.readout.encoder.ids(_text(example)) for example in episode.support]
+    lengths = np.array([len(ids) for ids in texts], np.float64)
+    tokens = [token for ids in texts for token in ids]
+    shares = np.array(list(Counter(example.label for example in episode.support).values())) / len(texts)
+    return np.array(
+        [
+            log(len(texts)),
+            log(1 + lengths.mean()),
+            lengths.std() / (1 + lengths.mean()),
+            -(shares * np.log(shares)).sum(),
+            len(set(tokens)) / max(1, len(tokens)),
+        ]
+    )
+
+
+def _text(example: Example) -> str:
+    turns = (content for _, content in example.messages)
+    return "\n".join(part for part in (example.text, example.target, *turns) if part)

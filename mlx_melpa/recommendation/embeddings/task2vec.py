@@ -1,0 +1,42 @@
+"""Task2Vec: which numbers of the row a task depends on (Achille et al. 2019)."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...config.build import Composition
+from ...core import inner_loop as adapt
+from ...core.types import Array, Batch, Parts, Tree
+from ...evaluation.curves import chunks
+from ...personal.cross_validation import ALONE
+
+
+def task2vec(composed: Composition, episode: Any, theta: Tree | None = None) -> np.ndarray:
+    """The log-normalized Fisher (own,) of a person's numbers on the support set: log(1 + F / mean F), 0 where F is 0.
+
+    F is taken where adaptation begins under `theta`, or from a random start, always the same, where none is given.
+    """
+    parts = composed.parts
+    theta = composed.begin(0) if theta is None else theta
+    found = fisher(parts, theta, adapt.begin(parts, theta, parts.problem.support([episode]))["rows"], episode)
+    return np.log1p(found / max(float(found.mean()), 1e-30))
+
+
+def fisher(parts: Parts, theta: Tree, rows: Array, episode: Any) -> np.ndarray:
+    """The empirical Fisher's diagonal (own,) at a row (1, P): the mean over examples of each one's squared gradient.
+
+    An example's loss is its term in the task's loss, on its own: class means come from the whole support set.
+    """
+    count = parts.problem.support([episode])["weights"].shape[1]
+
+    def each() -> Iterator[Batch]:
+        for scored in chunks(list(np.eye(count)), ALONE):
+            yield {**parts.problem.support([episode] * len(scored)), "weights": parts.ops.array(np.array(scored))}
+
+    return parts.ops.numpy(adapt.squares(parts, theta, rows, each()))[0]
+
+
+def distance(one: np.ndarray, two: np.ndarray) -> float:
+    """The cosine distance of two embeddings, 0 for the same direction and 1 for none in common."""
+    return float(1 - one @ two / max(float(np.linalg.norm(one) * np.linalg.norm(two)), 1e-30))

@@ -1,0 +1,79 @@
+"""A user's own examples, kept where they asked for it: a reservoir in which each one seen is as likely as any other.
+
+Algorithm R (Vitter 1985): the first n are kept; the i-th after that takes a random place of i, and is kept if that is
+one of the n. Draws are keyed by i, so that many small calls keep what one large call would.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..core.types import Example
+from .database import Database
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The examples kept, at most `size`, out of `seen` ones."""
+
+    examples: tuple[Example, ...] = ()
+    size: int = 0
+    seen: int = 0
+
+
+def place(seen: int, filled: int, size: int, seed: int = 0) -> int | None:
+    """The slot for the example that comes after `seen` others, None where it is not kept."""
+    if filled < size:
+        return filled
+    slot = int(np.random.default_rng([seed, 4, seen]).integers(seen + 1))
+    return slot if slot < size else None
+
+
+def read(db: Database, owner: int) -> Kept:
+    """What is kept for a user."""
+    found = db.one("SELECT size, seen FROM reservoirs WHERE user = ?", owner)
+    return Kept(tuple(_example(text) for text in _texts(db, owner)), *found) if found else Kept()
+
+
+def keep(db: Database, owner: int, size: int, examples: Sequence[Example]) -> None:
+    """Offers new examples to a user's reservoir of `size`; those in it already are passed over.
+
+    A smaller size than before drops a random part. A larger one fills up first: what comes then is likelier to stay.
+    """
+    seen, slots = read(db, owner).seen, _texts(db, owner)
+    if len(slots) > size:
+        stay = np.random.default_rng([0, 5, seen]).choice(len(slots), size, replace=False)
+        slots = [slots[i] for i in sorted(stay)]
+    for text in map(_text, examples):
+        if text in slots:
+            continue
+        slot = place(seen, len(slots), size)
+        seen += 1
+        if slot is not None:
+            slots[slot : slot + 1] = [text]
+    forget(db, owner)
+    db.insert("reservoirs", {"user": owner, "size": size, "seen": seen})
+    for i, text in enumerate(slots):
+        db.insert("kept", {"user": owner, "slot": i, "example": text})
+
+
+def forget(db: Database, owner: int) -> None:
+    """Deletes a user's reservoir."""
+    db.all("DELETE FROM kept WHERE user = ?", owner)
+    db.all("DELETE FROM reservoirs WHERE user = ?", owner)
+
+
+def _texts(db: Database, owner: int) -> list[str]:
+    return [row["example"] for row in db.all("SELECT example FROM kept WHERE user = ? ORDER BY slot", owner)]
+
+
+def _text(example: Example) -> str:
+    told = {name: value for name, value in vars(example).items() if value and name != "source"}
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+
+
+def _example(text: str) -> Example:
+    told = {"text": "", **json.loads(text)}
+    return Example(**{**told, "messages": tuple((role, said) for role, said in told.get("messages", ()))})

@@ -1,0 +1,150 @@
+"""A run on disk: runs/NAME/ with the resolved recipe, what identifies it, theta, and metrics."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from ..config.build import Composition, compose, load_base, on_backend
+from ..config.recipe import Recipe, load_recipe
+from ..core.latent_rows import plain
+from ..core.layout import Layout
+from ..core.types import Decoder, Tree
+from ..errors import ModelError, StoreError
+from .atomic import replace, replace_text
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A meta-trained run, ready to adapt. `info` is run.json; `fingerprint` names this very theta."""
+
+    folder: Path
+    composed: Composition
+    theta: Tree
+    info: dict[str, Any]
+    fingerprint: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.resolve().name
+
+    @property
+    def steps(self) -> int:
+        """The number of inner steps that the run was trained for; at least 1 for a person's adaptation."""
+        return max(1, self.composed.learner.steps)
+
+    @property
+    def in_turn(self) -> bool:
+        """Says whether the run was trained on tasks that follow one another, and so to keep the earlier ones."""
+        return bool(self.composed.recipe.resolved["train"].get("stream", 1) > 1)
+
+    @property
+    def described(self) -> bool:
+        """Says whether people's rows begin from a description of them, alone or beside their examples."""
+        return bool(self.composed.recipe.resolved["initializer"].get("context", "support") != "support")
+
+    def rows(self, stored: np.ndarray) -> np.ndarray:
+        """The rows (1, P) of a person's stored numbers, with what the run shares; whole rows stay as they are."""
+        layout, parts = self.composed.layout, self.composed.parts
+        if stored.shape[1] == layout.size:
+            return np.asarray(stored, np.float32)
+        if parts.initializer.code:
+            decoder, codes = cast(Decoder, parts.initializer), parts.ops.array(stored)
+            decoded: np.ndarray = parts.ops.numpy(decoder.decode(self.theta["initializer"], codes))
+            return decoded
+        start = parts.ops.numpy(parts.initializer.make(self.theta["initializer"], {}, 1))[0]
+        return layout.whole(np.asarray(stored[0], np.float32), start)[None]
+
+    def plain(self, stored: np.ndarray) -> tuple[Layout, np.ndarray]:
+        """A person's row (P,) as it acts, without the code that it may be made from, and its layout."""
+        layout = plain(self.composed.parts.problem).layout
+        return layout, self.rows(stored)[0, : layout.size]
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Reads run.json; raises StoreError where the folder holds no run, or one of a later format."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise StoreError(f"no run in {folder}; make one with: melpa meta-train RECIPE --out {folder}")
+    try:
+        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StoreError(f"{path} can't be read ({error}); train the run again") from error
+    if info.get("format") != FORMAT:
+        found = info.get("format")
+        raise StoreError(f"{path} has format {found}, this version reads {FORMAT}; use the version that made it")
+    return info
+
+
+def write(folder: Path, recipe: Recipe, info: dict[str, Any]) -> None:
+    """Writes recipe.yaml and run.json."""
+    replace_text(folder / "recipe.yaml", recipe.dump())
+    replace_text(folder / "run.json", json.dumps({"format": FORMAT, **info}, indent=1) + "\n")
+
+
+def fingerprint(folder: Path) -> str:
+    """16 hex digits over the recipe and the numbers of theta: a re-trained run is another run."""
+    theta = folder / "theta.safetensors"
+    if not theta.is_file():
+        again = f"melpa meta-train RECIPE --out {folder} --resume"
+        raise StoreError(f"the run in {folder} has no theta yet; finish it with: {again}")
+    return hashlib.sha256((folder / "recipe.yaml").read_bytes() + theta.read_bytes()).hexdigest()[:16]
+
+
+def load_run(
+    folder: str | Path,
+    *,
+    base: Any = None,
+    model: str | None = None,
+    other_weights: bool = False,
+    backend: str | None = None,
+) -> Run:
+    """Loads a finished or stopped run with its base, or with another copy of it (`model`, a name or folder).
+
+    `backend` is the engine to use it on, its own where none is given. Raises StoreError without a run, ModelError where
+    the base is of another family, or has other weights unless `other_weights` allows them.
+    """
+    folder = Path(folder)
+    info = describe(folder)
+    recipe = on_backend(load_recipe(folder / "recipe.yaml"), backend)
+    base = base or load_base(recipe, model)
+    if base is not None:
+        check_base(base, info["base"], f"run '{folder.name}'", other_weights)
+    composed = compose(recipe, base, info["readout"] or "prototypes")
+    if info.get("layout", composed.layout.fingerprint) != composed.layout.fingerprint:
+        raise ModelError(
+            f"run '{folder.name}' orders its row in another way than backend {recipe.resolved['backend']} does for "
+            f"'{base.name if base else recipe.name}'; use it with the backend that it was made with"
+        )
+    ops = composed.parts.ops
+    try:
+        theta = ops.load(folder / "theta.safetensors", composed.begin(0))
+    except (KeyError, RuntimeError) as error:
+        path = folder / "theta.safetensors"
+        raise StoreError(f"{path} does not fit its recipe ({error}); train the run again") from error
+    return Run(folder, composed, theta, info, fingerprint(folder))
+
+
+def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool = False) -> None:
+    """Refuses a base of another family than `known` names, and one with other weights unless that is allowed."""
+    if base.family != known["family"]:
+        raise ModelError(
+            f"{owner} was made for base '{known['name']}' ({known['family']}), not for '{base.name}' ({base.family}), "
+            f"which has another configuration or tokenizer; give --base {known['name']}"
+        )
+    if base.weights != known["weights"] and not other_weights:
+        raise ModelError(
+            f"{owner} was made for the weights {known['weights']} of '{known['name']}'; '{base.name}' has "
+            f"{base.weights} (a quantized or converted copy?); allow that with --other-weights"
+        )
+
+
+def save(folder: Path, name: str, ops: Any, tree: Tree, metadata: dict[str, str] | None = None) -> None:
+    """Writes a tree as FOLDER/NAME.safetensors, whole or not at all."""
+    replace(folder / f"{name}.safetensors", lambda path: ops.save(path, tree, metadata))

@@ -1,0 +1,172 @@
+"""Tasks made of given examples, and how an episode is drawn from them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from ..core.types import Episode, Example
+from ..data.readers import Record
+from ..errors import DataError
+
+Labels = Mapping[str, Sequence[Example]]
+
+
+def draw(examples: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:
+    """Draws `count` different examples (all there are, if fewer) in random order."""
+    return [examples[i] for i in rng.permutation(len(examples))[:count]]
+
+
+def shuffled(examples: Sequence[Example], rng: np.random.Generator) -> tuple[Example, ...]:
+    """Puts examples in random order."""
+    return tuple(draw(examples, len(examples), rng))
+
+
+def _note(left: Sequence[str], total: int, what: str, reason: str) -> tuple[str, ...]:
+    named = ", ".join(repr(name) for name in left[:3]) + (", ..." if len(left) > 3 else "")
+    return (f"left out {len(left)} of {total} {what} with fewer than {reason}: {named}",) if left else ()
+
+
+class LabelledTasks:
+    """Groups of labelled examples; an episode asks for some labels of one group.
+
+    Groups: {group: {label: examples}}; one group "" where labels alone are the key. Labels with fewer than shots + 1
+    examples and groups with fewer than 2 labels are left out and counted in `left_out`. `about` describes groups.
+    """
+
+    def __init__(
+        self,
+        groups: Mapping[str, Labels],
+        *,
+        ways: int | None,
+        shots: int,
+        queries: int | None,
+        about: Mapping[str, str] = {},
+    ):
+        self.ways, self.shots, self.queries, self.about = ways, shots, queries, about
+        large = {g: {k: tuple(v) for k, v in labels.items() if len(v) > shots} for g, labels in groups.items()}
+        self.groups = {g: labels for g, labels in large.items() if len(labels) > 1}
+        pairs = [(g, k) for g, labels in groups.items() for k in labels]
+        small = [f"{g}/{k}".lstrip("/") for g, k in pairs if k not in large[g]]
+        single = [g for g in groups if g and g not in self.groups]
+        self.left_out = _note(small, len(pairs), "labels", f"{shots + 1} examples (shots + 1)")
+        self.left_out += _note(single, len(groups), "groups", "2 labels left")
+        if not self.groups:
+            most = max((len(v) for labels in groups.values() for v in labels.values()), default=0)
+            raise DataError(
+                f"no task has 2 labels with {shots + 1} examples each (ways {ways}, shots {shots}): there are "
+                f"{len(pairs)} labels, the largest with {most} examples; lower shots or add examples"
+            )
+        self.names = tuple(self.groups)
+        self.size: int | None = len(self.names)
+
+    @property
+    def kind(self) -> str:
+        """What a key names: "label" where the rows have no group, else "group"."""
+        return "label" if self.names == ("",) else "group"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What a split may hand out: labels or groups."""
+        return tuple(self.groups[""]) if self.kind == "label" else self.names
+
+    def only(self, keys: Iterable[str]) -> "LabelledTasks":
+        """The same tasks cut down to some keys."""
+        if self.kind == "label":
+            chosen: Mapping[str, Labels] = {"": {key: self.groups[""][key] for key in keys}}
+        else:
+            chosen = {key: self.groups[key] for key in keys}
+        return LabelledTasks(chosen, ways=self.ways, shots=self.shots, queries=self.queries, about=self.about)
+
+    def episode(self, rng: np.random.Generator) -> Episode:
+        """Draws a group, `ways` of its labels in random order, `shots` and `queries` examples of each.
+
+        A group with fewer labels gives all it has; a label with fewer examples gives fewer queries.
+        """
+        group = self.names[rng.integers(len(self.names))]
+        held = self.groups[group]
+        names = list(held)
+        labels = tuple(names[i] for i in rng.permutation(len(names))[: self.ways])
+        support: list[Example] = []
+        query: list[Example] = []
+        for label in labels:
+            count = len(held[label]) if self.queries is None else self.shots + self.queries
+            drawn = draw(held[label], count, rng)
+            support += drawn[: self.shots]
+            query += drawn[self.shots :]
+        name, about = group or ", ".join(sorted(labels)), self.about.get(group, "")
+        return Episode(name, shuffled(support, rng), shuffled(query, rng), labels, about)
+
+
+class PeopleTasks:
+    """Lines of people (or dialogues, completions of a group); an episode is one of them.
+
+    Users with fewer than shots + 1 lines are left out and counted in `left_out`. `about` describes users.
+    """
+
+    kind = "group"
+
+    def __init__(
+        self,
+        users: Mapping[str, Sequence[Example]],
+        *,
+        shots: int,
+        queries: int | None,
+        about: Mapping[str, str] = {},
+    ):
+        self.shots, self.queries, self.about = shots, queries, about
+        self.users = {user: tuple(lines) for user, lines in users.items() if len(lines) > shots}
+        few = [user for user in users if user not in self.users]
+        self.left_out = _note(few, len(users), "users", f"{shots + 1} examples (shots + 1)")
+        if not self.users:
+            most = max(map(len, users.values()), default=0)
+            raise DataError(
+                f"no user has {shots + 1} examples (shots {shots} and one to be judged on): there are {len(users)} "
+                f"users, the largest with {most}; lower shots or add examples"
+            )
+        self.names = self.keys = tuple(self.users)
+        self.size: int | None = len(self.names)
+
+    def only(self, keys: Iterable[str]) -> "PeopleTasks":
+        """The same tasks cut down to some users."""
+        chosen = {key: self.users[key] for key in keys}
+        return PeopleTasks(chosen, shots=self.shots, queries=self.queries, about=self.about)
+
+    def episode(self, rng: np.random.Generator) -> Episode:
+        """Draws a user, `shots` of their lines for support and `queries` (None: all) of the rest."""
+        user = self.names[rng.integers(len(self.names))]
+        lines = self.users[user]
+        drawn = draw(lines, len(lines) if self.queries is None else self.shots + self.queries, rng)
+        support, query = tuple(drawn[: self.shots]), tuple(drawn[self.shots :])
+        return Episode(user, support, query, about=self.about.get(user, ""))
+
+
+def gather(
+    records: Sequence[Record], *, ways: int | None, shots: int, queries: int | None
+) -> LabelledTasks | PeopleTasks:
+    """Makes tasks of records: labelled ones if the examples have labels, else one task a user.
+
+    Raises DataError where one group is described in two ways.
+    """
+    labelled = records[0].example.label is not None if records else False
+    about = _descriptions(records)
+    groups: dict[str, dict[str, list[Example]]] = {}
+    for record in records:
+        held = groups.setdefault(record.group or "", {})
+        held.setdefault(record.example.label or "", []).append(record.example)
+    if labelled:
+        return LabelledTasks(groups, ways=ways, shots=shots, queries=queries, about=about)
+    return PeopleTasks({user: held[""] for user, held in groups.items()}, shots=shots, queries=queries, about=about)
+
+
+def _descriptions(records: Sequence[Record]) -> dict[str, str]:
+    """What each group is said to be, in the rows that say it."""
+    found: dict[str, str] = {}
+    for record in records:
+        group = record.group or ""
+        if record.about and found.setdefault(group, record.about) != record.about:
+            whom = f"group '{group}'" if group else "all that has no group"
+            raise DataError(
+                f"{record.example.source}: {whom} is described as '{record.about}', and before as "
+                f"'{found[group]}'; describe each group in one way, or rename a field that describes something else"
+            )
+    return found

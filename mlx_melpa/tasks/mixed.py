@@ -1,0 +1,47 @@
+"""Simulated people and one's own files together: enough of both kinds to prepare a base with."""
+
+import numpy as np
+
+from ..core.bounds import Count, Natural, Share
+from ..core.types import Episode, Splits, Tasks
+from .jsonl import jsonl
+from .synthetic import synthetic
+
+
+class Either:
+    """Draws from one's own tasks with a chance of `share`, else simulated ones."""
+
+    size: int | None = None
+
+    def __init__(self, own: Tasks, simulated: Tasks, share: float):
+        self.own, self.simulated, self.share = own, simulated, share
+
+    def episode(self, rng: np.random.Generator) -> Episode:
+        """Draws an episode of either kind."""
+        chosen = self.own if rng.random() < self.share else self.simulated
+        episode: Episode = chosen.episode(rng)
+        return episode
+
+
+def mixed(
+    *,
+    files: str | list[str],
+    group: str | None = None,
+    label: str | None = None,
+    ways: Count = 5,
+    shots: Count = 5,
+    queries: Count = 5,
+    share: Share = 0.5,
+    seed: Natural = 0,
+) -> Splits:
+    """Mixes the tasks of files with simulated people of the same form; validation and test are the files' own.
+
+    `share` is the chance of a task from the files. See `jsonl` for the files and their errors.
+    """
+    own = jsonl(train=files, group=group, label=label, ways=ways, shots=shots, queries=queries, hold_out=0.0, seed=seed)
+    labelled = bool(own.train.episode(np.random.default_rng(0)).labels)
+    made = synthetic(
+        kind_of="people" if labelled else "style", ways=max(2, ways), shots=shots, queries=queries, seed=seed
+    )
+    train = Either(own.train, made.train, share)
+    return Splits(train, own.validation, own.test, own.seen | made.seen, own.notes)

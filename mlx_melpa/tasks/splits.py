@@ -1,0 +1,124 @@
+"""Splits by key (group, user or label), so that a test task can't be a training task."""
+
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+from hashlib import sha256
+
+from ..core.types import Splits, Tasks
+from ..data.readers import Record
+from ..errors import DataError
+from .episodes import LabelledTasks, PeopleTasks, gather
+
+Choice = list[str] | float
+
+
+def seen_hash(kind: str, name: str) -> str:
+    """The mark of a task that training saw: 16 hexadecimal digits of sha256("kind:name").
+
+    Kinds: "group"; "label" (a label that is a key, or "group/label"); "name" (a label of a group, by itself).
+    """
+    return sha256(f"{kind}:{name}".encode()).hexdigest()[:16]
+
+
+def split(
+    records: Sequence[Record],
+    tests: Sequence[Record] | None = None,
+    *,
+    ways: int | None,
+    shots: int,
+    queries: int | None,
+    hold_out: Choice | None,
+    validation: Choice,
+    seed: int,
+) -> Splits:
+    """Hands out keys to training, validation and test; shares go by sha256 of (seed, key), not by the rows' order."""
+    whole = gather(records, ways=ways, shots=shots, queries=queries)
+    notes = list(whole.left_out)
+    least = (ways or 2) if whole.kind == "label" else 1
+    left: Sequence[str] = whole.keys
+    if tests is not None:
+        if hold_out is not None:
+            raise DataError("tasks.hold_out and tasks.test both name the test tasks; remove one of them")
+        test: Tasks | None = _apart(whole, gather(tests, ways=ways, shots=shots, queries=queries), notes)
+    else:
+        held = _pick(left, 0.2 if hold_out is None else hold_out, least, seed, "hold_out")
+        left = [key for key in left if key not in held]
+        test = whole.only(held) if held else None
+    checked = _pick(left, validation, least, seed, "validation", spare=True)
+    train_keys = [key for key in left if key not in checked]
+    if not train_keys:
+        raise DataError("no task is left for training; hold out fewer with tasks.hold_out and tasks.validation")
+    train = whole.only(train_keys)
+    if not checked:
+        notes.append("no task is left for validation: the training tasks stand in")
+    watch = whole.only(checked) if checked else train
+    if test is None:
+        notes.append("no task is held out for the test: the validation tasks stand in")
+    return Splits(train, watch, test or watch, seen_in(train) | seen_in(watch), tuple(notes))
+
+
+def seen_in(tasks: LabelledTasks | PeopleTasks) -> frozenset[str]:
+    """The hashes of all that training on these tasks sees."""
+    marks = {seen_hash(tasks.kind, key) for key in tasks.keys}
+    if isinstance(tasks, LabelledTasks) and tasks.kind == "group":
+        for group, labels in tasks.groups.items():
+            for label in labels:
+                marks |= {seen_hash("label", f"{group}/{label}"), seen_hash("name", label)}
+    return frozenset(marks)
+
+
+def unseen(records: Sequence[Record], seen: Collection[str]) -> tuple[list[Record], tuple[str, ...]]:
+    """Leaves out the records whose task training saw; returns the rest and a note that counts and names them."""
+    kept: list[Record] = []
+    gone: dict[str, int] = {}
+    for record in records:
+        group, label = record.group, record.example.label
+        if group:
+            marks = {seen_hash("group", group)}
+            marks |= {seen_hash("label", f"{group}/{label}"), seen_hash("label", label)} if label else set()
+        else:
+            marks = {seen_hash("label", label), seen_hash("name", label)} if label else set()
+        if marks.isdisjoint(seen):
+            kept.append(record)
+        else:
+            gone[group or label or ""] = gone.get(group or label or "", 0) + 1
+    named = ", ".join(repr(name) for name in list(gone)[:3]) + (", ..." if len(gone) > 3 else "")
+    note = f"left out {len(gone)} tasks ({sum(gone.values())} examples) that training saw: {named}"
+    return kept, (note,) if gone else ()
+
+
+def _apart(
+    whole: LabelledTasks | PeopleTasks, test: LabelledTasks | PeopleTasks, notes: list[str]
+) -> LabelledTasks | PeopleTasks:
+    both = [key for key in test.keys if key in set(whole.keys)]
+    if both:
+        some = ", ".join(repr(key) for key in both[:3])
+        raise DataError(
+            f"tasks.test holds {len(both)} of the {whole.kind}s of tasks.train ({some}), but a test task must be new; "
+            "leave out tasks.test and name test tasks with tasks.hold_out"
+        )
+    notes += [f"test: {note}" for note in test.left_out]
+    return test
+
+
+def _pick(
+    keys: Sequence[str], choice: Choice, least: int, seed: int, setting: str, *, spare: bool = False
+) -> list[str]:
+    """Takes the named keys, or a share of them; with `spare`, none where too few would be left to train on."""
+    if isinstance(choice, list):
+        for name in choice:
+            if name not in keys:
+                near = get_close_matches(name, keys, 3) or keys[:5]
+                raise DataError(
+                    f"tasks.{setting} names '{name}', which no usable task has; there are: {', '.join(near)}"
+                )
+        return list(choice)
+    count = max(least, round(choice * len(keys))) if choice else 0
+    if count and count + least > len(keys):
+        if spare:
+            return []
+        raise DataError(
+            f"tasks.{setting} takes {count}, training {least} or more, but the tasks number {len(keys)}; name with "
+            f"tasks.group a field that tells tasks apart, add tasks, or set tasks.{setting}: 0"
+        )
+    return sorted(keys, key=lambda key: sha256(f"{seed}:{key}".encode()).digest())[:count]

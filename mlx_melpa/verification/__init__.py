@@ -1,0 +1,1 @@
+"""Gradients held against finite differences and independent implementations."""

@@ -1,0 +1,68 @@
+"""What the tests of continual methods share: three small tasks, two readouts, and how a method is built."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from mlx_melpa.benchmarks.continual.methods import KINDS
+from mlx_melpa.benchmarks.continual.methods.method import Lesson, Method, Start, lesson
+from mlx_melpa.benchmarks.continual.settings import kind
+from mlx_melpa.benchmarks.continual.tasks import Stream, of_records
+from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.recipe import check
+from mlx_melpa.config.yaml_document import Document
+from mlx_melpa.core.types import Example
+from mlx_melpa.data.readers import Record
+
+WORDS = {
+    "pets": {"cat": "the cat sleeps", "dog": "a dog barks"},
+    "food": {"sweet": "cake and honey", "salty": "chips and olives"},
+    "sky": {"day": "the sun shines", "night": "the moon is up"},
+}
+RECIPE = """
+model: {model}
+adapter: {{kind: lora, rank: 3, layers: 1, sites: [q_proj, v_proj]}}
+tasks: {{kind: jsonl, train: none.jsonl}}
+readout: {readout}
+rule: {{kind: adam, lr: 0.01}}
+learner: {{kind: fomaml, steps: 1}}
+"""
+
+
+@pytest.fixture(scope="module")
+def stream() -> Stream:
+    records = [
+        Record(Example(f"{text} {number}", label=label), group)
+        for group, labels in WORDS.items()
+        for label, text in labels.items()
+        for number in range(12)
+    ]
+    return of_records(records, shots=4, queries=4)
+
+
+def composition(model: str, readout: str) -> Composition:
+    return compose(check(Document("test", RECIPE.format(model=model, readout=readout)), "test"))
+
+
+@pytest.fixture(scope="module", params=["prototypes", "labels"])
+def composed(request: pytest.FixtureRequest, shared: object) -> Iterator[Composition]:
+    found = composition(f"{shared}/models/stories260k", request.param)
+    yield found
+    found.model.detach()
+
+
+@pytest.fixture(scope="module")
+def lessons(composed: Composition, stream: Stream) -> list[Lesson]:
+    return [lesson(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
+
+
+@pytest.fixture(scope="module")
+def built(composed: Composition) -> Callable[..., Method]:
+    """Builds a method by its name, from a random start with Adam: two steps a task, three stored examples a task."""
+
+    def make(name: str, **settings: float) -> Method:
+        baseline, rehearses = composed.baseline(0.01), kind(name).rehearses
+        settings = {"buffer": 3} | settings if rehearses else settings
+        return KINDS[name](Start(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3, **settings)
+
+    return make

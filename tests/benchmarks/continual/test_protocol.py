@@ -1,0 +1,125 @@
+"""What methods are asked, and what learning costs: against answers and counts made by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mlx_melpa.benchmarks.continual.counted import Counted, counted
+from mlx_melpa.benchmarks.continual.methods import KINDS
+from mlx_melpa.benchmarks.continual.methods.method import Lesson, Method, Start, lesson
+from mlx_melpa.benchmarks.continual.protocol import among_all, known, merged
+from mlx_melpa.benchmarks.continual.tasks import of_records
+from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.recipe import load_recipe
+from mlx_melpa.core.types import Example
+from mlx_melpa.data.readers import Record
+from mlx_melpa.evaluation.flops import Work, flops, names, products
+from mlx_melpa.problems.language import classified
+
+WORDS = {"a": ("red", "blue"), "b": ("north", "south"), "c": ("red", "green")}
+
+
+@pytest.fixture(params=["{kind: prototypes, metric: plain}", "{kind: labels}"])
+def composed(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+    path = tmp_path / "r.yaml"
+    path.write_text(
+        f"model: {shared}/models/stories260k\nadapter: {{kind: lora, rank: 2, layers: 2, sites: [q_proj, v_proj]}}\n"
+        f"tasks: synthetic\nreadout: {request.param}\nlearner: {{kind: fomaml, steps: 1}}\n"
+    )
+    made = compose(load_recipe(path))
+    yield made
+    made.model.detach()
+
+
+@pytest.fixture
+def lessons(composed: Composition) -> list[Lesson]:
+    records = [
+        Record(Example(f"the {word} thing {i}", label=word), task)
+        for task, words in WORDS.items()
+        for word in words
+        for i in range(12)
+    ]
+    stream = of_records(records, shots=3, queries=3)
+    return [lesson(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
+
+
+def method(composed: Composition, name: str = "sequential") -> Method:
+    baseline = composed.baseline(0.01)
+    return KINDS[name](Start(counted(baseline), baseline.begin(0)), steps=2, seed=0, tasks=3)
+
+
+def test_all_labels_so_far_are_candidates(composed: Composition, lessons: list[Lesson]) -> None:
+    made = method(composed)
+    state = made.begin()
+    assert among_all(made, state, lessons[0], []) is None, "nothing is learned yet"
+    for at, one in enumerate(lessons):
+        state = made.learn(state, [one])
+        if not at:
+            assert among_all(made, state, one, lessons[:1]) == known(made, state, one, lessons[:1])
+            assert among_all(made, state, lessons[1], lessons[:1]) is None
+    labels = ("red", "blue", "north", "south", "green")
+    one = lessons[2]
+    asked = made.problem.ask(one.task.test, labels)
+    if state.means["a"]:
+        # Red is in two tasks: the mean over both tasks' examples.
+        sums = {label: np.zeros(state.means["a"]["means"].shape[1]) for label in labels}
+        counts = dict.fromkeys(labels, 0)
+        for each in lessons:
+            for i, label in enumerate(each.task.labels):
+                held = state.means[each.task.name]
+                sums[label] = sums[label] + held["means"][i].astype(np.float64) * held["counts"][i]
+                counts[label] += int(held["counts"][i])
+        assert counts == {"red": 6, "blue": 3, "north": 3, "south": 3, "green": 3}
+        prior = np.stack([sums[label] / counts[label] for label in labels]).astype(np.float16).astype(np.float32)
+        many = np.array([counts[label] for label in labels], np.float32)
+        ops = composed.parts.ops
+        asked = {**asked, "prior": ops.array((prior * many[:, None])[None]), "known": ops.array(many[None])}
+    found = made.ops.numpy(made.problem.predict(state.rows, asked))
+    assert found.shape[-1] == 5
+    right = classified(found, made.ops.numpy(asked["onehot"]), made.ops.numpy(asked["weights"]))["accuracy"][0]
+    assert among_all(made, state, one, lessons) == pytest.approx(right)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_method_can_be_asked_among_all(composed: Composition, lessons: list[Lesson], name: str) -> None:
+    if name == "o_lora":
+        pytest.skip("wants an adapter with a rank for each task")
+    made = method(composed, name)
+    state = made.begin()
+    for some in [lessons] if made.at_once else [[one] for one in lessons]:
+        state = made.learn(state, some)
+    found = [among_all(made, state, one, lessons) for one in lessons]
+    assert all(value is not None and 0 <= value <= 1 for value in found)
+    if name == "separate":
+        assert found == [known(made, state, one, lessons) for one in lessons], "its rows have seen no other labels"
+
+
+def test_labels_of_one_name_are_one_class() -> None:
+    def means(*rows: tuple[float, int]) -> dict[str, np.ndarray]:
+        return {"means": np.array([[m] for m, _ in rows], np.float16), "counts": np.array([n for _, n in rows])}
+
+    found = merged([(("x", "y"), means((1, 2), (4, 1))), (("y", "z"), means((1, 3), (5, 1)))], ("x", "y", "z"))
+    assert found["counts"].tolist() == [2, 4, 1]
+    assert found["means"][:, 0].tolist() == [1, 1.75, 5], "(4 + 3 x 1) / 4"
+    assert merged([(("x",), {})], ("x",)) == {}
+
+
+def test_products_are_counted_as_steps_ask_for_them(composed: Composition, lessons: list[Lesson], shared: Path) -> None:
+    made = method(composed)
+    assert isinstance(made.problem, Counted)
+    made.trained(made.begin(), lessons[:1])
+    config = json.loads((shared / "models/stories260k/config.json").read_text())
+    expected = 0
+    for part in lessons[0].support["parts"]:
+        read = part["index"].shape[0] if "index" in part else 0
+        work = Work(*part["tokens"].shape, read, 2, names(composed.model.sites))
+        expected += 2 * flops(products(config, work))
+    assert made.problem.flops == expected > 0
+    before = made.problem.flops
+    made.problem.predict(
+        made.begin().rows, {**lessons[0].test, **made.recalled(made.means(made.begin().rows, lessons[0]))}
+    )
+    assert 0 < made.problem.flops - before < expected
