@@ -101,7 +101,7 @@ def write(folder: Path, found: Any) -> None:
     """Writes eval.json and, where a method has steps, the plot."""
     import json
 
-    from mlx_melpa.evaluation.compare import METHODS
+    from mlx_melpa.evaluation.methods import METHODS
     from mlx_melpa.evaluation.plots import plot_curves
     from mlx_melpa.store.atomic import replace_text
 
@@ -118,7 +118,7 @@ def write(folder: Path, found: Any) -> None:
 
 def show(results: dict[str, Any]) -> None:
     """Prints one line a method."""
-    from mlx_melpa.evaluation.compare import METHODS
+    from mlx_melpa.evaluation.methods import METHODS
 
     rows = {}
     for name in [name for name in results if name in METHODS]:

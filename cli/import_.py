@@ -22,10 +22,10 @@ def import_(
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Read an exported adapter, or one that mlx-lm trained, into the store."""
+    from mlx_melpa.backends.checkpoints import located
     from mlx_melpa.config.build import part_of
     from mlx_melpa.errors import ExportError
     from mlx_melpa.exports import named_base, read
-    from mlx_melpa.personal.resolve import located
     from mlx_melpa.store import Store, check_id
     from mlx_melpa.store.run import check_base
 

@@ -24,7 +24,7 @@ def label(
     from mlx_melpa.core.types import Example
     from mlx_melpa.data.readers import named_like_a_file, read_examples
     from mlx_melpa.errors import DataError
-    from mlx_melpa.personal.adaptation import answer
+    from mlx_melpa.personal.predict import answer
     from mlx_melpa.personal.resolve import opened
     from mlx_melpa.store import Store, check_id
 

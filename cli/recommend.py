@@ -50,7 +50,7 @@ def command_for(found: Any, data: Path) -> str:
 def show(found: Any, data: Path) -> None:
     """Prints the runs, the methods, and a sentence that says what to do."""
     kinds = list(dict.fromkeys(kind for _, alike in found.runs for kind in alike.embeddings))
-    from mlx_melpa.evaluation.compare import METHODS
+    from mlx_melpa.evaluation.methods import METHODS
 
     rows = [
         (name, alike.mean, *(alike.embeddings.get(kind) for kind in kinds), ", ".join(alike.tasks[:3]))

@@ -22,7 +22,8 @@ import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
 from .config.recipe import Recipe, load_recipe
 from .core.types import Example
 from .data.readers import read_examples
-from .evaluation.compare import USUAL, compare, tasks_of
+from .evaluation.compare import compare, tasks_of
+from .evaluation.methods import USUAL
 from .personal.acceptance import MARGIN
 from .personal.adaptation import adapt_person
 from .personal.examples import check_about

@@ -9,8 +9,8 @@ import pytest
 os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS, before any test file imports mlx.core)
-from mlx_melpa.personal.resolve import random_run
 from mlx_melpa.store.run import Run
+from mlx_melpa.store.untrained import random_run
 
 
 @pytest.fixture(scope="session")

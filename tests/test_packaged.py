@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_melpa.config.recipe import kinds, load_recipe, packaged
+from mlx_melpa.config.kinds import kinds
+from mlx_melpa.config.recipe import load_recipe, packaged
 from mlx_melpa.training.trainer import meta_train
 
 HERE = [name for name in packaged() if not name.startswith("a100-")]

@@ -8,6 +8,9 @@ from ..errors import ModelError
 
 FETCHED = ["*.json", "*.safetensors", "*.py", "*.model", "*.txt", "*.jinja"]
 
+POCKET = Path(__file__).resolve().parents[1] / "pocket" / "base"
+"""The folder of the embedded base."""
+
 
 def fetch(name: str) -> Path:
     """The folder of a base by hub name (fetched) or path; `pocket` is the one that comes with the package.
@@ -17,9 +20,7 @@ def fetch(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     if name == "pocket":
-        from ..pocket import folder
-
-        path = folder()
+        path = POCKET
     elif Path(name).expanduser().exists():
         path = Path(name).expanduser()
     elif name.count("/") == 1 and not name.startswith((".", "/", "~")):
@@ -57,3 +58,9 @@ def config(folder: Path) -> dict[str, Any]:
 def first_line(error: Exception) -> str:
     """An error of a library in one line."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def located(model: str) -> str:
+    """A base's name: a folder as an absolute path, since it is stored; hub names and pocket as they are."""
+    folder = Path(model).expanduser()
+    return model if model == "pocket" or not folder.exists() else str(folder.resolve())

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from .lost import silent
+from ..errors import MelpaError
 
 SILENCE = 45.0
 """Seconds without a sign, counted while this process itself runs."""
@@ -98,3 +98,23 @@ def _listen(links: dict[int, socket.socket], ranks: int, every: float, gone: Cal
                 links[rank].close()
                 del missed[rank]
     return None
+
+
+AGAIN = "What was stored is whole: start again, meta-train with --resume, with as many ranks as you like"
+
+
+def lost(rank: int, count: int, error: Exception) -> MelpaError:
+    """The error of a rank whose collective failed."""
+    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    return MelpaError(
+        f"rank {rank} of {count} lost touch with another rank ({reason}); the launcher names the one that ended. "
+        f"{AGAIN}"
+    )
+
+
+def silent(rank: int, count: int, seconds: float) -> str:
+    """What is said of a rank that still has its connection and does not use it."""
+    return (
+        f"error: rank {rank} of {count} has given no sign for {seconds:g} seconds: it stands still, or its machine or "
+        f"network is gone. {AGAIN}"
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..core.types import Example
 from ..errors import MelpaError
-from ..personal.resolve import CLASSIFY, classifies
+from ..store.run import CLASSIFY, classifies
 
 
 class Commands:

@@ -9,10 +9,12 @@ import numpy as np
 
 from ..core.latent_rows import fitting, plain
 from ..core.layout import Layout
-from ..core.types import Learner, Parts, Splits, Tree
+from ..core.protocols import Learner, Parts
+from ..core.types import Splits, Tree
 from ..errors import MelpaError, RecipeError
 from ..problems.language import described
-from .recipe import Recipe, kinds
+from .kinds import kinds
+from .recipe import Recipe
 
 DRAWN = 20
 """Tasks that are looked at for a description: some may do without."""

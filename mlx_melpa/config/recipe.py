@@ -1,8 +1,7 @@
 """A recipe: which parts a run is made of, read from YAML and checked against the parts' own signatures."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_type_hints
@@ -11,21 +10,11 @@ import yaml
 
 from ..core.layout import Layout
 from ..errors import RecipeError
+from .kinds import FOLDERS, kinds
 from .schema import Report, describe, did_you_mean, read_part, read_settings, read_value, show
 from .train_settings import TrainSettings
 from .yaml_document import Document, KeyPath, Place, read_document
 
-FOLDERS = {
-    "adapter": "adapters",
-    "tasks": "tasks",
-    "problem": "problems",
-    "readout": "readouts",
-    "initializer": "initializers",
-    "rule": "rules",
-    "regularizer": "regularizers",
-    "sampler": "samplers",
-    "learner": "learners",
-}
 KEYS = ("model", *FOLDERS, "train", "backend")
 DEFAULTS = {"initializer": "universal", "rule": "sgd", "regularizer": "none", "sampler": "uniform"}
 BACKEND = Literal["mlx", "torch"]
@@ -98,11 +87,6 @@ class Recipe:
     def dump(self) -> str:
         """The resolved recipe as YAML, which loads to the same recipe."""
         return yaml.safe_dump(self.resolved, sort_keys=False, allow_unicode=True)
-
-
-def kinds(part: str) -> Mapping[str, Callable[..., Any]]:
-    """The table of kinds of a part: `kinds("rule")["meta_sgd"]` is its builder."""
-    return import_module(f"..{FOLDERS[part]}", __package__).KINDS
 
 
 def load_recipe(path_or_name: str | Path, sets: Sequence[str] = ()) -> Recipe:
@@ -280,3 +264,9 @@ def _dotted(path: KeyPath) -> str:
 
 def _root(document: Document) -> str:
     return {type(None): "nothing", list: "a list"}.get(type(document.tree), show(document.tree))
+
+
+def recipe_of(tree: dict[str, Any], name: str) -> Recipe:
+    """Checks a recipe that a program wrote."""
+    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+    return check(Document(name, text), name, text)

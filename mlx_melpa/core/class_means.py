@@ -1,11 +1,13 @@
 """Class means as a state keeps them, and as a readout takes them back."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from .types import Example
+from .microbatches import chunks
+from .protocols import Parts
+from .types import Batch, Episode, Example
 
 
 def averaged(sums: np.ndarray, counts: np.ndarray) -> dict[str, np.ndarray]:
@@ -28,3 +30,21 @@ def recall(
     again = [at_hand[label] for label in labels[: len(counts)]] or 0
     counts = np.maximum(counts - again, 0).astype(np.float32)
     return {"prior": np.pad(means * counts[:, None], ((0, new), (0, 0)))[None], "known": np.pad(counts, (0, new))[None]}
+
+
+ALONE = 16
+"""Rows that hold one example each."""
+
+
+def remembering(parts: Parts, batch: Batch, memory: Mapping[str, np.ndarray] | None) -> Batch:
+    """A batch of T tasks of one person, with what was kept of their earlier examples."""
+    tasks = batch["weights"].shape[0]
+    return {**batch, **{name: parts.ops.array(np.repeat(value, tasks, 0)) for name, value in (memory or {}).items()}}
+
+
+def alone(
+    parts: Parts, examples: Sequence[Example], labels: tuple[str, ...], memory: Mapping[str, np.ndarray] | None = None
+) -> Iterator[Batch]:
+    """Batches whose tasks are one example each, of one person's."""
+    for some in chunks(examples, ALONE):
+        yield remembering(parts, parts.problem.support([Episode("", (e,), (), labels) for e in some]), memory)

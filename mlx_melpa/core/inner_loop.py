@@ -7,7 +7,8 @@ Tasks never mix, so the gradient of the summed losses holds each row's own.
 from collections.abc import Callable, Iterable, Iterator
 from typing import cast
 
-from .types import Array, Batch, Decoder, Parts, State, Tree
+from .protocols import Decoder, Parts
+from .types import Array, Batch, State, Tree
 
 
 def begin(parts: Parts, theta: Tree, support: Batch) -> State:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from .layout import Layout, Segment
-from .types import Array, Batch, Example, Initializer, Problem
+from .protocols import Initializer, Problem
+from .types import Array, Batch, Example
 
 
 class Coded:

@@ -49,3 +49,8 @@ class Passes:
                 continue
             done += self.size
             yield found
+
+
+def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    """Cuts a list into parts of at most `size`."""
+    return (items[i : i + size] for i in range(0, len(items), size))

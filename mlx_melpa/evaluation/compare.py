@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from ..config.recipe import Recipe, kinds
+from ..config.kinds import kinds
+from ..config.recipe import Recipe
 from ..core.types import Splits, Tasks
 from ..data.readers import read_examples
 from ..errors import DataError, MelpaError
@@ -24,19 +25,8 @@ from .baselines import frozen_features as frozen
 from .baselines import random_start
 from .baselines.in_context import InContext, Trial, possible
 from .curves import Curves
+from .methods import METHODS, USUAL
 
-METHODS = {
-    "base": "base",
-    "prototypes": "prototypes on frozen features",
-    "matching": "matching on frozen features",
-    "logistic_regression": "logistic regression on frozen features",
-    "in_context": "examples in context",
-    "random_start": "random start",
-    "meta": "meta-learned",
-}
-"""All methods, and what people call them."""
-USUAL = tuple(name for name in METHODS if name != "in_context")
-"""Examples in context are long to read, and their number is tuned: they are measured where they are asked for."""
 VALIDATION = 60
 APART = 1_000_003
 """Added to the seed of the validation episodes: endless tasks would draw the test's own again."""

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..benchmarks.continual.methods.method import spelled
 from ..config.build import Composition
 from ..core import inner_loop as adapt
 from ..core.class_means import averaged
-from ..core.types import Batch, Episode, Tree
+from ..core.types import Batch, Episode, Tree, spelled
 from ..store.version import pack
 from .baselines import frozen_features as frozen
 from .baselines.in_context import InContext, Trial, of

@@ -1,13 +1,15 @@
 """What adaptation is worth: curves over steps on fixed episodes, with intervals."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from ..core import inner_loop as adapt
-from ..core.types import Parts, Tasks, Tree
+from ..core.microbatches import chunks
+from ..core.protocols import Parts
+from ..core.types import Tasks, Tree
 
 Curves = dict[str, np.ndarray]
 """Per measure (loss, accuracy, f1, bits_per_byte ...) an array (K + 1, E): after k steps, on episode e."""
@@ -16,11 +18,6 @@ Curves = dict[str, np.ndarray]
 def episodes(tasks: Tasks, count: int, seed: int) -> list[Any]:
     """Draws the same `count` episodes for everyone who gives this seed."""
     return [tasks.episode(np.random.default_rng([seed, 1, i])) for i in range(count)]
-
-
-def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    """Cuts a list into parts of at most `size`."""
-    return (items[i : i + size] for i in range(0, len(items), size))
 
 
 def curves(

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from ..config.build import Composition
+from ..core.microbatches import chunks
 from ..core.types import Array, Episode, Example
 from ..data.readers import read_examples
 from ..errors import DataError
 from ..problems.language import Language
 from ..readouts.completion import completion
-from .curves import chunks
 
 OWN = Path(__file__).with_name("general.txt")
 """Plain sentences on ten subjects, 3 kB, written for this."""

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from ..core import inner_loop as adapt
-from ..core.types import Batch, Parts, Problem, Tree
-from .curves import chunks, main_measure
+from ..core.microbatches import chunks
+from ..core.protocols import Parts, Problem
+from ..core.types import Batch, Tree
+from .curves import main_measure
 
 
 def prepare(problem: Problem, episodes: Sequence[Any]) -> tuple[Any, Any]:

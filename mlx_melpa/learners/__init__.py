@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..core.types import Learner
+from ..core.protocols import Learner
 from .anil import anil
 from .fomaml import fomaml
 from .imaml import imaml

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from ..core.bounds import Bounds
 from ..core.layout import Layout
-from ..core.types import Parts
+from ..core.protocols import Parts
 from ..errors import RecipeError
 from .maml import Maml
 

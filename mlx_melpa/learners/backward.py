@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..core import inner_loop as adapt
-from ..core.types import Array, Batch, Parts, State, Tree
+from ..core.protocols import Parts
+from ..core.types import Array, Batch, State, Tree
 from .task_memories import Recall
 
 Terms = Sequence[tuple[float, Batch] | tuple[float, Batch, int]]

@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from ..core.bounds import Bounds
-from ..core.types import Parts
+from ..core.protocols import Parts
 from .backward import first_order
 from .maml import Maml
 

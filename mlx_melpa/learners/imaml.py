@@ -17,7 +17,8 @@ import numpy as np
 
 from ..core import inner_loop as adapt
 from ..core.bounds import Bounds, Count, Positive
-from ..core.types import Array, Batch, Parts, Tree
+from ..core.protocols import Parts
+from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 from .backward import query_gradient
 from .conjugate_gradients import Solution, solve

@@ -10,7 +10,8 @@ The paper's other parts are parts here too: learned rates per weight and step ar
 from typing import Annotated
 
 from ..core.bounds import Bounds, Share
-from ..core.types import Array, Batch, Parts, Tree
+from ..core.protocols import Parts
+from ..core.types import Array, Batch, Tree
 from .backward import Leg, exact, first_order, walk
 
 

@@ -3,7 +3,8 @@
 from typing import Annotated
 
 from ..core.bounds import Bounds
-from ..core.types import Array, Batch, Parts, Tree
+from ..core.protocols import Parts
+from ..core.types import Array, Batch, Tree
 from .backward import forward, moving, through_begin
 
 

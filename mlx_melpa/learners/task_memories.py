@@ -7,7 +7,8 @@ them: they were computed with what all tasks share (a readout's metric), which w
 
 from collections.abc import Sequence
 
-from ..core.types import Array, Batch, Parts, Tree
+from ..core.protocols import Parts
+from ..core.types import Array, Batch, Tree
 
 
 class Recall:

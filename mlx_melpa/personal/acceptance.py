@@ -2,22 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..core.class_means import recall
 from ..core.types import Episode, Example
-from ..evaluation.curves import chunks
 from ..evaluation.perplexity import general, plain
 from ..problems.language import classified
 from ..store import Version
 from ..store.run import Run
 from .cross_validation import Fit, curve
+from .predict import probabilities
 
 ENOUGH = 8
 """With fewer new examples none are held out."""
-AT_ONCE = 64
 MARGIN = 0.1
 """How much worse earlier examples (nats) and plain text (bits per byte) may get."""
 TEXTS = slice(None, None, 2)
@@ -40,17 +39,6 @@ class General(NamedTuple):
 
 
 UNKNOWN = General()
-
-
-def probabilities(
-    run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], labels: tuple[str, ...]
-) -> np.ndarray:
-    """Probabilities (n, N) of labels, those of a version's state first, by what that kept."""
-    problem: Any = run.composed.parts.problem
-    ops, memory = run.composed.parts.ops, recall(state, labels)
-    rows = ops.array(run.rows(state["rows"]))
-    given = {name: ops.array(value) for name, value in memory.items()}
-    return np.concatenate([problem.answer(rows, part, labels, given) for part in chunks(examples, AT_ONCE)])
 
 
 def fit(run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:

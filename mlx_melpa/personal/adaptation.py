@@ -8,15 +8,14 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core import inner_loop as adapt
-from ..core.class_means import averaged, recall
+from ..core.class_means import alone, averaged, recall, remembering
+from ..core.microbatches import chunks
 from ..core.types import Array, Batch, Episode, Example, State
-from ..errors import DataError
-from ..evaluation.curves import chunks
 from ..store import Version
 from ..store.run import Run
 from ..store.version import pack, unpack
-from .acceptance import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, probabilities, reached, standing
-from .cross_validation import Fit, alone, begin, curve, deal, measured, remembering
+from .acceptance import ENOUGH, MARGIN, before_folds, fit, fit_of, forgets, judged, reached, standing
+from .cross_validation import Fit, begin, curve, deal, measured
 from .examples import check, distinct
 from .history import carried, halves, learned, merged, taught, unlearned
 from .result import Outcome, described, remarks, version_of
@@ -212,15 +211,6 @@ def closed(
 
     left = adapt.end(parts, run.theta, end, lambda: alone(parts, examples, labels, memory))
     return {f"carry.{name}": parts.ops.numpy(value) for name, value in left.items()}
-
-
-def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarray:
-    """Probabilities (n, N) of the version's labels for texts; raises DataError where it has none."""
-    if not version.labels:
-        raise DataError(
-            f"version {version.number} of '{version.user}' writes text and has no labels; use melpa generate"
-        )
-    return probabilities(run, version.state, examples, version.labels)
 
 
 def _drawn(examples: list[Example], rng: np.random.Generator, most: int = MOST) -> list[Example]:

@@ -1,24 +1,24 @@
 """Cross-validation on one person's examples, its folds as rows of one pass."""
 
 from collections import Counter
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from math import isnan
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..core import inner_loop as adapt
-from ..core.types import Array, Batch, Episode, Example, Parts, State, Tree
+from ..core.class_means import remembering
+from ..core.microbatches import chunks
+from ..core.protocols import Parts
+from ..core.types import Array, Batch, Episode, Example, State, Tree
 from ..data.tokens import TOKENS
-from ..evaluation.curves import chunks
 
 FOLDS = 3
 """Three have half the work of five and choose as well: after ten notes of each of 40 simulated people, accuracy on
 their next messages was 0.3 +- 0.7 points higher."""
 PATIENCE, WORTH = 3, 0.01
 """The search for the number of steps ends after PATIENCE steps that did not lower the best loss by this share of it."""
-ALONE = 16
-"""Rows that hold one example each."""
 
 
 class Fit(NamedTuple):
@@ -107,20 +107,6 @@ def begin(
     problem: Any = parts.problem
     state = adapt.begin(parts, theta, support) if rows is None else adapt.resume(parts, rows, carried)
     return {**state, "rows": problem.calibrated(state["rows"], support if heard is None else heard)}
-
-
-def remembering(parts: Parts, batch: Batch, memory: Mapping[str, np.ndarray] | None) -> Batch:
-    """A batch of T tasks of one person, with what was kept of their earlier examples."""
-    tasks = batch["weights"].shape[0]
-    return {**batch, **{name: parts.ops.array(np.repeat(value, tasks, 0)) for name, value in (memory or {}).items()}}
-
-
-def alone(
-    parts: Parts, examples: Sequence[Example], labels: tuple[str, ...], memory: Mapping[str, np.ndarray] | None = None
-) -> Iterator[Batch]:
-    """Batches whose tasks are one example each, of one person's."""
-    for some in chunks(examples, ALONE):
-        yield remembering(parts, parts.problem.support([Episode("", (e,), (), labels) for e in some]), memory)
 
 
 def _watch(problem: Any, query: Batch, seen: list[Any], patient: bool) -> Callable[[int, State], bool]:

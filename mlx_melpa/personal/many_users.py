@@ -10,9 +10,9 @@ import numpy as np
 
 from ..core import inner_loop as adapt
 from ..core.class_means import averaged, recall
+from ..core.microbatches import chunks
 from ..core.types import Episode, Example
 from ..errors import DataError, MelpaError
-from ..evaluation.curves import chunks
 from ..store import Store, Version
 from ..store.run import Run
 from ..store.version import pack, unpack

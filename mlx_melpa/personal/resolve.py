@@ -5,18 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..config.build import compose, on_backend, part_of
-from ..config.recipe import Recipe, check, load_recipe
-from ..config.yaml_document import Document
+from ..backends.checkpoints import located
+from ..config.build import part_of
 from ..core.types import Example
 from ..errors import StoreError
 from ..store import Store, Version
-from ..store.run import Run, check_base, describe, load_run
-
-CLASSIFY = ("prototypes", "ridge", "linear", "labels")
-RANK, RATE = 8, 3e-3
+from ..store.run import Run, check_base, classifies, describe, load_run
+from ..store.untrained import _untrained, random_run
 
 
 def opened(
@@ -118,47 +113,6 @@ def for_anyone(
     if found.fingerprint not in {known.fingerprint for known in store.runs()}:
         store.add_run(path.resolve().name, path, found.fingerprint, describe(path)["base"]["family"])
     return found
-
-
-def located(model: str) -> str:
-    """A base's name: a folder as an absolute path, since it is stored; hub names and pocket as they are."""
-    folder = Path(model).expanduser()
-    return model if model == "pocket" or not folder.exists() else str(folder.resolve())
-
-
-def random_run(model: str, labelled: bool, backend: str | None = None) -> Run:
-    """A run that was never trained: LoRA of rank 8 from a random start, adapted by Adam."""
-    adapter = {"kind": "lora", "rank": RANK, "scale": 2.0}
-    # A metric of d x d numbers is for meta-training: ten examples can't tell what it should be.
-    readout: Any = {"kind": "ridge", "metric": "plain"} if labelled else "completion"
-    return _bare(model, adapter, readout, backend)
-
-
-def classifies(folder: Path) -> bool:
-    """Says whether a run's readout gives labels."""
-    part = load_recipe(folder / "recipe.yaml").part("readout")
-    return (part[0] if part else describe(folder)["readout"]) in CLASSIFY
-
-
-def recipe_of(tree: dict[str, Any], name: str) -> Recipe:
-    """Checks a recipe that a program wrote."""
-    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-    return check(Document(name, text), name, text)
-
-
-def _bare(model: str, adapter: dict[str, Any], readout: str | dict[str, Any], backend: str | None) -> Run:
-    tree = {"model": model, "adapter": adapter, "tasks": {"kind": "synthetic"}, "readout": readout}
-    tree |= {"rule": {"kind": "adam", "lr": RATE}, "learner": {"kind": "fomaml", "steps": 5}}
-    composed = compose(on_backend(recipe_of(tree, "random start"), backend))
-    base = composed.base
-    info = {"name": "random start", "base": {"name": base.name, "family": base.family, "weights": base.weights}}
-    return Run(Path("random start"), composed, composed.begin(0), info, "")
-
-
-def _untrained(model: str, metrics: Any, whose: str, backend: str | None) -> Run:
-    if not metrics.get("adapter"):
-        raise StoreError(f"{whose} has no run and names no adapter; import it again with: melpa import")
-    return _bare(model, dict(metrics["adapter"]), metrics.get("readout") or "completion", backend)
 
 
 def _folder(store: Store, fingerprint: str, whose: str) -> Path:

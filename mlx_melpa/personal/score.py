@@ -12,8 +12,8 @@ from ..evaluation.perplexity import written
 from ..problems.language import classified
 from ..store import Version
 from ..store.run import Run
-from .adaptation import answer
 from .examples import check
+from .predict import answer
 
 
 def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:

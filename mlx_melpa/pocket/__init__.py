@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from ..backends.checkpoints import POCKET
+
 
 def folder() -> Path:
     """The folder of the embedded base, as `mlx_lm.load` takes it; `model: pocket` names it in recipes."""
-    return Path(__file__).resolve().parent / "base"
+    return POCKET

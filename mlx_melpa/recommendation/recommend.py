@@ -15,9 +15,8 @@ from ..evaluation.baselines import frozen_features as frozen
 from ..evaluation.baselines.in_context import InContext, Trial, possible
 from ..personal.examples import check, distinct
 from ..personal.history import merged
-from ..personal.resolve import classifies
 from ..store import Store
-from ..store.run import Run, load_run
+from ..store.run import Run, classifies, load_run
 from .similarity import Similarity, similarity
 
 LEAST, MOST, ASKED = 4, 64, 20

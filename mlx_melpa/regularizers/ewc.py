@@ -15,7 +15,8 @@ from typing import Annotated, Any
 
 from ..core.bounds import Bounds, Positive, Share
 from ..core.layout import Layout
-from ..core.types import Array, Drift, Tree
+from ..core.protocols import Drift
+from ..core.types import Array, Tree
 
 TINY = 1e-30
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from ..core.bounds import Positive
 from ..core.layout import Layout
-from ..core.types import Array, Drift, Tree
+from ..core.protocols import Drift
+from ..core.types import Array, Tree
 from ..errors import RecipeError
 
 

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..core.layout import Layout
-from ..core.types import Array, Drift, Tree
+from ..core.protocols import Drift
+from ..core.types import Array, Tree
 
 
 class Nothing:

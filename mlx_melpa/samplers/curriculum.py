@@ -6,7 +6,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.bounds import Count
-from ..core.types import Score, Tasks
+from ..core.protocols import Score
+from ..core.types import Tasks
 from .uniform import Uniform
 
 

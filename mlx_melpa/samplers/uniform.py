@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from ..core.types import Score, Tasks
+from ..core.protocols import Score
+from ..core.types import Tasks
 
 
 class Uniform:

@@ -12,7 +12,8 @@ from ..config.build import Composition, compose, load_base, on_backend
 from ..config.recipe import Recipe, load_recipe
 from ..core.latent_rows import plain
 from ..core.layout import Layout
-from ..core.types import Decoder, Tree
+from ..core.protocols import Decoder
+from ..core.types import Tree
 from ..errors import ModelError, StoreError
 from .atomic import replace, replace_text
 
@@ -148,3 +149,12 @@ def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool
 def save(folder: Path, name: str, ops: Any, tree: Tree, metadata: dict[str, str] | None = None) -> None:
     """Writes a tree as FOLDER/NAME.safetensors, whole or not at all."""
     replace(folder / f"{name}.safetensors", lambda path: ops.save(path, tree, metadata))
+
+
+CLASSIFY = ("prototypes", "ridge", "linear", "labels")
+
+
+def classifies(folder: Path) -> bool:
+    """Says whether a run's readout gives labels."""
+    part = load_recipe(folder / "recipe.yaml").part("readout")
+    return (part[0] if part else describe(folder)["readout"]) in CLASSIFY

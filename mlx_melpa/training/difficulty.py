@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..core import inner_loop as adapt
-from ..core.types import Parts, Tree
+from ..core.protocols import Parts
+from ..core.types import Tree
 
 
 def difficulty(parts: Parts, theta: Tree, episodes: Sequence[Any], by: str) -> np.ndarray:

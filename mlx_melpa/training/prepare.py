@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..backends.checkpoints import located
 from ..config.build import part_of
-from ..config.recipe import Recipe
+from ..config.recipe import Recipe, recipe_of
 from ..data.readers import read_examples
 from ..errors import DataError, RecipeError
-from ..personal.resolve import located, recipe_of
 from ..tasks.mixed import mixed
 from .estimate import estimate
 from .trainer import Event, meta_train

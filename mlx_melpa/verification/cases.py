@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 
 from ..config.build import compose, engine, readout_for
-from ..config.recipe import Recipe, kinds
+from ..config.kinds import kinds
+from ..config.recipe import Recipe
 from ..core.latent_rows import fitting
-from ..core.types import Batch, Parts, Tree
+from ..core.protocols import Parts
+from ..core.types import Batch, Tree
 from ..evaluation import streams as retention
 from ..learners.anil import Anil
 from ..tasks.sinusoid import sinusoid

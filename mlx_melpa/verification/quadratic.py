@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..config.recipe import kinds
+from ..config.kinds import kinds
 from ..core.layout import Layout, Segment
-from ..core.types import Array, Batch, Parts
+from ..core.protocols import Parts
+from ..core.types import Array, Batch
 
 SIZE, TASKS, STRENGTH = 6, 3, 0.7
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ..core import inner_loop as adapt
-from ..core.types import Batch, Parts, Tree
+from ..core.protocols import Parts
+from ..core.types import Batch, Tree
 
 Loss = Callable[[Tree], float]
 ROUNDING = 1e-7

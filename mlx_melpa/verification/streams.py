@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ..core import inner_loop as adapt
-from ..core.types import Array, Batch, Parts, State, Tree
+from ..core.protocols import Parts
+from ..core.types import Array, Batch, State, Tree
 
 Advance = Callable[[Parts, Tree, int, State, Batch], State]
 

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..config.build import engine
-from ..config.recipe import Recipe, kinds
-from ..core.types import Parts, Tree
+from ..config.kinds import kinds
+from ..config.recipe import Recipe
+from ..core.protocols import Parts
+from ..core.types import Tree
 from . import quadratic as verify_quadratic
 from . import references as verify
 from . import streams as verify_streams

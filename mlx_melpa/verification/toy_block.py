@@ -12,7 +12,7 @@ from typing import Any, get_args, get_type_hints
 
 import numpy as np
 
-from ..config.recipe import kinds
+from ..config.kinds import kinds
 from ..core.layout import Layout
 from ..core.sites import Site
 from ..core.types import Array, Episode, Example

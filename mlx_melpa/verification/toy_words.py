@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config.recipe import kinds
+from ..config.kinds import kinds
 from ..core.layout import Layout, Segment
 from ..core.types import Array, Episode, Example
 from ..problems.language import Language, language

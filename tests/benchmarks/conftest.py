@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from mlx_melpa.config.build import Composition, compose
-from mlx_melpa.personal.resolve import recipe_of
+from mlx_melpa.config.recipe import recipe_of
 
 
 @pytest.fixture(scope="module")

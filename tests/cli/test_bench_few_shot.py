@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mlx_melpa.evaluation.baselines import frozen_features as frozen
 from mlx_melpa.evaluation.baselines import random_start
-from mlx_melpa.evaluation.compare import METHODS
+from mlx_melpa.evaluation.methods import METHODS
 
 DOMAINS = {"pets": ("dog", "cat", "bird"), "food": ("cake", "soup"), "play": ("ball", "doll", "kite")}
 HEAD = """

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mlx_melpa.benchmarks.speed.fixtures import batch, theta
-from mlx_melpa.config.recipe import kinds
+from mlx_melpa.config.kinds import kinds
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.evaluation.flops import Work, flops, names, products
 

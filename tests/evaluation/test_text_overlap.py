@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.recipe import recipe_of
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import MelpaError
 from mlx_melpa.evaluation import text_overlap as overlap
 from mlx_melpa.evaluation.baselines.in_context import InContext
-from mlx_melpa.personal.resolve import recipe_of
 
 LINE = Example("", target="once upon a time")
 QUESTION = Example("who was it", target="a dog")

@@ -19,7 +19,7 @@ import pytest
 from mlx_melpa.adapters import lora
 from mlx_melpa.config.build import part_of
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.initializers import universal
 from mlx_melpa.learners import KINDS as LEARNERS
 from mlx_melpa.regularizers import none

@@ -15,7 +15,7 @@ from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.latent_rows import Coded, fitting
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import KINDS
 from mlx_melpa.problems.regression import Regression

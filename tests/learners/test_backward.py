@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.learners.backward import Leg, at_end, exact, first_order, walk
 from mlx_melpa.verification import references as verify
 from mlx_melpa.verification.cases import REGULARIZERS, RULES, small

@@ -11,7 +11,7 @@ from mlx_melpa.config.build import compose, engine
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers.universal import universal
 from mlx_melpa.learners.conjugate_gradients import solve

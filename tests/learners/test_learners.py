@@ -7,7 +7,7 @@ import pytest
 
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.initializers import KINDS as INITIALIZERS
 from mlx_melpa.learners import KINDS
 from mlx_melpa.regularizers import KINDS as REGULARIZERS

@@ -12,7 +12,8 @@ from mlx_melpa.benchmarks.continual.tasks import Task
 from mlx_melpa.config.build import compose
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.types import Episode, Example, Parts
+from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.evaluation import streams as retention
 from mlx_melpa.learners import KINDS
 from mlx_melpa.tasks.sinusoid import sinusoid

@@ -14,7 +14,7 @@ from mlx_melpa.adapters import lora
 from mlx_melpa.backends.mlx import model, ops
 from mlx_melpa.backends.mlx.adapted import Adapted
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.initializers import universal
 from mlx_melpa.learners import fomaml, maml
 from mlx_melpa.pocket.fit import Plan, Size, Training

@@ -10,10 +10,11 @@ import pytest
 
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import DataError, ModelError, StoreError
-from mlx_melpa.personal.adaptation import adapt_person, answer
+from mlx_melpa.personal.adaptation import adapt_person
 from mlx_melpa.personal.cross_validation import Fit, _watch, deal
 from mlx_melpa.personal.examples import look
 from mlx_melpa.personal.generation import Speaker
+from mlx_melpa.personal.predict import answer
 from mlx_melpa.personal.resolve import opened, to_adapt
 from mlx_melpa.personal.result import Outcome
 from mlx_melpa.personal.score import score

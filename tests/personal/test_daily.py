@@ -9,16 +9,17 @@ import numpy as np
 import pytest
 
 from mlx_melpa.config.build import compose
+from mlx_melpa.config.recipe import recipe_of
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.class_means import recall
+from mlx_melpa.core.class_means import recall, remembering
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.evaluation.perplexity import general, plain
 from mlx_melpa.personal.acceptance import TEXTS, General, fit, judged
-from mlx_melpa.personal.adaptation import adapt_person, answer
-from mlx_melpa.personal.cross_validation import Fit, remembering
+from mlx_melpa.personal.adaptation import adapt_person
+from mlx_melpa.personal.cross_validation import Fit
 from mlx_melpa.personal.history import halves, learned
 from mlx_melpa.personal.many_users import adapt_people
-from mlx_melpa.personal.resolve import recipe_of
+from mlx_melpa.personal.predict import answer
 from mlx_melpa.personal.result import Outcome
 from mlx_melpa.store import Store, Version
 from mlx_melpa.store.run import Run

@@ -9,7 +9,7 @@ import pytest
 
 from mlx_melpa.backends.mlx import model, ops
 from mlx_melpa.config.build import engine
-from mlx_melpa.config.recipe import kinds
+from mlx_melpa.config.kinds import kinds
 from mlx_melpa.core.class_means import averaged, recall
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.problems.language import Language, language

@@ -8,7 +8,7 @@ import pytest
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import universal
 from mlx_melpa.regularizers import KINDS

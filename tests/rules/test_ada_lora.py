@@ -7,12 +7,12 @@ import pytest
 
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.config.build import compose, part_of
-from mlx_melpa.config.recipe import kinds
+from mlx_melpa.config.kinds import kinds
+from mlx_melpa.config.recipe import recipe_of
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.errors import RecipeError
-from mlx_melpa.personal.resolve import recipe_of
 from mlx_melpa.rules import KINDS
 from mlx_melpa.verification.suite import errors
 from mlx_melpa.verification.toy_block import block

@@ -10,13 +10,13 @@ from safetensors.numpy import load_file
 
 from mlx_melpa.adapters import KINDS as ADAPTERS
 from mlx_melpa.config.build import compose, engine, on_backend
-from mlx_melpa.config.recipe import load_recipe
-from mlx_melpa.core.types import Episode, Example, Parts
+from mlx_melpa.config.recipe import load_recipe, recipe_of
+from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import ModelError
 from mlx_melpa.evaluation.baselines.in_context import InContext
 from mlx_melpa.initializers import KINDS as INITIALIZERS
 from mlx_melpa.learners import KINDS as LEARNERS
-from mlx_melpa.personal.resolve import recipe_of
 from mlx_melpa.problems import KINDS as PROBLEMS
 from mlx_melpa.readouts import KINDS as READOUTS
 from mlx_melpa.regularizers import KINDS as REGULARIZERS

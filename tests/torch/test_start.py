@@ -8,7 +8,7 @@ import pytest
 
 from mlx_melpa.config.build import engine
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.initializers import KINDS
 from mlx_melpa.problems import KINDS as PROBLEMS
 from mlx_melpa.readouts import KINDS as READOUTS

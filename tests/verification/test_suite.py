@@ -8,9 +8,9 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa import learners, rules
-from mlx_melpa.config.recipe import FOLDERS, kinds
+from mlx_melpa.config.kinds import FOLDERS, kinds
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.verification import references as verify
 from mlx_melpa.verification.cases import HELD, INITIALIZERS, OTHERS, RULES, SMOOTH, WRITTEN, pairs, small
 from mlx_melpa.verification.suite import DEFINITIONS, EXACT, STREAMS, errors, sweep

@@ -9,8 +9,7 @@ from typing import Any
 import mlx.core as mx
 import numpy as np
 
-from ..heartbeat import watch
-from ..lost import lost
+from ..heartbeat import lost, watch
 from .trees import Tree, flatten, rebuild
 
 LAUNCHED = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")

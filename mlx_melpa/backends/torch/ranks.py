@@ -11,8 +11,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from ..heartbeat import watch
-from ..lost import lost
+from ..heartbeat import lost, watch
 from .device import device
 from .trees import Tree, flatten, rebuild
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...config.build import Composition, compose, readout_for
-from ...core.types import Parts, Tree
+from ...core.protocols import Parts
+from ...core.types import Tree
 from ...evaluation import curves as evaluate
 from ...evaluation import text_overlap as overlap
 from ...evaluation.baselines import frozen_features as frozen

@@ -5,11 +5,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...errors import MelpaError
-from ...evaluation.methods import Advance, Methods
+from ...evaluation.methods import Advance
 from ...store import atomic as disk
 from ...training.trainer import meta_train
 from . import report as report
 from .folder import Folder
+from .methods import Methods
 from .settings import Job, Settings
 
 

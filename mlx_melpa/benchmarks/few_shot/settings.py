@@ -16,7 +16,7 @@ from ...evaluation import curves as evaluate
 from ...evaluation import text_overlap as overlap
 from ...evaluation.baselines import frozen_features as frozen
 from ...evaluation.baselines.multi_task import multi_task
-from ...personal.resolve import CLASSIFY
+from ...store.run import CLASSIFY
 
 FEATURES = tuple(frozen.METHODS)
 """Baselines that classify the base's features, and need labels for it."""

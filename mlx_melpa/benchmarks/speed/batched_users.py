@@ -8,8 +8,8 @@ import numpy as np
 
 from ...config.build import Composition, compose
 from ...core import inner_loop as adapt
+from ...core.microbatches import chunks
 from ...core.types import Episode
-from ...evaluation.curves import chunks
 from .fixtures import recipe, upper_half
 from .interleaved import Ratio
 from .settings import Advance, Settings, number

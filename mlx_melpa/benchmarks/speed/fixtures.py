@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from ...config.build import engine, part_of
-from ...config.recipe import Recipe, kinds
-from ...core.types import Batch, Parts
-from ...personal.resolve import recipe_of
+from ...config.kinds import kinds
+from ...config.recipe import Recipe, recipe_of
+from ...core.protocols import Parts
+from ...core.types import Batch
 from ...readouts.likelihood import Reading, collect
 
 RATE = 0.1

@@ -22,7 +22,7 @@ LAST = 12
 
 
 class Worker:
-    """A process `python -m mlx_melpa.benchmarks.speed.workers.MODULE SETTINGS` that has loaded everything and waits, without spinning.
+    """A process `python -m ...speed.workers.MODULE SETTINGS` that has loaded everything and waits, without spinning.
 
     `about` is what it said when it was ready. Raises MelpaError where it dies. Use it in a `with` statement.
     """

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...core.types import Example
-from ...personal.resolve import classifies
+from ...store.run import classifies
 from ...tasks.synthetic import synthetic
 from ..processes import Commands
 from .settings import Advance, Settings, number

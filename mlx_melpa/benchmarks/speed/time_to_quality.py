@@ -92,8 +92,8 @@ def _theirs(settings: Settings, person: Episode, folder: Path, advance: Advance)
     from safetensors.numpy import load_file
 
     from ...config.build import compose
+    from ...config.recipe import recipe_of
     from ...exports.mlx_lm import block_names
-    from ...personal.resolve import recipe_of
 
     tree = {**recipe(settings), "adapter": {"kind": "lora", "rank": ADAPTER["rank"], "scale": ADAPTER["scale"]}}
     composed = compose(recipe_of(tree, "bench"))

@@ -1,7 +1,6 @@
 """The baseline of few-shot tables that is trained on all tasks at once"""
 
-from ...config.recipe import Recipe
-from ...personal.resolve import recipe_of
+from ...config.recipe import Recipe, recipe_of
 
 
 def multi_task(recipe: Recipe) -> Recipe:

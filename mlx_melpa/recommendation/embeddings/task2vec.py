@@ -7,9 +7,10 @@ import numpy as np
 
 from ...config.build import Composition
 from ...core import inner_loop as adapt
-from ...core.types import Array, Batch, Parts, Tree
-from ...evaluation.curves import chunks
-from ...personal.cross_validation import ALONE
+from ...core.class_means import ALONE
+from ...core.microbatches import chunks
+from ...core.protocols import Parts
+from ...core.types import Array, Batch, Tree
 
 
 def task2vec(composed: Composition, episode: Any, theta: Tree | None = None) -> np.ndarray:

@@ -10,14 +10,13 @@ import pytest
 from mlx_melpa.benchmarks.few_shot.estimate import search
 from mlx_melpa.benchmarks.few_shot.settings import Ground
 from mlx_melpa.config.build import Composition, compose
-from mlx_melpa.config.recipe import Recipe, load_recipe
+from mlx_melpa.config.recipe import Recipe, load_recipe, recipe_of
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.evaluation.baselines.in_context import InContext, Trial
 from mlx_melpa.evaluation.baselines.multi_task import multi_task
 from mlx_melpa.evaluation.costs import counted
 from mlx_melpa.evaluation.curves import interval
 from mlx_melpa.evaluation.intervals import crossed, quantile
-from mlx_melpa.personal.resolve import recipe_of
 
 
 def episode() -> Episode:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ....core.bounds import Positive
-from ....core.types import Parts
+from ....core.protocols import Parts
 from ....regularizers.ewc import ewc as penalty
 from .method import Method, Start, State
 

@@ -2,7 +2,8 @@
 
 from ....core import inner_loop as adapt
 from ....core.bounds import Count
-from ....core.types import Array, Parts, Tree
+from ....core.protocols import Parts
+from ....core.types import Array, Tree
 from .method import Start, Weighted
 from .replay import Replay
 

@@ -13,10 +13,10 @@ import numpy as np
 
 from ....config.build import Composition
 from ....core import inner_loop as adapt
-from ....core.class_means import averaged, recall
+from ....core.class_means import alone, averaged, recall
 from ....core.layout import Layout
-from ....core.types import Array, Batch, Episode, Example, Parts, Tree
-from ....personal.cross_validation import alone
+from ....core.protocols import Parts
+from ....core.types import Array, Batch, Episode, Example, Tree, spelled
 from ..tasks import Task
 
 Means = dict[str, np.ndarray]
@@ -73,11 +73,6 @@ class State:
     examples: Mapping[str, tuple[Example, ...]] = field(default_factory=dict)
     carry: Tree = field(default_factory=dict)
     statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
-
-
-def spelled(example: Example) -> Iterator[str]:
-    """All that an example says."""
-    yield from (example.text, example.target or "", example.label or "", *(text for _, text in example.messages))
 
 
 class Together:

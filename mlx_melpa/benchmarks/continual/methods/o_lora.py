@@ -8,7 +8,8 @@ import numpy as np
 
 from ....core.bounds import Positive
 from ....core.layout import Layout
-from ....core.types import Array, Drift, Parts, Tree
+from ....core.protocols import Drift, Parts
+from ....core.types import Array, Tree
 from ....errors import RecipeError
 from ....regularizers.none import Nothing
 from .method import Method, Start, State

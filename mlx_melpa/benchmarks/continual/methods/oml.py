@@ -5,7 +5,8 @@ import numpy as np
 from ....core import inner_loop as adapt
 from ....core.bounds import Count
 from ....core.layout import Layout
-from ....core.types import Array, Parts, Tree
+from ....core.protocols import Parts
+from ....core.types import Array, Tree
 from .maml import new
 from .method import Start, Weighted
 from .replay import Replay

@@ -31,9 +31,9 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
     Leaves in settings["folder"] what a peer needs to do the same: the start in mlx-lm's files, and the tokens.
     """
     from ....config.build import compose, load_base
+    from ....config.recipe import recipe_of
     from ....core import inner_loop as adapt
     from ....core.types import Episode
-    from ....personal.resolve import recipe_of
 
     tree = recipe(settings)
     base = load_base(recipe_of({**tree, "adapter": {**tree["adapter"], "layers": "all"}}, "bench"))

@@ -13,7 +13,7 @@ from mlx_melpa.benchmarks.continual.methods.method import Lesson, Method, Start,
 from mlx_melpa.benchmarks.continual.methods.oml import Oml, upper
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.types import Parts
+from mlx_melpa.core.protocols import Parts
 from mlx_melpa.initializers.universal import universal
 from mlx_melpa.regularizers.none import none
 from mlx_melpa.rules.sgd import sgd

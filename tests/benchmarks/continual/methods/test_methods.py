@@ -11,9 +11,9 @@ from mlx_melpa.benchmarks.continual.methods.method import Lesson, Method, Togeth
 from mlx_melpa.benchmarks.continual.methods.o_lora import OLora, Orthogonal
 from mlx_melpa.benchmarks.continual.methods.replay import sample
 from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.recipe import recipe_of
 from mlx_melpa.core.types import Example
 from mlx_melpa.errors import RecipeError
-from mlx_melpa.personal.resolve import recipe_of
 
 Build = Callable[..., Method]
 
