@@ -16,7 +16,7 @@ SCRIPT = """
 import json, sys, threading
 import numpy as np
 from mlx_melpa.config.build import compose
-from mlx_melpa.personal.resolve import recipe_of
+from mlx_melpa.config.recipe import recipe_of
 
 def found(kind, readout):
     tasks = {"kind": "synthetic", "kind_of": kind, "shots": 3, "queries": 2}

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from mlx_melpa.core.types import Example
 from mlx_melpa.personal import resolve as find
 from mlx_melpa.personal.history import halves
-from mlx_melpa.store import Store
+from mlx_melpa.store import Store, untrained
 
 invoke = CliRunner().invoke
 START = [sys.executable, "-c", "from melpa_cli.main import app; app(prog_name='melpa')", "adapt", "--user", "me"]
@@ -187,7 +187,7 @@ def test_a_random_start_that_another_readout_made_is_begun_anew(
 ) -> None:
     """Rows of both readouts are alike, and what they remember is not."""
     base = str(shared / "models/stories260k")
-    earlier = find._bare(
+    earlier = untrained._bare(
         base, {"kind": "lora", "rank": 8, "scale": 2.0}, {"kind": "prototypes", "metric": "plain"}, None
     )
     with monkeypatch.context() as patch:
