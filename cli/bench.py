@@ -9,7 +9,6 @@ import typer
 from .bench_continual import continual
 from .bench_daily import daily
 from .bench_few_shot import few_shot
-from .bench_recommend import recommend
 from .console import command, json_out, names, note, out, progress, table
 
 bench = typer.Typer(
@@ -61,7 +60,6 @@ def speed(
 bench.command("continual")(continual)
 bench.command("daily")(daily)
 bench.command("few-shot")(few_shot)
-bench.command("recommend")(recommend)
 
 
 def _show(found: dict[str, Any]) -> None:

@@ -1,11 +1,11 @@
 """`melpa bench few-shot`: recipes on unseen tasks, beside everything that they have to beat."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from .console import command, json_out, names, note, out, progress, table
+from .console import command, json_out, names, note, progress, table
 
 SHOWN = (
     "method",
@@ -52,7 +52,7 @@ def few_shot(
     methods: Annotated[
         str,
         typer.Option(
-            help="Which of base, prototypes, matching, logistic_regression, in_context, random_start, multi_task, meta "
+            help="Which of base, prototypes, logistic_regression, in_context, random_start, multi_task, meta "
             "(the recipes); with commas. A folder made with fewer goes on with more."
         ),
     ] = "all",
@@ -60,7 +60,6 @@ def few_shot(
         list[str] | None, typer.Option("--set", help="Change a key of every recipe: tasks.train=FILE.")
     ] = None,
     backend: Annotated[Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipes'.")] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it takes, and stop.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Keep runs and results there; go on from them.")
@@ -90,11 +89,6 @@ def few_shot(
         methods=METHODS if methods == "all" else names(methods),
         out=folder,
     )
-    if estimate:
-        from mlx_melpa.benchmarks.few_shot.estimate import estimate as foretell
-
-        foretold(foretell(settings), json)
-        return
     with progress("few-shot", total=len(settings.runs()) + len(settings.jobs), quiet=json) as advance:
         found = bench.few_shot(settings, advance)
     if json:
@@ -112,12 +106,3 @@ def few_shot(
         note(text)
     note(f"table, numbers and pictures: {folder}")
 
-
-def foretold(found: dict[str, Any], json: bool) -> None:
-    """Shows what a benchmark would take."""
-    if json:
-        json_out(found)
-        return
-    lines = [(name, f"{seconds / 60:.1f}") for name, seconds in found["parts"].items()]
-    table(("", "minutes"), lines)
-    out(f"about {found['seconds'] / 3600:.2g} hours in all")

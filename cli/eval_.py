@@ -40,7 +40,7 @@ def eval_(
     methods: Annotated[
         str,
         typer.Option(
-            help="Which of base, prototypes, matching, logistic_regression, in_context, random_start, meta; "
+            help="Which of base, prototypes, logistic_regression, in_context, random_start, meta; "
             "with commas. all leaves in_context out, which is slow."
         ),
     ] = "all",
@@ -110,7 +110,7 @@ def write(folder: Path, found: Any) -> None:
     if found.curves:
         flat = {
             METHODS[n]: found.results[n][found.main]
-            for n in ("prototypes", "matching", "logistic_regression")
+            for n in ("prototypes", "logistic_regression")
             if n in found.results
         }
         plot_curves(folder / "steps.png", found.curves, measure=found.main, lines=flat)

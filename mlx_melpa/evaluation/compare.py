@@ -113,7 +113,7 @@ def compare(
 ) -> Comparison:
     """Measures the run after `steps` inner steps (default: its own) and the baselines on the same `episodes`.
 
-    base: the frozen model with the readout at its start; prototypes, matching and logistic_regression on the frozen
+    base: the frozen model with the readout at its start; prototypes and logistic_regression on the frozen
     features; in_context, where it is asked for, the support set written before each question; a random start with Adam
     (see `random_start`). What they choose is chosen on `tuning_episodes` of `training` and kept in the run's
     baselines.json. Those on features are left out where the readout does not classify. On the first `generate` episodes

@@ -6,7 +6,6 @@ from typing import Any
 METHODS = {
     "base": "base",
     "prototypes": "prototypes on frozen features",
-    "matching": "matching on frozen features",
     "logistic_regression": "logistic regression on frozen features",
     "in_context": "examples in context",
     "random_start": "random start",

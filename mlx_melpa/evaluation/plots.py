@@ -100,17 +100,6 @@ def plot_over(path: str | Path, curves: Curves, *, x: str, y: str) -> Path:
     return _written(figure, axes, path)
 
 
-def plot_bars(path: str | Path, found: Mapping[str, tuple[float, float]], *, x: str) -> Path:
-    """Plots {name: (value, half width of its interval)} as bars from the left; raises MelpaError without matplotlib."""
-    figure, axes = _axes()
-    values, widths = zip(*found.values(), strict=True)
-    axes.barh(range(len(found)), values, xerr=widths, color="0.8", ecolor="0.4")
-    axes.set_yticks(range(len(found)), list(found), fontsize=8)
-    axes.invert_yaxis()
-    axes.set_xlabel(x)
-    return _written(figure, axes, path)
-
-
 def _axes() -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure

@@ -44,7 +44,7 @@ def test_a_folder_goes_on_with_more_methods_and_variants(small: Callable[..., Pa
     found = said(recipe, *FEW, *out, "--methods", "meta,prototypes")
     assert list(found["methods"]) == ["prototypes on frozen features", "prototypes"]
     assert found["methods"]["prototypes"]["shots"]["2"]["worse"] is None
-    assert "Left out: base, matching on frozen features," in (tmp_path / "out" / "table.md").read_text()
+    assert "Left out: base, logistic regression on frozen features," in (tmp_path / "out" / "table.md").read_text()
     assert {path.name for path in (tmp_path / "out" / "runs").iterdir()} == {"prototypes.seed0"}
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out" / "results").iterdir()}
 
@@ -61,7 +61,7 @@ def test_a_folder_goes_on_with_more_methods_and_variants(small: Callable[..., Pa
     assert list(found["methods"]) == [*wanted, "prototypes", "one-step", "low-rank"], "in order, whatever came first"
     assert found["methods"]["one-step"]["shots"]["2"]["steps"] == 1
     assert all(path.stat().st_mtime_ns == time for path, time in before.items())
-    left = ["matching on frozen features", "logistic regression on frozen features", "examples in context"]
+    left = ["logistic regression on frozen features", "examples in context"]
     assert found["left_out"] == left
     runs = tmp_path / "out" / "runs"
     assert len([path for path in runs.iterdir() if path.name.startswith("multi_task")]) == 2, "one for each ground"

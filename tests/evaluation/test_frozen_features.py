@@ -33,14 +33,6 @@ def test_prototypes_on_features_are_cosines_to_class_means() -> None:
     np.testing.assert_allclose(found, wanted / wanted.sum(1, keepdims=True), rtol=1e-9)
 
 
-def test_matching_adds_up_each_label_s_attention_over_the_support() -> None:
-    support, query = np.array([[1.0, 0], [1, 0.2], [0, 2]]), np.array([[0.0, 1], [3, 0]])
-    found = frozen.matching(support, np.array([0, 0, 1]), query, 2, np.zeros(2), center="none", temperature=5.0)
-    for i, q in enumerate(query):
-        each = [np.exp(5 * q @ s / np.linalg.norm(q) / np.linalg.norm(s)) for s in support]
-        np.testing.assert_allclose(found[i], [sum(each[:2]) / sum(each), each[2] / sum(each)], rtol=1e-9)
-
-
 @pytest.mark.parametrize("name", frozen.METHODS)
 def test_tuning_finds_settings_that_separate_the_classes(name: str) -> None:
     drawn, known = [], {}

@@ -20,7 +20,7 @@ def few_shot(settings: Settings, advance: Advance = lambda *_: None) -> dict[str
     Raises MelpaError where `out` holds results of other episodes, or runs of other recipes.
     """
     if settings.out is None:
-        raise MelpaError("where shall runs and results go? Give --out DIR (or --estimate, which writes nothing)")
+        raise MelpaError("where shall runs and results go? Give --out DIR")
     folder = Folder(settings)
     check_packages(settings.jobs)
     folder.begin()

@@ -1,4 +1,4 @@
-"""Classifiers on the frozen base's features: prototypes, matching, logistic regression, tuned on other episodes."""
+"""Classifiers on the frozen base's features: prototypes, logistic regression, tuned on other episodes."""
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
@@ -24,7 +24,6 @@ COSINES: dict[str, tuple[Any, ...]] = {
 }
 GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
     "prototypes": COSINES,
-    "matching": COSINES,
     "logistic_regression": {"scale": ("standard", "length"), "C": (0.01, 0.1, 1.0, 10.0, 100.0)},
 }
 
@@ -100,24 +99,6 @@ def prototypes(
     return softmax(temperature * unit(query - away) @ unit(means).T)
 
 
-def matching(
-    support: np.ndarray,
-    classes: np.ndarray,
-    query: np.ndarray,
-    ways: int,
-    middle: np.ndarray,
-    *,
-    center: str,
-    temperature: float,
-) -> np.ndarray:
-    """Probabilities (Q, N) of matching networks (Vinyals et al. 2016), features as they are: sum_i a_i [label i = c].
-
-    a = softmax(temperature cos(query, support i)), after taking a mean feature away.
-    """
-    away = {"none": 0.0, "support": support.mean(0), "training": middle}[center]
-    return softmax(temperature * unit(query - away) @ unit(support - away).T) @ np.eye(ways)[classes]
-
-
 def logistic_regression(
     support: np.ndarray, classes: np.ndarray, query: np.ndarray, ways: int, middle: np.ndarray, *, scale: str, C: float
 ) -> np.ndarray:
@@ -154,6 +135,5 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 METHODS: dict[str, Callable[..., np.ndarray]] = {
     "prototypes": prototypes,
-    "matching": matching,
     "logistic_regression": logistic_regression,
 }

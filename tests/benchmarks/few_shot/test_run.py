@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa.benchmarks.few_shot.estimate import search
 from mlx_melpa.benchmarks.few_shot.settings import Ground
 from mlx_melpa.config.build import Composition, compose
 from mlx_melpa.config.recipe import Recipe, load_recipe, recipe_of
@@ -140,13 +139,6 @@ def test_multi_task_has_no_inner_loop_and_learns_the_start_alone(composed: Compo
     assert found["learner"] == {"kind": "fomaml", "steps": 0} and found["rule"]["kind"] == "adam"
     for key in ("model", "adapter", "readout", "tasks"):
         assert found[key] == composed.recipe.resolved[key]
-
-
-def test_a_search_is_counted_from_its_marks() -> None:
-    # 12 episodes: 5 rates to 30 steps, 3 to 50, 2 to 100; then 60: twice 2 steps, twice 30 and two marks on
-    steps = 12 * (5 * 30 + 3 * 20 + 2 * 50) + 60 * (2 * 2 + 2 * 75)
-    assert search(60, 2, ready=0.0, step=1.0, asking=0.0) == steps
-    assert search(60, 2, ready=1.0, step=0.0, asking=0.0) == 12 + 60
 
 
 def test_a_context_is_as_long_as_its_base_says(composed: Composition, monkeypatch: pytest.MonkeyPatch) -> None:

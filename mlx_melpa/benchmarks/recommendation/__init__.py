@@ -1,1 +1,0 @@
-"""How often the recommended method is the best one: `melpa bench recommend`."""
