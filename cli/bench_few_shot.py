@@ -105,4 +105,3 @@ def few_shot(
     for text in found["notes"]:
         note(text)
     note(f"table, numbers and pictures: {folder}")
-

@@ -162,7 +162,9 @@ def test_what_does_not_belong_in_a_folder_is_refused(recipe: Path, folder: Path,
     assert "recipe sinusoid-maml has no language model" in refused("sinusoid-maml")
     other = recipe.with_name("other.yaml")
     other.write_text(recipe.read_text().replace("[play]", "[pets]"))
-    assert "recipes small and other draw other test episodes" in refused(str(recipe), str(other), *FEW, "--out", str(tmp_path))
+    assert "recipes small and other draw other test episodes" in refused(
+        str(recipe), str(other), *FEW, "--out", str(tmp_path)
+    )
 
 
 def test_people_s_text_is_compared_too(shared: Path, tmp_path: Path) -> None:

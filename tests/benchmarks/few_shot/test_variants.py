@@ -65,5 +65,7 @@ def test_errors_name_the_variant(text: str, told: str) -> None:
 
 def test_baselines_that_need_labels_are_refused_where_there_are_none() -> None:
     asked = Settings((load("shakespeare"),), methods=("prototypes", "logistic_regression"))
-    with pytest.raises(MelpaError, match="--methods: prototypes, logistic_regression need labels, and the tasks have none; name"):
+    with pytest.raises(
+        MelpaError, match="--methods: prototypes, logistic_regression need labels, and the tasks have none; name"
+    ):
         _ = asked.jobs
