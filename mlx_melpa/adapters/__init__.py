@@ -1,15 +1,15 @@
 """Adapters: what is added to a frozen layer, with a task axis. `adapter: lora` in a recipe."""
 
 from collections.abc import Callable
-from typing import Any
 
+from ..core.protocols import Adapter
 from .bottleneck import bottleneck
 from .full import full
 from .lora import lora
 from .prefix import prefix
 from .prompt import prompt
 
-KINDS: dict[str, Callable[..., Any]] = {
+KINDS: dict[str, Callable[..., Adapter]] = {
     "lora": lora,
     "bottleneck": bottleneck,
     "full": full,

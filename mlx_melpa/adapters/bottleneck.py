@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 
 from ..core.bounds import Bounds
 from ..core.layout import Segment
+from ..core.protocols import Adapter
 from ..core.sites import Site, select
 from ..core.types import Array
 
 ROLES = {"houlsby": ("attention", "feed_forward"), "pfeiffer": ("feed_forward",)}
 
 
-class Bottleneck:
+class Bottleneck(Adapter):
     """A two-layer adapter of a sub-block's output; D (T, d, w) starts random, U (T, w, d) at zero, with biases."""
 
     kind = "bottleneck"
@@ -20,7 +21,7 @@ class Bottleneck:
         self.width, self.placement, self.activation, self.layers = width, placement, activation, layers
 
     def choose(self, sites: Sequence[Site]) -> list[Site]:
-        """Picks the sub-blocks of a base."""
+        """Selects the sub-blocks; raises ModelError where the base has none."""
         return select(sites, ["*"], self.layers, ROLES[self.placement])
 
     def segments(self, site: Site) -> tuple[Segment, ...]:
@@ -30,9 +31,13 @@ class Bottleneck:
         return (
             Segment(f"{name}.down", (d, w), d**-0.5),
             Segment(f"{name}.down_bias", (w,)),
-            Segment(f"{name}.up", (w, d)),
-            Segment(f"{name}.up_bias", (d,)),
+            Segment(f"{name}.up", (w, d), scaled=True),
+            Segment(f"{name}.up_bias", (d,), scaled=True),
         )
+
+    def products(self, site: Site) -> tuple[tuple[int, int], ...]:
+        """h D, then U."""
+        return ((site.width_out, self.width), (self.width, site.width_out))
 
     def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Adds the update to the sub-block's output y (T*B, L, d)."""

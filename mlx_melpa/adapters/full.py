@@ -5,12 +5,13 @@ from typing import Any
 
 from ..core.bounds import Count
 from ..core.layout import Segment
+from ..core.protocols import Adapter
 from ..core.sites import Site, select
 from ..core.types import Array
 from ..errors import ModelError
 
 
-class Full:
+class Full(Adapter):
     """A change D (T, d, o) of each linear layer's weight, at zero; biases, norms and embeddings stay the base's."""
 
     kind = "full"
@@ -19,7 +20,7 @@ class Full:
         self.sites, self.layers, self.budget = tuple(sites), layers, budget
 
     def choose(self, sites: Sequence[Site]) -> list[Site]:
-        """Picks the sites of a base; raises ModelError where their weights are more than the budget."""
+        """Selects the linear layers; raises ModelError where their weights are more than the budget."""
         chosen = select(sites, self.sites, self.layers, ("linear",))
         size = sum(site.width_in * site.width_out for site in chosen)
         if size > self.budget:
@@ -31,7 +32,11 @@ class Full:
 
     def segments(self, site: Site) -> tuple[Segment, ...]:
         """The weight at one site: d o numbers."""
-        return (Segment(f"{site.name}.delta", (site.width_in, site.width_out)),)
+        return (Segment(f"{site.name}.delta", (site.width_in, site.width_out), scaled=True),)
+
+    def products(self, site: Site) -> tuple[tuple[int, int], ...]:
+        """x D."""
+        return ((site.width_in, site.width_out),)
 
     def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Adds the update to the layer's output y (T*B, L, o), given its input x (T*B, L, d)."""

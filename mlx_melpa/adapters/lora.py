@@ -5,26 +5,32 @@ from typing import Annotated, Any
 
 from ..core.bounds import Bounds, Positive
 from ..core.layout import Segment
+from ..core.protocols import Adapter
 from ..core.sites import Site, select
 from ..core.types import Array
 
 
-class Lora:
+class Lora(Adapter):
     """A low-rank adapter of linear layers; A (T, d, r) starts random, B (T, r, o) at zero."""
 
     kind = "lora"
+    rank: int
 
     def __init__(self, rank: int, scale: float, sites: Sequence[str], layers: str | int | Sequence[int]):
         self.rank, self.scale, self.sites, self.layers = rank, scale, tuple(sites), layers
 
     def choose(self, sites: Sequence[Site]) -> list[Site]:
-        """Picks the sites of a base; raises ModelError where a pattern names nothing."""
+        """Selects the linear layers; raises ModelError where a pattern names none."""
         return select(sites, self.sites, self.layers, ("linear",))
 
     def segments(self, site: Site) -> tuple[Segment, ...]:
         """The weights at one site: r (d + o) numbers."""
         d, o, r = site.width_in, site.width_out, self.rank
-        return (Segment(f"{site.name}.lora_a", (d, r), d**-0.5), Segment(f"{site.name}.lora_b", (r, o)))
+        return (Segment(f"{site.name}.lora_a", (d, r), d**-0.5), Segment(f"{site.name}.lora_b", (r, o), scaled=True))
+
+    def products(self, site: Site) -> tuple[tuple[int, int], ...]:
+        """x A, then B."""
+        return ((site.width_in, self.rank), (self.rank, site.width_out))
 
     def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Adds the update to the layer's output y (T*B, L, o), given its input x (T*B, L, d)."""

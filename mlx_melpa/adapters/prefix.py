@@ -5,17 +5,18 @@ from typing import Annotated, Any
 
 from ..core.bounds import Bounds, Positive
 from ..core.layout import Segment
+from ..core.protocols import Adapter
 from ..core.sites import Site, select
 from ..core.types import Array
 from ..errors import ModelError
 
 
-class Prefix:
+class Prefix(Adapter):
     """Keys (T, d, m) and values (T, e, m) of m tokens before the text, for each block; d, e over all key heads.
 
-    They are read as they are: after norm and rotation, so they have no position, and the text keeps its own from 0.
-    Every query sees them, whatever the window. A random start has random keys and values of zero, and is not the base:
-    the prefix draws attention that the text loses. What measures beside "the base" here measures it behind that.
+    They enter after norm and rotation. So they have no position, and the text keeps its own from 0. Every query sees
+    them, whatever the attention window. A random start has random keys and values of zero. It is not the base, because
+    the prefix takes a part of the attention; what is reported as "the base" is the base behind that prefix.
     """
 
     kind = "prefix"
@@ -23,8 +24,13 @@ class Prefix:
     def __init__(self, length: int, spread: float, layers: str | int | Sequence[int]):
         self.length, self.spread, self.layers = length, spread, layers
 
+    @property
+    def keys(self) -> int:
+        """The prefix's length."""
+        return self.length
+
     def choose(self, sites: Sequence[Site]) -> list[Site]:
-        """The blocks with keys and values; raises ModelError where there are none."""
+        """Selects the blocks with keys and values; raises ModelError where there are none."""
         found = [site for site in sites if site.role == "cache"]
         if all(site.refused for site in found):
             raise ModelError(f"adapter prefix: {found[0].refused}")
@@ -37,6 +43,10 @@ class Prefix:
             Segment(f"{name}.keys", (site.width_in, m), self.spread),
             Segment(f"{name}.values", (site.width_out, m)),
         )
+
+    def products(self, site: Site) -> tuple[tuple[int, int], ...]:
+        """Nothing: keys and values are read as they are."""
+        return ()
 
     def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> tuple[Array, Array]:
         """Puts the weights before keys x (T*B, H, L, d/H) and values y (T*B, H, L, e/H)."""

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 
 from ..core.bounds import Bounds, Positive
 from ..core.layout import Segment
+from ..core.protocols import Adapter
 from ..core.sites import Site
 from ..core.types import Array
 from ..errors import ModelError
 
 
-class Prompt:
+class Prompt(Adapter):
     """Vectors (T, m, d) at the first m of the first block's inputs; the text follows them.
 
-    A random start is not the base: vectors that nothing reads do not exist, and the text is read after them. So what
-    measures beside "the base" here measures it behind random vectors.
+    A random start is not the base, because the text attends to the vectors. What is reported as "the base" is therefore
+    the base behind random vectors.
     """
 
     kind = "prompt"
@@ -23,7 +24,7 @@ class Prompt:
         self.tokens, self.spread = tokens, spread
 
     def choose(self, sites: Sequence[Site]) -> list[Site]:
-        """The base's input; raises ModelError where it has no single one."""
+        """Selects the base's input; raises ModelError where it has no single one."""
         found = [site for site in sites if site.role == "input"]
         if not found or found[0].refused:
             raise ModelError(f"adapter prompt: {found[0].refused if found else 'this base has no input to write to'}")
@@ -32,6 +33,10 @@ class Prompt:
     def segments(self, site: Site) -> tuple[Segment, ...]:
         """The vectors: m d numbers."""
         return (Segment(f"{site.name}.prompt", (self.tokens, site.width_in), self.spread),)
+
+    def products(self, site: Site) -> tuple[tuple[int, int], ...]:
+        """Nothing: the vectors are read as they are."""
+        return ()
 
     def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Puts the vectors in the place of the first m inputs (T*B, m + L, d)."""

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
@@ -15,13 +15,14 @@ class Segment:
 
     `start` says how a random start draws it: a float `s` for uniform(-s, s), ("constant", value), or ("identity",
     value) for a multiple of the unit matrix. A `shared` weight is meta-learned and the same for everyone: inner steps
-    don't move it, and no person's version stores it.
+    don't move it, and no person's version stores it. An adapter's update is proportional to its `scaled` weights.
     """
 
     name: str
     shape: tuple[int, ...]
     start: float | tuple[str, float] = ("constant", 0.0)
     shared: bool = False
+    scaled: bool = field(default=False, compare=False)  # not in stored layouts
 
     @property
     def size(self) -> int:

@@ -1,13 +1,88 @@
-"""What each kind of part offers: the protocols. No behaviour."""
+"""The protocols: what each kind of part has to answer.
+
+A kind inherits from its protocol. Members that not every kind needs have a default here, which does nothing.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from .layout import Layout
-from .types import Array, Batch, Tasks, Tree
+from .layout import Layout, Segment
+from .sites import Site
+from .types import Array, Batch, Episode, Example, Tasks, Tree
+
+Settings = Mapping[str, Any]
+"""Settings of a builder, by name."""
+
+
+class Adapter(Protocol):
+    """What is added to a frozen base: where it sits, which weights it has there, and how it acts.
+
+    `scaled` in its segments marks the factor to which the update is proportional, where there is one.
+    """
+
+    kind: ClassVar[str]
+    """Its name in recipes."""
+    rank: int | None = None
+    """The rank of a low-rank update; None for other adapters."""
+    tokens: int = 0
+    """Virtual tokens that stand before the text, at the first block's input."""
+
+    @property
+    def keys(self) -> int:
+        """Keys and values that stand before those of the text, in every attention."""
+        return 0
+
+    def choose(self, sites: Sequence[Site]) -> list[Site]:
+        """Selects the sites of a base that are adapted; raises ModelError where there are none."""
+        ...
+
+    def segments(self, site: Site) -> tuple[Segment, ...]:
+        """The weights at one site."""
+        ...
+
+    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Any:
+        """The adapted output of a site with input x and frozen output y, given its weights, (T, *shape) each."""
+        ...
+
+    def products(self, site: Site) -> tuple[tuple[int, int], ...]:
+        """Sizes (inputs, outputs) of the matrix products that each token takes at a site."""
+        ...
+
+
+class Readout(Protocol):
+    """From the base's states to losses and answers; its segments follow the adapter's in a row."""
+
+    classifies: ClassVar[bool]
+    """True if it chooses among labels, False if it writes text."""
+    primed: int = 0
+    """Training episodes from which meta-training computes a start in closed form (`prime`); 0 for none."""
+    words: str = "own"
+    """What labels are called: by their own names, or by letters that mean another label in each task."""
+    template: str = ""
+    """What stands around a text, with {text} in its place; empty where texts are read as they are."""
+
+    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
+        """Its own weights, for states of a width; `frozen` is True if the first block is."""
+        ...
+
+    def support(self, episodes: Sequence[Episode]) -> Batch:
+        """Encodes the support sets of T episodes as NumPy arrays."""
+        ...
+
+    def query(self, episodes: Sequence[Episode]) -> Batch:
+        """Encodes the query sets of T episodes as NumPy arrays."""
+        ...
+
+    def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
+        """Encodes one user's examples, to be answered without a support set."""
+        ...
+
+    def lacks(self, base: Any) -> str:
+        """Why it can't read from this base, with the remedy; empty if it can."""
+        return ""
 
 
 class Problem(Protocol):
@@ -71,13 +146,20 @@ class Decoder(Initializer, Protocol):
 class Rule(Protocol):
     """The update rule U: arithmetic on rows (T, P)."""
 
-    learnable: bool
+    learnable: bool = False
+    """True if meta-training learns parameters of it."""
 
-    def init(self, layout: Layout) -> Tree: ...
+    def init(self, layout: Layout) -> Tree:
+        """Its parameters at the start of meta-training."""
+        return {}
 
-    def begin(self, rows: Array) -> Tree: ...
+    def begin(self, rows: Array) -> Tree:
+        """Its state before the first step."""
+        return {}
 
-    def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]: ...
+    def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
+        """The k-th step of rows along gradients (T, P): the new rows and state."""
+        ...
 
 
 Score = Callable[[Sequence[Any], str], np.ndarray]
@@ -92,7 +174,9 @@ class Sampler(Protocol):
 
     def next(
         self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
-    ) -> list[Any]: ...
+    ) -> list[Any]:
+        """Draws the iteration's `count` episodes."""
+        ...
 
 
 Drift = Callable[[Array], Array]
@@ -100,41 +184,69 @@ Drift = Callable[[Array], Array]
 
 
 class Regularizer(Protocol):
-    """What keeps a row's own numbers (T, P) near what they were, and what it carries from task to task.
+    """What keeps a row's own numbers (T, P) near what they were, and its state from task to task."""
 
-    A task begins with what was `carried` from the one before ({} at the first), and ends with what the next one gets.
-    `squares()` computes the mean over the task's examples of each one's squared gradient (T, P), if it is asked for.
-    `carries` says that there is something to carry, `holds` that every number is pulled to its start.
-    """
+    learnable: bool = False
+    """True if meta-training learns parameters of it."""
+    carries: bool = False
+    """True if a task leaves a state to the next one."""
+    holds: bool = False
+    """True if every number is pulled to its start, so that the inner problem has one solution."""
 
-    learnable: bool
-    carries: bool
-    holds: bool
+    def init(self, layout: Layout) -> Tree:
+        """Its parameters at the start of meta-training."""
+        return {}
 
-    def init(self, layout: Layout) -> Tree: ...
+    def begin(self, rows: Array, carried: Tree) -> Tree:
+        """Its state during a task that starts at rows, given what the task before left ({} at the first)."""
+        return {"start": rows}
 
-    def begin(self, rows: Array, carried: Tree) -> Tree: ...
+    def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
+        """The penalty (T,) that is added to the inner loss."""
+        ...
 
-    def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array: ...
+    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
+        """What it leaves to the next task.
 
-    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree: ...
+        `squares()` computes the mean over the task's examples of each one's squared gradient (T, P).
+        """
+        return {}
+
+    def lacks(self, readout: "Readout | None") -> str:
+        """Why it can't work with this readout, with the remedy; empty if it can."""
+        return ""
 
 
 class Learner(Protocol):
-    """A way to the gradient of the query loss over theta; `trains` names the parts of theta that it can train.
+    """A way to the gradient of the query loss over theta."""
 
-    `streams` says that support and query may be tuples, one batch for each place of T streams. A learner that changes
-    on the way is built as it is at the end of meta-training, and `at(passed)` gives it as it is where a share of the
-    iterations has passed, 0 at the first and 1 at the last. `numbers()` is what it has to tell of its passes since the
-    last call, and the class's `hold(layout, settings)` the layout with what its steps never move marked as shared; both
-    are optional.
-    """
-
-    trains: frozenset[str]
-    streams: bool
+    trains: frozenset[str] = frozenset({"initializer", "rule", "regularizer"})
+    """The parts of theta that it can train."""
+    streams: bool = False
+    """True if support and query may be tuples, one batch for each place of T streams."""
     steps: int
 
-    def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]: ...
+    def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
+        """Query losses (T,), and the gradient of their sum over theta."""
+        ...
+
+    def at(self, progress: float) -> "Learner":
+        """The learner as it is at a share of meta-training, 0 at the first iteration and 1 at the last."""
+        return self
+
+    def numbers(self) -> Mapping[str, float]:
+        """Numbers about its passes since the last call, for a run's metrics."""
+        return {}
+
+    @staticmethod
+    def hold(layout: Layout, settings: Settings) -> Layout:
+        """The layout with the weights that the inner steps of these settings don't update marked as shared."""
+        return layout
+
+    @staticmethod
+    def lacks(regularizer: Settings) -> str:
+        """Why it can't learn with a regularizer of these settings, with the remedy; empty if it can."""
+        return ""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The shapes of the parts: what each kind of part offers. No behaviour."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -43,12 +43,30 @@ class Episode:
 
 
 class Tasks(Protocol):
-    """A set of tasks of one split; `size` is None where tasks are simulated without end."""
+    """A set of tasks of one split; those without end, as simulated ones are, have neither a size nor keys."""
 
-    size: int | None
+    size: int | None = None
+    """How many tasks there are."""
+    ways: int | None = None
+    """Labels of an episode; None for all labels of its task, or where there are none."""
+
+    @property
+    def kind(self) -> str:
+        """What a key names: "group" or "label"; "" without keys."""
+        return ""
+
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """What a split or a stream may hand out."""
+        return None
+
+    def only(self, keys: Iterable[str]) -> "Tasks":
+        """The same tasks cut down to some keys."""
+        return self
 
     def episode(self, rng: np.random.Generator) -> Any:
         """Draws one episode; all randomness comes from `rng`."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,21 @@ import numpy as np
 from ..core.layout import Layout
 from ..errors import MelpaError
 
-SECOND = (".lora_b", ".up", ".up_bias", ".delta")
-"""The factor of each adapter that its whole update is proportional to."""
-PLACES = {"prompt": "soft prompt", "keys": "prefix"}
-"""Weights that stand before the text, and what they are called."""
 
-
-def weakened(layout: Layout, rows: np.ndarray, strength: float) -> np.ndarray:
+def scale_rows(layout: Layout, rows: np.ndarray, strength: float) -> np.ndarray:
     """Rows (T, P) whose adapter acts with `strength`: 0 is the base, 1 the adapter as it was made.
 
-    Raises MelpaError for a soft prompt or a prefix at any other: they stand there or not.
+    Raises MelpaError for an adapter, such as a prompt or a prefix, that has no factor to scale.
     """
-    there = [PLACES[last] for s in layout.segments if (last := s.name.rsplit(".", 1)[-1]) in PLACES]
-    if strength != 1 and there:
-        raise MelpaError(f"strength {strength:g}: a {there[0]} has none; leave it at 1, or compare with the base")
-    share = np.concatenate([np.full(s.size, strength if s.name.endswith(SECOND) else 1.0) for s in layout.segments])
-    return (rows * share).astype(np.float32)
+    if strength == 1:
+        return rows.astype(np.float32)
+    if not any(s.scaled for s in layout.segments):
+        raise MelpaError(
+            f"strength {strength:g}: this adapter stands before the text and has none; leave it at 1, or compare with "
+            "the base"
+        )
+    factors = np.concatenate([np.full(s.size, strength if s.scaled else 1.0) for s in layout.segments])
+    return (rows * factors).astype(np.float32)
 
 
 def prompt_tokens(readout: Any, tokenizer: Any, form: str, turns: Sequence[tuple[str, str]]) -> list[int]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..config.build import part_of
-from ..data.prompts import prompt_tokens, weakened
+from ..data.prompts import prompt_tokens, scale_rows
 from ..errors import DataError
 from ..store import Version
 from ..store.run import Run
@@ -32,7 +32,7 @@ class Speaker:
         form = str(self.version.metrics.get("form", "lines"))
         tokens = prompt_tokens(readout, run.composed.base.tokenizer, form, turns)
         row = run.rows(self.version.state["rows"])
-        rows = weakened(run.composed.layout, row, self.strength) if adapted else None
+        rows = scale_rows(run.composed.layout, row, self.strength) if adapted else None
         yield from self._generate.write(
             run.composed.model, rows, tokens, max_tokens=self.max_tokens, temp=self.temp, seed=self.seed
         )

@@ -15,13 +15,13 @@ from typing import Annotated, Any
 
 from ..core.bounds import Bounds, Positive, Share
 from ..core.layout import Layout
-from ..core.protocols import Drift
+from ..core.protocols import Drift, Regularizer
 from ..core.types import Array, Tree
 
 TINY = 1e-30
 
 
-class Ewc:
+class Ewc(Regularizer):
     """A quadratic pull to the last task's end, stronger for numbers that the tasks so far depend on."""
 
     carries = True

@@ -4,21 +4,20 @@ A strength for each number is MeLPA's importance of parameters, learned by the o
 gradients as EWC's Fisher is: nothing is carried from task to task, so that streams can teach it.
 """
 
-from collections.abc import Callable
 from math import log
 from typing import Any
 
 from ..core.bounds import Positive
 from ..core.layout import Layout
-from ..core.protocols import Drift
+from ..core.protocols import Drift, Regularizer
 from ..core.types import Array, Tree
 from ..errors import RecipeError
 
 
-class L2:
+class L2(Regularizer):
     """A quadratic pull to where the adaptation began."""
 
-    carries, holds = False, True
+    holds = True
 
     def __init__(self, ops: Any, strength: float, learn: bool, each: bool):
         self.ops, self.strength, self.learnable, self.each = ops, strength, learn, each
@@ -28,19 +27,11 @@ class L2:
         size = layout.size if self.each else 1
         return {"log_strength": self.ops.array([log(self.strength)] * size)} if self.learnable else {}
 
-    def begin(self, rows: Array, carried: Tree) -> Tree:
-        """Holds the start."""
-        return {"start": rows}
-
     def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
         """The penalty (T,)."""
         strength = self.ops.exp(meta["log_strength"]).reshape(1, -1) if self.learnable else self.strength
         away = rows - carry["start"]
         return 0.5 * (strength * away * away).sum(-1)
-
-    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
-        """Nothing is carried: the next task starts from where this one ended."""
-        return {}
 
 
 def l2(ops: Any, *, strength: Positive = 1e-2, learn: bool = False, each: bool = False) -> L2:

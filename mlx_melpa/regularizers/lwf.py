@@ -6,20 +6,17 @@ the labels of the tasks before: a row alone knows none, and a task's class means
 The strength is meta-learned where `learn` says so. Nothing is carried: the next task's teacher is where this one ends.
 """
 
-from collections.abc import Callable
 from math import log
 from typing import Any
 
 from ..core.bounds import Positive
 from ..core.layout import Layout
-from ..core.protocols import Drift
+from ..core.protocols import Drift, Readout, Regularizer
 from ..core.types import Array, Tree
 
 
-class Lwf:
+class Lwf(Regularizer):
     """A pull on answers, not on numbers: each step reads the support twice more, as the teacher and as the row."""
-
-    carries, holds = False, False
 
     def __init__(self, ops: Any, strength: float, learn: bool):
         self.ops, self.strength, self.learnable = ops, strength, learn
@@ -28,18 +25,16 @@ class Lwf:
         """The logarithm of the strength (1,), where it is learned."""
         return {"log_strength": self.ops.array([log(self.strength)])} if self.learnable else {}
 
-    def begin(self, rows: Array, carried: Tree) -> Tree:
-        """Holds the teacher."""
-        return {"start": rows}
-
     def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
         """The penalty (T,)."""
         strength = self.ops.exp(meta["log_strength"]) if self.learnable else self.strength
         return strength * drift(carry["start"])
 
-    def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
-        """Nothing is carried."""
-        return {}
+    def lacks(self, readout: Readout | None) -> str:
+        """Texts have no labels among which answers could be compared."""
+        if readout is None or readout.classifies:
+            return ""
+        return "regularizer: lwf distils answers among labels, and texts have none; set regularizer: l2, or ewc"
 
 
 def lwf(ops: Any, *, strength: Positive = 1.0, learn: bool = False) -> Lwf:

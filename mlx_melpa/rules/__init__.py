@@ -1,8 +1,8 @@
 """Update rules: how rows move along their gradients. `rule: meta_sgd` in a recipe."""
 
 from collections.abc import Callable
-from typing import Any
 
+from ..core.protocols import Rule
 from .ada_lora import ada_lora
 from .adam import adam
 from .learned import learned
@@ -10,7 +10,7 @@ from .lslr import lslr
 from .meta_sgd import meta_sgd
 from .sgd import sgd
 
-KINDS: dict[str, Callable[..., Any]] = {
+KINDS: dict[str, Callable[..., Rule]] = {
     "sgd": sgd,
     "adam": adam,
     "meta_sgd": meta_sgd,

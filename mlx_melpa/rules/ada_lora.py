@@ -6,21 +6,20 @@ from typing import Annotated, Any
 
 from ..core.bounds import Bounds, Count, Positive
 from ..core.layout import Layout
+from ..core.protocols import Rule
 from ..core.types import Array, Tree
 from .adam import Adam
 
 Share = Annotated[float, Bounds(0.01, 1)]
 
 
-class AdaLora:
+class AdaLora(Rule):
     """After each of Adam's steps only the b(n) most important ranks of all sites together keep their row of B.
 
     A rank's importance is mean |w g| over its column of A plus that over its row of B, smoothed over steps. b(n) is all
     `ranks` during the warm-up, falls by a cube over `decay` steps and stays. A rank that was cut goes on being moved,
     and comes back where it matters more than another. Numbers of no LoRA, as a head's, move as Adam's.
     """
-
-    learnable = False
 
     def __init__(self, ops: Any, layout: Layout, rule: Adam, keep: float, warmup: int, decay: int, smooth: float):
         self.ops, self.layout, self.rule = ops, layout, rule
@@ -29,10 +28,6 @@ class AdaLora:
         self._sizes = [layout.segments[i].shape[1] for i in self._pairs]
         self.ranks = sum(self._sizes)
         self.kept = ceil(keep * self.ranks)
-
-    def init(self, layout: Layout) -> Tree:
-        """Nothing is learned."""
-        return {}
 
     def begin(self, rows: Array) -> Tree:
         """Adam's memory, the importance of each rank (T, R), and the count of steps (T, 1)."""

@@ -4,22 +4,17 @@ from typing import Annotated, Any
 
 from ..core.bounds import Bounds, Positive
 from ..core.layout import Layout
+from ..core.protocols import Rule
 from ..core.types import Array, Tree
 
 Decay = Annotated[float, Bounds(0, 0.999999)]
 
 
-class Adam:
+class Adam(Rule):
     """rows - lr m^ / (sqrt(v^) + eps), with both moments corrected for their bias."""
-
-    learnable = False
 
     def __init__(self, ops: Any, lr: float, beta1: float, beta2: float, eps: float):
         self.ops, self.lr, self.beta1, self.beta2, self.eps = ops, lr, beta1, beta2, eps
-
-    def init(self, layout: Layout) -> Tree:
-        """Nothing is learned."""
-        return {}
 
     def begin(self, rows: Array) -> Tree:
         """Two moments (T, P) and the decays' powers so far (T, 1)."""

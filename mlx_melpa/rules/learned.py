@@ -18,6 +18,7 @@ from numpy.random import default_rng
 
 from ..core.bounds import Bounds, Positive
 from ..core.layout import Layout
+from ..core.protocols import Rule
 from ..core.types import Array, Tree
 
 FEATURES = 2
@@ -25,7 +26,7 @@ NEAR_ZERO = 0.1
 """The bound of the hidden state's first weights in a step."""
 
 
-class Learned:
+class Learned(Rule):
     """rows - lr f(gradient, memory), with f learned and the same for every coordinate of a group."""
 
     learnable = True

@@ -6,10 +6,11 @@ import numpy as np
 
 from ..core.bounds import Count, Positive
 from ..core.layout import Layout
+from ..core.protocols import Rule
 from ..core.types import Array, Tree
 
 
-class Lslr:
+class Lslr(Rule):
     """rows - lr[k, segment] g, with lr (K, S) learned; steps past the K-th use the last rates."""
 
     learnable = True
@@ -22,10 +23,6 @@ class Lslr:
     def init(self, layout: Layout) -> Tree:
         """All rates begin at `lr`."""
         return {"lr": self.lr * self.ops.ones((self.steps, len(layout.segments)))}
-
-    def begin(self, rows: Array) -> Tree:
-        """Nothing is remembered."""
-        return {}
 
     def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
         """One step for rows and gradients (T, P)."""

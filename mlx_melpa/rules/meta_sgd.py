@@ -4,10 +4,11 @@ from typing import Any
 
 from ..core.bounds import Positive
 from ..core.layout import Layout
+from ..core.protocols import Rule
 from ..core.types import Array, Tree
 
 
-class MetaSgd:
+class MetaSgd(Rule):
     """rows - lr * g, with lr (P,) learned."""
 
     learnable = True
@@ -18,10 +19,6 @@ class MetaSgd:
     def init(self, layout: Layout) -> Tree:
         """All rates begin at `lr`."""
         return {"lr": self.lr * self.ops.ones((layout.size,))}
-
-    def begin(self, rows: Array) -> Tree:
-        """Nothing is remembered."""
-        return {}
 
     def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
         """One step for rows and gradients (T, P)."""

@@ -4,24 +4,15 @@ from typing import Any
 
 from ..core.bounds import Positive
 from ..core.layout import Layout
+from ..core.protocols import Rule
 from ..core.types import Array, Tree
 
 
-class Sgd:
+class Sgd(Rule):
     """rows - lr g."""
-
-    learnable = False
 
     def __init__(self, lr: float):
         self.lr = lr
-
-    def init(self, layout: Layout) -> Tree:
-        """Nothing is learned."""
-        return {}
-
-    def begin(self, rows: Array) -> Tree:
-        """Nothing is remembered."""
-        return {}
 
     def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
         """One step for rows and gradients (T, P)."""

@@ -1,6 +1,9 @@
 """Samplers: which tasks an iteration of meta-training sees. `sampler: curriculum` in a recipe."""
 
+from collections.abc import Callable
+
+from ..core.protocols import Sampler
 from .curriculum import curriculum
 from .uniform import uniform
 
-KINDS = {"uniform": uniform, "curriculum": curriculum}
+KINDS: dict[str, Callable[..., Sampler]] = {"uniform": uniform, "curriculum": curriculum}

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from ..core.protocols import Score
+from ..core.protocols import Sampler, Score
 from ..core.types import Tasks
 
 
-class Uniform:
+class Uniform(Sampler):
     """Draws episodes uniformly; draw i of an iteration depends on (seed, iteration, i) alone."""
 
     def next(

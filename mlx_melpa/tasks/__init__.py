@@ -1,10 +1,19 @@
 """Tasks: where episodes come from."""
 
+from collections.abc import Callable
+
+from ..core.types import Splits
 from .hub import hub
 from .jsonl import jsonl
 from .mixed import mixed
 from .sinusoid import sinusoid
 from .synthetic import synthetic
 
-KINDS = {"jsonl": jsonl, "hub": hub, "synthetic": synthetic, "mixed": mixed, "sinusoid": sinusoid}
+KINDS: dict[str, Callable[..., Splits]] = {
+    "jsonl": jsonl,
+    "hub": hub,
+    "synthetic": synthetic,
+    "mixed": mixed,
+    "sinusoid": sinusoid,
+}
 KINDS["at_hand"] = mixed  # the name in runs made by versions before 0.2

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from ..core.types import Episode, Example
+from ..core.types import Episode, Example, Tasks
 from ..data.readers import Record
 from ..errors import DataError
 
@@ -26,7 +26,7 @@ def _note(left: Sequence[str], total: int, what: str, reason: str) -> tuple[str,
     return (f"left out {len(left)} of {total} {what} with fewer than {reason}: {named}",) if left else ()
 
 
-class LabelledTasks:
+class LabelledTasks(Tasks):
     """Groups of labelled examples; an episode asks for some labels of one group.
 
     Groups: {group: {label: examples}}; one group "" where labels alone are the key. Labels with fewer than shots + 1
@@ -57,7 +57,7 @@ class LabelledTasks:
                 f"{len(pairs)} labels, the largest with {most} examples; lower shots or add examples"
             )
         self.names = tuple(self.groups)
-        self.size: int | None = len(self.names)
+        self.size = len(self.names)
 
     @property
     def kind(self) -> str:
@@ -97,13 +97,11 @@ class LabelledTasks:
         return Episode(name, shuffled(support, rng), shuffled(query, rng), labels, about)
 
 
-class PeopleTasks:
+class PeopleTasks(Tasks):
     """Lines of people (or dialogues, completions of a group); an episode is one of them.
 
     Users with fewer than shots + 1 lines are left out and counted in `left_out`. `about` describes users.
     """
-
-    kind = "group"
 
     def __init__(
         self,
@@ -123,8 +121,18 @@ class PeopleTasks:
                 f"no user has {shots + 1} examples (shots {shots} and one to be judged on): there are {len(users)} "
                 f"users, the largest with {most}; lower shots or add examples"
             )
-        self.names = self.keys = tuple(self.users)
-        self.size: int | None = len(self.names)
+        self.names = tuple(self.users)
+        self.size = len(self.names)
+
+    @property
+    def kind(self) -> str:
+        """A key names a user."""
+        return "group"
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The users."""
+        return self.names
 
     def only(self, keys: Iterable[str]) -> "PeopleTasks":
         """The same tasks cut down to some users."""

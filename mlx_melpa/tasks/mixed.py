@@ -8,10 +8,8 @@ from .jsonl import jsonl
 from .synthetic import synthetic
 
 
-class Either:
+class Either(Tasks):
     """Draws from one's own tasks with a chance of `share`, else simulated ones."""
-
-    size: int | None = None
 
     def __init__(self, own: Tasks, simulated: Tasks, share: float):
         self.own, self.simulated, self.share = own, simulated, share

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.bounds import Count, Share
-from ..core.types import Splits
+from ..core.types import Splits, Tasks
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,8 @@ class SinusoidEpisode:
     y_query: np.ndarray
 
 
-class SinusoidTasks:
+class SinusoidTasks(Tasks):
     """Endless curves y = A sin(w x - b)."""
-
-    size: int | None = None
 
     def __init__(self, *, shots: int, queries: int, spread: float):
         self.shots, self.queries, self.spread = shots, queries, spread

@@ -10,24 +10,21 @@ from ..core.types import Splits, Tasks
 from ..errors import DataError
 
 
-class Streams:
+class Streams(Tasks):
     """Draws `length` tasks of groups, users or labels of their own, in random order.
 
     Simulated tasks have no keys: each is drawn afresh.
     """
 
-    size: int | None = None
-
-    def __init__(self, tasks: Any, length: int, split: str):
+    def __init__(self, tasks: Tasks, length: int, split: str):
         self.tasks, self.length = tasks, length
-        self.keys: tuple[str, ...] | None = getattr(tasks, "keys", None)
-        if self.keys is None:
+        if tasks.keys is None:
             return
         least = (tasks.ways or 2) if tasks.kind == "label" else 1
-        if len(self.keys) < least * length:
+        if len(tasks.keys) < least * length:
             remedy = "hold out fewer" if split == "training" else "set tasks.validation: 0 to check on training's"
             raise DataError(
-                f"a stream of {length} tasks takes {least * length} {tasks.kind}s, and {split} has {len(self.keys)}; "
+                f"a stream of {length} tasks takes {least * length} {tasks.kind}s, and {split} has {len(tasks.keys)}; "
                 f"lower train.stream, or {remedy}"
             )
 
@@ -37,11 +34,12 @@ class Streams:
 
     def _apart(self, rng: np.random.Generator) -> Iterator[Tasks]:
         """Sources of one task each, with no key in common."""
-        if self.keys is None:
+        keys = self.tasks.keys
+        if keys is None:
             yield from [self.tasks] * self.length
             return
-        each = (self.tasks.ways or len(self.keys) // self.length) if self.tasks.kind == "label" else 1
-        mixed = [self.keys[i] for i in rng.permutation(len(self.keys))]
+        each = (self.tasks.ways or len(keys) // self.length) if self.tasks.kind == "label" else 1
+        mixed = [keys[i] for i in rng.permutation(len(keys))]
         for start in range(0, each * self.length, each):
             yield self.tasks.only(mixed[start : start + each])
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import numpy as np
 
 from ..core.bounds import Bounds, Natural
-from ..core.types import Episode, Example, Splits
+from ..core.types import Episode, Example, Splits, Tasks
 from ..data.simulated.people import Cell, Style, folders, told, two_classes
 from ..data.simulated.topics import TOPICS, Topic, one
 from ..errors import DataError
@@ -17,10 +17,10 @@ Kind = Literal["people", "binary", "mixed", "style"]
 TRAIN, VALIDATION = 18, 6
 
 
-class SimulatedTasks:
+class SimulatedTasks(Tasks):
     """People or tasks drawn afresh each time, writing about `topics` alone."""
 
-    size: int | None = None
+    ways: int
 
     def __init__(self, topics: Sequence[Topic], *, kind_of: Kind, ways: int, shots: int, queries: int, noise: float):
         self.topics, self.kind_of = tuple(topics), kind_of

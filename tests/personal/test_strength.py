@@ -1,27 +1,31 @@
-"""The strength of a row: what an adapter's update is proportional to is scaled, and a soft prompt has none."""
+"""The strength of a row scales the factor that an adapter's update is proportional to."""
 
 import numpy as np
 import pytest
 
-from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.data.prompts import weakened
+from mlx_melpa.adapters import KINDS
+from mlx_melpa.core.layout import Layout
+from mlx_melpa.core.sites import Site
+from mlx_melpa.data.prompts import scale_rows
 from mlx_melpa.errors import MelpaError
 
 
-def test_half_the_strength_is_half_the_update_of_every_adapter() -> None:
-    layout = Layout([Segment("x.lora_a", (2,)), Segment("x.lora_b", (2,)), Segment("y.delta", (2,))])
-    assert weakened(layout, np.ones((1, 6)), 0.5).tolist() == [[1, 1, 0.5, 0.5, 0.5, 0.5]]
+def layout(kind: str) -> Layout:
+    return Layout(KINDS[kind]().segments(Site(0, "mlp", 3, 3)))
 
 
-def test_a_soft_prompt_stands_there_or_not() -> None:
-    layout = Layout([Segment("embedding.prompt", (3, 2))])
-    assert weakened(layout, np.ones((1, 6)), 1.0).tolist() == [[1.0] * 6]
-    with pytest.raises(MelpaError, match="soft prompt has none"):
-        weakened(layout, np.ones((1, 6)), 0.0)
+@pytest.mark.parametrize("kind", ["lora", "bottleneck", "full"])
+def test_half_the_strength_halves_the_last_factor(kind: str) -> None:
+    rows = np.ones((1, layout(kind).size))
+    found = layout(kind).views(scale_rows(layout(kind), rows, 0.5)[0])
+    last = {"lora": ["0.mlp.lora_b"], "bottleneck": ["0.mlp.up", "0.mlp.up_bias"], "full": ["0.mlp.delta"]}[kind]
+    assert {name for name, values in found.items() if (values == 0.5).all()} == set(last)
+    assert all((values == 1).all() for name, values in found.items() if name not in last)
 
 
-def test_a_prefix_stands_there_or_not() -> None:
-    layout = Layout([Segment("0.cache.keys", (3, 2)), Segment("0.cache.values", (3, 2))])
-    assert weakened(layout, np.ones((1, 12)), 1.0).tolist() == [[1.0] * 12]
-    with pytest.raises(MelpaError, match="a prefix has none"):
-        weakened(layout, np.ones((1, 12)), 0.5)
+@pytest.mark.parametrize("kind", ["prompt", "prefix"])
+def test_what_stands_before_the_text_has_no_strength(kind: str) -> None:
+    rows = np.ones((1, layout(kind).size))
+    assert np.array_equal(scale_rows(layout(kind), rows, 1.0), rows)
+    with pytest.raises(MelpaError, match="strength 0"):
+        scale_rows(layout(kind), rows, 0.0)

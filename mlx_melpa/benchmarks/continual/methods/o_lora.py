@@ -11,11 +11,11 @@ from ....core.layout import Layout
 from ....core.protocols import Drift, Parts
 from ....core.types import Array, Tree
 from ....errors import RecipeError
-from ....regularizers.none import Nothing
+from ....regularizers.none import NoRegularizer
 from .method import Method, Start, State
 
 
-class Orthogonal(Nothing):
+class Orthogonal(NoRegularizer):
     """strength sum_sites sum_{i<t} |A_i' A_t|^2 over blocks of `rank` columns of each A (d, R); block t is now."""
 
     def __init__(self, ops: Any, layout: Layout, rank: int, block: int, strength: float):
