@@ -15,7 +15,7 @@ from ..core.types import Batch, Episode, Tree, spelled
 from ..store.version import pack
 from .baselines import frozen_features as frozen
 from .baselines.in_context import InContext, Trial, of
-from .flops import COUNTED, SIZES, Work, flops, names, products
+from .flops import COUNTED, Work, flops, names, products
 from .perplexity import general
 from .timing import timed
 
@@ -123,14 +123,13 @@ def counted(composed: Composition, support: Batch, steps: int, means: bool) -> i
     The base's, the adapter's and the head's alone are counted. None for families that are not COUNTED.
     """
     config, adapter = composed.base.config, composed.model.adapter
-    if config.get("model_type") not in COUNTED or adapter.kind not in SIZES:
+    if config.get("model_type") not in COUNTED:
         return None
-    size = getattr(adapter, SIZES[adapter.kind], 0)
     total, adapted = 0, names(composed.model.sites)
     for part in support["parts"]:
         sequences, length = part["tokens"].shape
         read = part["index"].shape[0] if "index" in part else 0
-        work = Work(sequences, length, read, size, adapted, adapter.kind)
+        work = Work(sequences, length, read, adapter, adapted)
         upper, whole = (forward(config, work, first) for first in (None, 0))
         total += (whole - upper if steps or means else 0) + steps * flops(products(config, work))
         total += upper if means else 0

@@ -22,12 +22,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..core.protocols import Adapter
 from ..core.sites import Site
 
 COUNTED = ("llama", "mistral", "qwen2", "qwen3")
 """Families whose blocks are a llama's: four projections of attention and a gated feed-forward, all counted alike."""
-SIZES = {"lora": "rank", "bottleneck": "width", "full": "", "prompt": "tokens", "prefix": "length"}
-"""Adapters that are counted, and the attribute that says how large one is."""
 
 
 class Product(NamedTuple):
@@ -47,23 +46,21 @@ class Product(NamedTuple):
 
 @dataclass(frozen=True)
 class Work:
-    """What an inner step reads: sequences of `length` tokens, `read` positions in all; and the adapter at the sites.
+    """The input of an inner step: sequences of `length` tokens, `read` positions in all, and the adapter at `sites`.
 
-    size: LoRA's rank, a bottleneck's width, the number of a prompt's or prefix's tokens; 0 for full.
+    `sites` are names as in `Site.name`.
     """
 
     sequences: int
     length: int
     read: int
-    size: int
+    adapter: Adapter
     sites: frozenset[str]
-    """Names as in `Site.name`."""
-    kind: str = "lora"
 
     @property
     def places(self) -> int:
-        """Places of a sequence, with those of a prompt."""
-        return self.length + (self.size if self.kind == "prompt" else 0)
+        """Places of a sequence, with the adapter's virtual tokens."""
+        return self.length + self.adapter.tokens
 
     @property
     def tokens(self) -> int:
@@ -91,38 +88,25 @@ class _Count:
         self.add("linear", tokens, i, o)
         if moves:
             self.add("linear back", tokens, o, i)
+        return self.adapter(site, i, o, moves)
+
+    def adapter(self, site: str, i: int, o: int, moves: bool) -> bool:
+        """The adapter's products at a site: forward, back to each factor, and back to an input that moves."""
         if site not in self.work.sites:
             return moves
-        if self.work.kind == "full":
-            self.factor(i, o, moves)
-        else:
-            self.factors(i, o, moves)
+        for wide_in, wide_out in self.work.adapter.products(Site(0, site, i, o)):
+            self.add("adapter", self.work.tokens, wide_in, wide_out)
+            self.add("adapter back", wide_in, self.work.tokens, wide_out)
+            if moves:
+                self.add("adapter back", self.work.tokens, wide_out, wide_in)
+            moves = True
         return True
-
-    def block(self, site: str, d: int, moves: bool) -> bool:
-        """A sub-block's output, with a bottleneck where one is; says whether it moves."""
-        if site not in self.work.sites:
-            return moves
-        self.factors(d, d, moves)
-        return True
-
-    def factor(self, i: int, o: int, moves: bool) -> None:
-        """An adapter's product, back to its factor, and to an input that moves."""
-        self.add("adapter", self.work.tokens, i, o)
-        self.add("adapter back", i, self.work.tokens, o)
-        if moves:
-            self.add("adapter back", self.work.tokens, o, i)
-
-    def factors(self, i: int, o: int, moves: bool) -> None:
-        """Two such products, of LoRA or a bottleneck; what is between them moves."""
-        self.factor(i, self.work.size, moves)
-        self.factor(self.work.size, o, True)
 
     def attention(self, site: str, heads: int, wide: int, query: bool, key: bool, value: bool) -> bool:
         """Scores and mixture of all heads, behind a prefix where one is; says whether the mixture moves."""
         prefix = site in self.work.sites
         batch, length = self.work.sequences * heads, self.work.places
-        seen = length + (self.work.size if prefix else 0)
+        seen = length + (self.work.adapter.keys if prefix else 0)
         key, value = key or prefix, value or prefix
         self.add("attention", length, wide, seen, batch)
         self.add("attention", length, seen, wide, batch)
@@ -141,7 +125,7 @@ def products(config: Mapping[str, Any], work: Work, first: int | None = None) ->
     d, ff, heads = (int(config[name]) for name in ("hidden_size", "intermediate_size", "num_attention_heads"))
     kv_heads = int(config.get("num_key_value_heads") or heads)
     wide = int(config.get("head_dim") or d // heads)
-    count, stream = _Count(work), work.kind == "prompt"
+    count, stream = _Count(work), work.adapter.tokens > 0
     for layer in range(work.first if first is None else first, int(config["num_hidden_layers"])):
         attend, feed = f"{layer}.self_attn", f"{layer}.mlp"
         query = count.linear(f"{attend}.q_proj", d, heads * wide, stream)
@@ -149,10 +133,10 @@ def products(config: Mapping[str, Any], work: Work, first: int | None = None) ->
         value = count.linear(f"{attend}.v_proj", d, kv_heads * wide, stream)
         mixed = count.attention(f"{layer}.cache", heads, wide, query, key, value)
         mixed = count.linear(f"{attend}.o_proj", heads * wide, d, mixed)
-        stream = count.block(attend, d, mixed) or stream
+        stream = count.adapter(attend, d, d, mixed) or stream
         gate = count.linear(f"{feed}.gate_proj", d, ff, stream)
         up = count.linear(f"{feed}.up_proj", d, ff, stream)
-        stream = count.block(feed, d, count.linear(f"{feed}.down_proj", ff, d, gate or up)) or stream
+        stream = count.adapter(feed, d, d, count.linear(f"{feed}.down_proj", ff, d, gate or up)) or stream
     count.add("head", work.read, d, int(config["vocab_size"]))
     count.add("head back", work.read, int(config["vocab_size"]), d)
     return count.products

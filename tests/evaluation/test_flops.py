@@ -54,14 +54,13 @@ def test_the_formula_is_what_torch_counts(kind: str, settings: dict[str, Any]) -
     state = adapt.begin(parts, begun, support)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         adapt.gradient(parts, begun, state, support)
-    work = Work(
-        EXAMPLES, LENGTH, EXAMPLES * LENGTH // 4, 0 if kind == "full" else SIZE, names(parts.problem.model.sites), kind
-    )
+    model = parts.problem.model
+    work = Work(EXAMPLES, LENGTH, EXAMPLES * LENGTH // 4, model.adapter, names(model.sites))
     assert flops(products(CONFIG, work)) == counter.get_total_flops()
 
 
 def test_frozen_blocks_and_still_inputs_count_for_nothing() -> None:
-    upper = Work(1, 10, 1, 1, frozenset({"2.self_attn.v_proj"}))
+    upper = Work(1, 10, 1, kinds("adapter")["lora"](rank=1), frozenset({"2.self_attn.v_proj"}))
     found = products(CONFIG, upper)
     assert sum(p.name == "linear" for p in found) == 7
     # from v on: its own output's way goes through o, gate, up and down, and none leads back into q, k or v

@@ -17,7 +17,7 @@ class Counted:
 
     def __init__(self, problem: Any, composed: Composition):
         self.problem, self.config, self.flops = problem, composed.base.config, 0
-        self.rank, self.sites = composed.model.adapter.rank, names(composed.model.sites)
+        self.adapter, self.sites = composed.model.adapter, names(composed.model.sites)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.problem, name)
@@ -27,7 +27,7 @@ class Counted:
         for part in batch["parts"]:
             sequences, length = part["tokens"].shape
             read = part["index"].shape[0] if "index" in part else 0
-            made = products(self.config, Work(sequences, length, read, self.rank, self.sites))
+            made = products(self.config, Work(sequences, length, read, self.adapter, self.sites))
             self.flops += flops(product for product in made if back or not product.name.endswith("back"))
 
     def losses(self, rows: Array, batch: Batch) -> Array:
@@ -48,9 +48,8 @@ class Counted:
 
 
 def counted(composed: Composition) -> Composition:
-    """The same with its products counted, where these are known: LoRA on a base of llama's kind."""
-    adapter = composed.model.adapter
-    if getattr(adapter, "kind", "") != "lora" or composed.base.config.get("model_type") not in COUNTED:
+    """The same with its products counted, where these are known: on a base of llama's kind."""
+    if composed.base.config.get("model_type") not in COUNTED:
         return composed
     parts = composed.parts
     problem: Any = Counted(parts.problem, composed)

@@ -49,7 +49,7 @@ def _one(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> d
     problem: Any = made.problem
     model = problem.model
     read = sum(part["index"].shape[0] for part in support["parts"])
-    work = Work(examples, LENGTH, read, RANK, names(model.sites))
+    work = Work(examples, LENGTH, read, model.adapter, names(model.sites))
     counted = products(base.config, work)
     rates, seconds = [], []
     for _ in range(times):  # the rate is measured beside each step: a machine's changes

@@ -16,7 +16,7 @@ def test_a_loss_counts_both_ways_and_class_means_one(composed: Composition) -> N
     made = []
     for part in support["parts"]:
         read = part["index"].shape[0] if "index" in part else 0
-        work = Work(*part["tokens"].shape, read, 2, names(composed.model.sites))
+        work = Work(*part["tokens"].shape, read, composed.model.adapter, names(composed.model.sites))
         made += products(composed.base.config, work)
     forward = sum(product.flops for product in made if not product.name.endswith("back"))
     whole = sum(product.flops for product in made)

@@ -115,7 +115,7 @@ def test_products_are_counted_as_steps_ask_for_them(composed: Composition, lesso
     expected = 0
     for part in lessons[0].support["parts"]:
         read = part["index"].shape[0] if "index" in part else 0
-        work = Work(*part["tokens"].shape, read, 2, names(composed.model.sites))
+        work = Work(*part["tokens"].shape, read, composed.model.adapter, names(composed.model.sites))
         expected += 2 * flops(products(config, work))
     assert made.problem.flops == expected > 0
     before = made.problem.flops
