@@ -9,9 +9,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from ..config.kinds import kind_class
 from ..core.types import Example
 from ..errors import MelpaError
-from ..store.run import CLASSIFY, classifies
+from ..store.run import classifies
 
 
 class Commands:
@@ -47,7 +48,7 @@ class Commands:
 
     def fitting(self, run: str | None, recipe: dict[str, Any], name: str) -> str:
         """The run given, if it takes labels or text as the recipe does; else one trained with the recipe."""
-        labelled = recipe["readout"]["kind"] in CLASSIFY
+        labelled = kind_class("readout", recipe["readout"]["kind"]).classifies
         return run if run and classifies(Path(run)) == labelled else self.train(recipe, name)
 
     def write(self, name: str, examples: Sequence[Example]) -> str:

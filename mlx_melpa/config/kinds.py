@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 FOLDERS = {
     "adapter": "adapters",
@@ -20,3 +20,8 @@ FOLDERS = {
 def kinds(part: str) -> Mapping[str, Callable[..., Any]]:
     """The table of kinds of a part: `kinds("rule")["meta_sgd"]` is its builder."""
     return import_module(f"..{FOLDERS[part]}", __package__).KINDS
+
+
+def kind_class(part: str, kind: str) -> Any:
+    """The class that a kind's builder returns: its class members answer what no setting decides."""
+    return get_type_hints(kinds(part)[kind])["return"]

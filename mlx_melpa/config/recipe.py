@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_type_hints
+from typing import Any, Literal, NamedTuple
 
 import yaml
 
 from ..core.layout import Layout
 from ..errors import RecipeError
-from .kinds import FOLDERS, kinds
+from .kinds import FOLDERS, kind_class, kinds
 from .schema import Report, describe, did_you_mean, read_part, read_settings, read_value, show
 from .train_settings import TrainSettings
 from .yaml_document import Document, KeyPath, Place, read_document
@@ -81,7 +81,7 @@ class Recipe:
 
     def held(self, layout: Layout) -> Layout:
         """The layout with what the learner's steps leave where it is marked as shared; raises RecipeError."""
-        hold = getattr(_built("learner", self.resolved), "hold", None)
+        hold = getattr(kind_class("learner", self.resolved["learner"]["kind"]), "hold", None)
         return layout if hold is None else hold(layout, self.resolved["learner"])
 
     def dump(self) -> str:
@@ -156,27 +156,26 @@ def _resolve(tree: Mapping[str, Any], report: Report) -> dict[str, Any]:
     resolved["backend"] = read_value(given.get("backend", "mlx"), BACKEND, ("backend",), report)
     _require(resolved, report)
     if resolved["learner"]:
-        trains = getattr(_built("learner", resolved), "trains", frozenset(FOLDERS))
+        trains = getattr(kind_class("learner", resolved["learner"]["kind"]), "trains", frozenset(FOLDERS))
         for part in ("rule", "regularizer"):
-            if resolved[part] and part not in trains and getattr(_built(part, resolved), "learnable", False):
+            if resolved[part] and part not in trains and kind_class(part, resolved[part]["kind"]).learnable:
                 report((part,), _untrained(resolved, trains, part))
-        if resolved["initializer"] and hasattr(_built("initializer", resolved), "decode") and "rule" not in trains:
+        if (
+            resolved["initializer"]
+            and hasattr(kind_class("initializer", resolved["initializer"]["kind"]), "decode")
+            and "rule" not in trains
+        ):
             report(
                 ("learner",),
                 f"learner '{resolved['learner']['kind']}' does not go back along the steps, and initializer "
                 f"'{resolved['initializer']['kind']}' makes the rows of each; take learner: fomaml or maml",
             )
-        lacks = getattr(_built("learner", resolved), "lacks", None)
+        lacks = getattr(kind_class("learner", resolved["learner"]["kind"]), "lacks", None)
         if lacks and resolved["regularizer"] and lacks(resolved["regularizer"]):
             report(("regularizer",), lacks(resolved["regularizer"]))
     _require_streams(resolved, report)
     _fill_ways(resolved, report)
     return resolved
-
-
-def _built(part: str, resolved: Mapping[str, Any]) -> Any:
-    """The class that a builder returns: it says what it trains or learns where no setting decides that."""
-    return get_type_hints(kinds(part)[resolved[part]["kind"]]).get("return")
 
 
 def _untrained(resolved: Mapping[str, Any], trains: Iterable[str], part: str) -> str:
@@ -211,13 +210,13 @@ def _require_streams(resolved: Mapping[str, Any], report: Report) -> None:
     length = resolved.get("train", {}).get("stream")
     if not isinstance(length, int) or length < 2:
         return
-    if resolved["learner"] and not getattr(_built("learner", resolved), "streams", False):
+    if resolved["learner"] and not getattr(kind_class("learner", resolved["learner"]["kind"]), "streams", False):
         report(
             ("learner",),
             f"learner '{resolved['learner']['kind']}' is for single tasks, and train.stream asks for {length} that "
             "follow one another; take maml or fomaml, or set train.stream: 1",
         )
-    if resolved["regularizer"] and getattr(_built("regularizer", resolved), "carries", False):
+    if resolved["regularizer"] and kind_class("regularizer", resolved["regularizer"]["kind"]).carries:
         report(
             ("regularizer",),
             f"what regularizer '{resolved['regularizer']['kind']}' carries from task to task has no derivative here, "

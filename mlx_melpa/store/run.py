@@ -9,6 +9,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..config.build import Composition, compose, load_base, on_backend
+from ..config.kinds import kind_class
 from ..config.recipe import Recipe, load_recipe
 from ..core.latent_rows import plain
 from ..core.layout import Layout
@@ -151,10 +152,7 @@ def save(folder: Path, name: str, ops: Any, tree: Tree, metadata: dict[str, str]
     replace(folder / f"{name}.safetensors", lambda path: ops.save(path, tree, metadata))
 
 
-CLASSIFY = ("prototypes", "ridge", "linear", "labels")
-
-
 def classifies(folder: Path) -> bool:
-    """Says whether a run's readout gives labels."""
+    """True if a run's readout gives labels."""
     part = load_recipe(folder / "recipe.yaml").part("readout")
-    return (part[0] if part else describe(folder)["readout"]) in CLASSIFY
+    return bool(kind_class("readout", part[0] if part else describe(folder)["readout"]).classifies)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...config.build import readout_for
+from ...config.kinds import kind_class
 from ...config.recipe import Recipe
 from ...errors import MelpaError
 from ...evaluation import compare as baselines
@@ -16,7 +17,6 @@ from ...evaluation import curves as evaluate
 from ...evaluation import text_overlap as overlap
 from ...evaluation.baselines import frozen_features as frozen
 from ...evaluation.baselines.multi_task import multi_task
-from ...store.run import CLASSIFY
 
 FEATURES = tuple(frozen.METHODS)
 """Baselines that classify the base's features, and need labels for it."""
@@ -164,9 +164,10 @@ class Settings:
         return job.of if recipe is None else Ground(recipe, ()).key
 
     def classifies(self, ground: Ground) -> bool:
-        """Says whether the readout gives labels."""
+        """True if the readout gives labels."""
         part = ground.recipe.part("readout")
-        return (part[0] if part else readout_for(ground.recipe.make("tasks"))) in CLASSIFY
+        kind = part[0] if part else readout_for(ground.recipe.make("tasks"))
+        return bool(kind_class("readout", kind).classifies)
 
     @cached_property
     def jobs(self) -> list[Job]:
