@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from .console import OtherWeights, command, json_out, note, out, size, table
+from .console import command, json_out, note, out, size, table
+from .options import AllowOtherWeights, Json
 
 if TYPE_CHECKING:
     from mlx_melpa.personal.examples import Look
@@ -26,7 +27,7 @@ def adapt(
         str | None, typer.Option(help="What melpa prepare or meta-train made, by folder or name; the newest that fits.")
     ] = None,
     base: Annotated[str | None, typer.Option(help="The base model, by hub name or folder.")] = None,
-    other_weights: OtherWeights = False,
+    allow_other_weights: AllowOtherWeights = False,
     steps: Annotated[str, typer.Option(help="A number of steps, or auto.")] = "auto",
     backend: Annotated[
         Literal["mlx", "torch"] | None, typer.Option(help="The engine; the run's own unless given.")
@@ -44,7 +45,7 @@ def adapt(
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be learned from.")] = False,
     random_start: Annotated[bool, typer.Option("--random-start", help="Do without a meta-trained run.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Adapt to one person's examples, in seconds; or to everyone's in a file, in batches."""
     if users is not None:
@@ -52,7 +53,7 @@ def adapt(
 
         alone = {"DATA": data, "--user": user, "--keep": keep, "--margin": margin, "--dry-run": dry_run}
         alone |= {"--random-start": random_start, "--about": about or None}
-        adapt_users(users, alone, _steps(steps), run, base, other_weights, backend, json)
+        adapt_users(users, alone, _steps(steps), run, base, allow_other_weights, backend, json)
         return
     if data is None or user is None:
         raise typer.BadParameter("give --user NAME and a file of their examples, or --users FILE for many people")
@@ -74,7 +75,7 @@ def adapt(
             examples,
             run=run,
             base=base,
-            other_weights=other_weights,
+            other_weights=allow_other_weights,
             random_start=random_start,
             backend=backend,
         )

@@ -9,7 +9,8 @@ import typer
 from .bench_continual import continual
 from .bench_daily import daily
 from .bench_few_shot import few_shot
-from .console import command, json_out, names, note, out, progress, table
+from .console import command, json_out, note, out, progress, table
+from .options import Json, names
 
 bench = typer.Typer(
     no_args_is_help=True, help="Measure this package beside others, and against what the machine can do."
@@ -35,7 +36,7 @@ def speed(
     ] = None,
     pairs: Annotated[int, typer.Option(help="Measurements of each side, in turn.", min=1)] = 5,
     run: Annotated[str | None, typer.Option(help="A meta-trained run to adapt with; made where none is given.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write speed.json and plots there.")
     ] = None,

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .console import command, json_out, names, note, out, progress, size, table
+from .console import command, json_out, note, out, progress, size, table
+from .options import Json, names
 
 MEASURES = {
     "acc": "ACC",
@@ -58,7 +59,7 @@ def continual(
     ] = None,
     backend: Annotated[Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's.")] = None,
     estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it takes, and stop.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Keep results there as they come; go on from them.")
     ] = None,

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import command, json_out, note, out, progress, size, table
+from .options import Json
 
 
 @command
@@ -17,7 +18,7 @@ def daily(
     keep: Annotated[int | None, typer.Option(metavar="N", help="As in melpa adapt --keep.", min=1)] = None,
     seed: Annotated[int, typer.Option(help="Of the notes.", min=0)] = 0,
     sets: Annotated[list[str] | None, typer.Option("--set", help="Change the tasks: tasks.train=FILE.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write daily.json and plots there.")
     ] = None,

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from .console import command, json_out, names, note, progress, table
+from .console import command, json_out, note, progress, table
+from .options import Json, names
 
 SHOWN = (
     "method",
@@ -60,7 +61,7 @@ def few_shot(
         list[str] | None, typer.Option("--set", help="Change a key of every recipe: tasks.train=FILE.")
     ] = None,
     backend: Annotated[Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipes'.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Keep runs and results there; go on from them.")
     ] = None,

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import OtherWeights, ask, command, note, out, stream
+from .console import ask, command, note, out, stream
+from .options import AllowOtherWeights
 
 if TYPE_CHECKING:
     from mlx_melpa.personal.generation import Speaker
@@ -19,7 +20,7 @@ def chat(
     temp: Annotated[float, typer.Option(help="Temperature; 0 takes the likeliest token.", min=0)] = 0.7,
     seed: Annotated[int, typer.Option(help="Where chance begins.", min=0)] = 0,
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: OtherWeights = False,
+    allow_other_weights: AllowOtherWeights = False,
 ) -> None:
     """Talk to the adapted model, and compare with the base."""
     from mlx_melpa.personal.generation import Speaker
@@ -27,7 +28,7 @@ def chat(
     from mlx_melpa.store import Store, check_id
 
     with Store() as store:
-        run, version = opened(store, check_id(user), base=base, other_weights=other_weights)
+        run, version = opened(store, check_id(user), base=base, other_weights=allow_other_weights)
     speaker = Speaker(run, version, max_tokens=max_tokens, temp=temp, seed=seed)
     note(f"version {version.number} of '{version.user}'; {COMMANDS}")
     compare = False

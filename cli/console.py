@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 import typer
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from mlx_melpa.errors import MelpaError
 
-OtherWeights = Annotated[bool, typer.Option("--other-weights", help="Allow a quantized or converted copy of the base.")]
 Function = TypeVar("Function", bound=Callable[..., Any])
 # Piped output has no width of its own; rich would assume 80 columns and cut names short.
 PIPE_WIDTH = 240
@@ -134,11 +133,6 @@ def agree(question: str, yes: bool, otherwise: str) -> None:
     if not agreed:
         note(otherwise)
         raise typer.Exit(1)
-
-
-def names(text: str | None) -> tuple[str, ...]:
-    """The parts of a list with commas."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
 
 
 def fail(error: "MelpaError") -> NoReturn:

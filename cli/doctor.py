@@ -2,15 +2,14 @@
 
 import sys
 from dataclasses import asdict
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from .console import command, json_out, out, size, table
+from .options import Json
 
 
 @command
-def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+def doctor(json: Json = False) -> None:
     """Say what this machine has, and what would speed it up."""
     from mlx_melpa.backends.mlx.doctor import examine
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from .console import command, json_out, names, note, out, progress, table
+from .console import command, json_out, note, out, progress, table
+from .options import AllowOtherWeights, Json, names
 
 COLUMNS = (
     "accuracy",
@@ -54,21 +55,21 @@ def eval_(
         ),
     ] = 0,
     base: Annotated[str | None, typer.Option(help="Another copy of the run's base model.")] = None,
-    other_weights: Annotated[bool, typer.Option("--other-weights", help="Allow a base with other weights.")] = False,
+    allow_other_weights: AllowOtherWeights = False,
     backend: Annotated[
         Literal["mlx", "torch"] | None, typer.Option(help="The engine; the run's own unless given.")
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Write eval.json and a plot of the measure against steps.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Measure a run on unseen tasks, beside the baselines, all on the same episodes."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.evaluation import compare as baselines
     from mlx_melpa.store.run import load_run
 
-    loaded = load_run(run, model=base, other_weights=other_weights, backend=backend)
+    loaded = load_run(run, model=base, other_weights=allow_other_weights, backend=backend)
     held, training, notes = baselines.tasks_of(
         loaded, tasks, group=group, label=label, ways=ways, shots=shots, queries=queries
     )

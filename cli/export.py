@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .console import OtherWeights, command, json_out, note, out, size, table
+from .console import command, json_out, note, out, size, table
+from .options import AllowOtherWeights, Json
 
 if TYPE_CHECKING:
     from mlx_melpa.core.layout import Layout
@@ -40,8 +41,8 @@ def export(
     ] = Format.mlx_lm,
     run: Annotated[str | None, typer.Option(help="The run's folder, where it was moved.")] = None,
     base: Annotated[str | None, typer.Option(help="Another copy of the base, by hub name or folder.")] = None,
-    other_weights: OtherWeights = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    allow_other_weights: AllowOtherWeights = False,
+    json: Json = False,
 ) -> None:
     """Write a person's adapter for mlx-lm and other tools, checked by loading it there."""
     from mlx_melpa.exports import KINDS
@@ -52,7 +53,9 @@ def export(
     with Store() as store:
         if run is not None:
             _moved(store, user, run)
-        found, version = opened(store, user, base=base, other_weights=other_weights, backend=ENGINES.get(to.value))
+        found, version = opened(
+            store, user, base=base, other_weights=allow_other_weights, backend=ENGINES.get(to.value)
+        )
     layout, row = found.plain(version.state["rows"])
     report = KINDS[to.value](found.composed.model, row, folder, meta=_meta(found, version, layout))
     following = _next(report, found.composed.base)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from .console import OtherWeights, command, json_out, note, out, stream
+from .console import command, json_out, note, out, stream
+from .options import AllowOtherWeights, Json
 
 FOR_LABELS = "was made for labels, not for writing: melpa label is what it does best"
 
@@ -19,8 +20,8 @@ def generate(
     strength: Annotated[float, typer.Option(help="0 is the base, 1 the adapter.", min=0, max=1)] = 1.0,
     compare: Annotated[bool, typer.Option("--compare", help="Show the base's answer first.")] = False,
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: OtherWeights = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    allow_other_weights: AllowOtherWeights = False,
+    json: Json = False,
 ) -> None:
     """Write as this person's adapted model."""
     from mlx_melpa.personal.generation import Speaker
@@ -28,7 +29,7 @@ def generate(
     from mlx_melpa.store import Store, check_id
 
     with Store() as store:
-        run, version = opened(store, check_id(user), base=base, other_weights=other_weights)
+        run, version = opened(store, check_id(user), base=base, other_weights=allow_other_weights)
     speaker = Speaker(run, version, max_tokens=max_tokens, temp=temp, seed=seed)
     speaker.strength = strength
     turns = [("user", prompt)]

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from .console import OtherWeights, command, json_out, note, out
+from .console import command, json_out, note, out
+from .options import AllowOtherWeights, Json
 
 if TYPE_CHECKING:
     from mlx_melpa.exports import Found
@@ -17,9 +18,9 @@ def import_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What melpa export or mlx-lm's trainer wrote.")],
     user: Annotated[str, typer.Option(help="Whose adapter this becomes.", show_default=False)],
     base: Annotated[str | None, typer.Option(help="The base model; the one that the files name, unless given.")] = None,
-    other_weights: OtherWeights = False,
+    allow_other_weights: AllowOtherWeights = False,
     backend: Annotated[Literal["mlx", "torch"], typer.Option(help="The engine that knows the base.")] = "mlx",
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Read an exported adapter, or one that mlx-lm trained, into the store."""
     from mlx_melpa.backends.checkpoints import located
@@ -36,7 +37,7 @@ def import_(
     loaded = part_of(backend, "model").load(located(name))
     found = read(loaded, folder)
     if {"name", "family", "weights"} <= found.meta.base.keys():
-        check_base(loaded, dict(found.meta.base), f"the adapter in {folder}", other_weights)
+        check_base(loaded, dict(found.meta.base), f"the adapter in {folder}", allow_other_weights)
     with Store() as store:
         version, half = _version(store, loaded, found, backend)
         number = store.put(user, version, parent=None, half=half)

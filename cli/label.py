@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .console import OtherWeights, command, json_out, out, table
+from .console import command, json_out, out, table
+from .options import AllowOtherWeights, Json
 
 if TYPE_CHECKING:
     from mlx_melpa.core.types import Example
@@ -15,8 +16,8 @@ def label(
     text: Annotated[str, typer.Argument(help="A text, or a file of texts.", metavar="TEXT|FILE")],
     user: Annotated[str, typer.Option(help="Whose labels.", show_default=False)],
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: OtherWeights = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    allow_other_weights: AllowOtherWeights = False,
+    json: Json = False,
 ) -> None:
     """Give a text this person's own labels, with probabilities."""
     from os.path import expanduser, isfile
@@ -35,7 +36,7 @@ def label(
     else:
         examples = [Example(text)]
     with Store() as store:
-        run, version = opened(store, check_id(user), base=base, other_weights=other_weights)
+        run, version = opened(store, check_id(user), base=base, other_weights=allow_other_weights)
     found = answer(run, version, examples)
     ranked = [sorted(zip(version.labels, map(float, row), strict=True), key=lambda pair: -pair[1]) for row in found]
     if json:

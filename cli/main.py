@@ -1,10 +1,13 @@
 """The command `melpa`: a table of commands, each imported only when it is called."""
 
 from importlib import import_module
+from itertools import takewhile
 from typing import Annotated, Any, NamedTuple
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from .options import renamed
 
 MAIN, PERSON, CHECKS = "The main job", "One person", "Recipes and checks"
 
@@ -62,7 +65,22 @@ class Lazy(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, _, rest = super().resolve_command(ctx, args)
-        return name, load(name) if name in COMMANDS else None, rest
+        command = load(name) if name in COMMANDS else None
+        if command is not None:
+            _refuse_renamed(ctx, command, rest)
+        return name, command, rest
+
+
+def _refuse_renamed(ctx: Any, command: Any, words: list[str]) -> None:
+    """Ends in a usage error that names the new flag where an old one is given."""
+    path, flags = [command.name], words
+    while isinstance(command, TyperGroup) and flags and flags[0] in command.commands:
+        command, path, flags = command.commands[flags[0]], [*path, flags[0]], flags[1:]
+    known = {flag for parameter in command.params for flag in parameter.opts}
+    for word in takewhile(lambda word: word != "--", flags):
+        text = renamed(" ".join(path), word.partition("=")[0], known)
+        if text is not None:
+            ctx.fail(text)
 
 
 app = typer.Typer(

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .console import command, json_out, note, out, progress, size, table
+from .options import Json
 
 PLACES = {"accuracy": ".1%", "loss": ".4f", "bits_per_byte": ".4f"}
 
@@ -30,7 +31,7 @@ def meta_train(
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only say how long it would take, and how much memory.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Learn how to adapt, over many tasks or people."""
     from mlx_melpa.config.build import engine, on_backend

@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from .console import command, json_out, note, out, table
+from .options import Json
 
 
 @command
 def recipes(
     name: Annotated[str | None, typer.Argument(help="A packaged recipe; without it, all are listed.")] = None,
     copy: Annotated[Path | None, typer.Option(metavar="DEST", help="Copy the recipe to a file or folder.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """List the packaged recipes, show one, or copy one to change it."""
     from mlx_melpa.config.recipe import packaged

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import command, json_out, note, out, table
+from .options import Json
 
 
 @command
@@ -14,7 +15,7 @@ def recommend(
     data: Annotated[Path, typer.Argument(help="Examples, as melpa adapt takes them.")],
     run: Annotated[str | None, typer.Option(help="Look at this known run alone.")] = None,
     seed: Annotated[int, typer.Option(help="Of the tasks and examples that are drawn.", min=0)] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Rank known runs by how like their tasks are to new data, and methods by examples that are left out."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from .console import OtherWeights, command, json_out, note, table
+from .console import command, json_out, note, table
+from .options import AllowOtherWeights, Json
 
 
 @command
@@ -13,8 +14,8 @@ def score(
     data: Annotated[Path, typer.Argument(help="Examples, as melpa adapt takes them.")],
     user: Annotated[str, typer.Option(help="Whose adapter.", show_default=False)],
     base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
-    other_weights: OtherWeights = False,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    allow_other_weights: AllowOtherWeights = False,
+    json: Json = False,
 ) -> None:
     """Measure how well the adapter fits a file, beside the base."""
     from mlx_melpa.data.readers import read_examples
@@ -24,7 +25,7 @@ def score(
 
     examples = [record.example for record in read_examples(data)]
     with Store() as store:
-        run, version = opened(store, check_id(user), base=base, other_weights=other_weights)
+        run, version = opened(store, check_id(user), base=base, other_weights=allow_other_weights)
     found = measure(run, version, examples)
     if json:
         json_out(found | {"user": version.user, "version": version.number})

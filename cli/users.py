@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import agree, command, json_out, out, size, table, when
+from .options import Json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     from mlx_melpa.store import Store, Version
 
 User = Annotated[str, typer.Argument(help="The user's id.", show_default=False)]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 users = typer.Typer(no_args_is_help=True, context_settings={"help_option_names": ["-h", "--help"]})
 

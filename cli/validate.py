@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .console import command, json_out, out
+from .options import Json
 
 
 @command
@@ -13,7 +14,7 @@ def validate(
     sets: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: train.iterations=50.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Check a recipe and show every setting, or every fault."""
     from mlx_melpa.config.recipe import InvalidRecipe, load_recipe

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from .console import command, json_out, out, progress, table
+from .options import Json
 
 
 @command
@@ -20,7 +21,7 @@ def verify(
         Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's own, or mlx.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the start, the task and the directions.", min=0)] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json: Json = False,
 ) -> None:
     """Hold each learner's gradients against finite differences and their definitions; exit 1 where one misses."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)

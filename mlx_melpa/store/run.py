@@ -143,7 +143,7 @@ def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool
     if base.weights != known["weights"] and not other_weights:
         raise ModelError(
             f"{owner} was made for the weights {known['weights']} of '{known['name']}'; '{base.name}' has "
-            f"{base.weights} (a quantized or converted copy?); allow that with --other-weights"
+            f"{base.weights} (a quantized or converted copy?); allow that with --allow-other-weights"
         )
 
 

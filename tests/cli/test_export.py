@@ -154,8 +154,8 @@ def test_faults_are_one_line_and_write_nothing(home: Path, adapted: Callable[...
         assert [v.number for v in store.history("me")] == [1]
         store.put("me", replace(version, base_weights="other"))
     message = refused("export", "--user", "me", "--out", out, "--to", "melpa")
-    assert "allow that with --other-weights" in message
-    melpa("export", "--user", "me", "--out", out, "--to", "melpa", "--other-weights")
+    assert "allow that with --allow-other-weights" in message
+    melpa("export", "--user", "me", "--out", out, "--to", "melpa", "--allow-other-weights")
 
 
 def test_mlx_lms_own_numbers_are_kept_in_full(home: Path, adapted: Callable[..., Version]) -> None:

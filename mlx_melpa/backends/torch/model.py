@@ -157,7 +157,7 @@ def load(name: str) -> Base:
     if "quantization" in config or config.get("quantization_config", {}).get("group_size"):
         raise ModelError(
             f"model '{name}' is quantized in MLX's format, which torch can't read; give the copy that it was made from "
-            "(and --other-weights where a run knows this one), or --backend mlx"
+            "(and --allow-other-weights where a run knows this one), or --backend mlx"
         )
     try:
         from transformers import AutoTokenizer
