@@ -38,7 +38,7 @@ def meta_train(
     from mlx_melpa.config.recipe import load_recipe
     from mlx_melpa.errors import MelpaError
     from mlx_melpa.training.loggers import tracker
-    from mlx_melpa.training.trainer import meta_train as train
+    from mlx_melpa.training.meta_train import meta_train as train
 
     read = on_backend(load_recipe(recipe, sets or ()), backend)
     if estimate:

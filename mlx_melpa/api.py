@@ -30,7 +30,7 @@ from .personal.examples import check_about
 from .personal.result import Outcome
 from .store import Store, Version
 from .store.run import Run, load_run
-from .training.trainer import meta_train
+from .training.meta_train import meta_train
 
 __all__ = ["Example", "Outcome", "Recipe", "Run", "Store", "Version"]
 __all__ += ["adapt", "evaluate", "load_recipe", "meta_train", "open_run"]

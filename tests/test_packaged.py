@@ -9,7 +9,7 @@ import pytest
 
 from mlx_melpa.config.kinds import kinds
 from mlx_melpa.config.recipe import load_recipe, packaged
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 
 HERE = [name for name in packaged() if not name.startswith("a100-")]
 SMALL = {"shots": 2, "queries": 2, "ways": 2}

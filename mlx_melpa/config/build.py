@@ -94,28 +94,28 @@ def engine(name: str) -> Any:
 
 def load_base(recipe: Recipe, model: str | None = None) -> Any:
     """Loads the recipe's base model, or another one by name or folder; None where the recipe has none."""
-    name = model or recipe.resolved["model"]
-    return None if name is None else part_of(recipe.resolved["backend"], "model").load(name)
+    name = model or recipe.model
+    return None if name is None else part_of(recipe.backend, "model").load(name)
 
 
 def on_backend(recipe: Recipe, backend: str | None) -> Recipe:
     """The same recipe on a named engine; on its own where none is named."""
-    return replace(recipe, resolved={**recipe.resolved, "backend": backend}) if backend else recipe
+    return recipe.replace(backend=backend) if backend else recipe
 
 
-def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Composition:
+def compose(recipe: Recipe, base: Any = None) -> Composition:
     """Builds a recipe's parts around a loaded base (loaded here if none is given).
 
-    `readout` is the kind for a recipe that names none. Raises RecipeError and ModelError.
+    A recipe that names no readout gets prototypes. Raises RecipeError and ModelError.
     """
-    backend = recipe.resolved["backend"]
+    recipe = recipe.with_readout("prototypes")
+    backend = recipe.backend
     ops = engine(backend)
     model = None
-    if recipe.resolved["model"] is not None:
+    if recipe.model is not None:
         base = base or load_base(recipe)
         model = part_of(backend, "adapted").Adapted(base, recipe.make("adapter"))
-        given = (ops, base.tokenizer)
-        head = recipe.make("readout", *given) if recipe.part("readout") else kinds("readout")[readout](*given)
+        head = recipe.make("readout", ops, base.tokenizer)
         if base.kind == "encoder" and not head.classifies:
             raise RecipeError(
                 f"recipe {recipe.name}: {base.name} is an encoder, which reads but can't write; give labelled examples "
@@ -126,7 +126,7 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
                 f"recipe {recipe.name}: {base.name} is an encoder, which fills in a mask: end readout.template with "
                 f"'{base.tokenizer.mask_token}', or set readout: prototypes"
             )
-        if not head.classifies and recipe.resolved["regularizer"]["kind"] == "lwf":
+        if not head.classifies and recipe.kind("regularizer") == "lwf":
             raise RecipeError(
                 f"recipe {recipe.name}: regularizer: lwf distils answers among labels, and texts have none; "
                 "set regularizer: l2, or ewc"
@@ -153,17 +153,12 @@ def compose(recipe: Recipe, base: Any = None, readout: str = "prototypes") -> Co
 
 def check_descriptions(recipe: Recipe, splits: Splits) -> None:
     """Refuses tasks that nothing describes for an initializer that reads descriptions (RecipeError)."""
-    context = recipe.resolved["initializer"].get("context", "support")
-    drawn = [splits.train.episode(np.random.default_rng(i)) for i in range(DRAWN)] if context != "support" else []
-    if drawn and not any(map(described, drawn)):
+    if recipe.context == "support":
+        return
+    drawn = (splits.train.episode(np.random.default_rng(i)) for i in range(DRAWN))
+    if not any(map(described, drawn)):
         raise RecipeError(
-            f"recipe {recipe.name}: initializer.context: {context} reads a description of each task, and these texts "
-            "have neither one nor labels; give their rows a field 'about' (tasks.about names another), or set "
+            f"recipe {recipe.name}: initializer.context: {recipe.context} reads a description of each task, and these "
+            "texts have neither one nor labels; give their rows a field 'about' (tasks.about names another), or set "
             "initializer.context: support"
         )
-
-
-def readout_for(splits: Splits) -> str:
-    """The readout for tasks whose recipe names none: prototypes where they have labels, else completion."""
-    episode = splits.train.episode(np.random.default_rng(0))
-    return "prototypes" if getattr(episode, "labels", ()) else "completion"

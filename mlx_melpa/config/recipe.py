@@ -1,25 +1,27 @@
 """A recipe: which parts a run is made of, read from YAML and checked against the parts' own signatures."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import yaml
 
 from ..core.layout import Layout
+from ..core.types import Splits
 from ..errors import RecipeError
+from .checks import check_parts, untrained
 from .kinds import FOLDERS, kind_class, kinds
-from .schema import Report, describe, did_you_mean, read_part, read_settings, read_value, show
+from .schema import Complain, did_you_mean, read_part, read_settings, read_value, show
 from .train_settings import TrainSettings
 from .yaml_document import Document, KeyPath, Place, read_document
 
 KEYS = ("model", *FOLDERS, "train", "backend")
 DEFAULTS = {"initializer": "universal", "rule": "sgd", "regularizer": "none", "sampler": "uniform"}
 BACKEND = Literal["mlx", "torch"]
-NEEDS_MODEL = ("language",)
-"""Problems over a language model and its adapter; the others bring a network of their own."""
 FILES = (("model",), ("tasks", "train"), ("tasks", "test"), ("tasks", "name"), ("tasks", "files"))
 """Keys whose text may be a path: looked up from the working directory, then from the recipe's folder."""
 
@@ -56,32 +58,74 @@ class Recipe:
     resolved: dict[str, Any]
     text: str = ""
 
-    def part(self, name: str) -> tuple[str, dict[str, Any]] | None:
-        """The kind and the settings of a part; None where the recipe has none."""
-        part = self.resolved[name]
-        return None if part is None else (part["kind"], {k: v for k, v in part.items() if k != "kind"})
+    @property
+    def model(self) -> str | None:
+        """The base model, by name or folder; None for problems with a network of their own."""
+        return self.resolved["model"]
 
-    def make(self, name: str, *given: Any) -> Any:
+    @property
+    def backend(self) -> str:
+        """The engine: mlx or torch."""
+        return self.resolved["backend"]
+
+    @cached_property
+    def train(self) -> TrainSettings:
+        """How meta-training runs."""
+        return TrainSettings(**self.resolved["train"])
+
+    @property
+    def steps(self) -> int:
+        """The learner's number of inner steps; 0 where it takes none."""
+        return int(self.settings("learner").get("steps", 0))
+
+    @property
+    def context(self) -> str:
+        """What the initializer reads of a task: support, description or both."""
+        return str(self.settings("initializer").get("context", "support"))
+
+    def kind(self, part: str) -> str:
+        """The kind of a part; "" where the recipe has none."""
+        return self.resolved[part]["kind"] if self.resolved[part] else ""
+
+    def settings(self, part: str) -> dict[str, Any]:
+        """The settings of a part by name, without its kind."""
+        return {name: value for name, value in (self.resolved[part] or {}).items() if name != "kind"}
+
+    def make(self, part: str, *given: Any) -> Any:
         """Calls the builder of a part with its settings; `given` are what the composition gives it.
 
         Raises RecipeError where the recipe has no such part.
         """
-        if name == "train":
-            return TrainSettings(**self.resolved["train"])
-        part = self.part(name)
-        if part is None:
-            raise RecipeError(f"recipe {self.name} has no {name}; add the key '{name}' to it")
-        return kinds(name)[part[0]](*given, **part[1])
+        kind = self.kind(part)
+        if not kind:
+            raise RecipeError(f"recipe {self.name} has no {part}; add the key '{part}' to it")
+        return kinds(part)[kind](*given, **self.settings(part))
+
+    def replace(self, **keys: Any) -> "Recipe":
+        """The same recipe with some of its resolved keys replaced."""
+        return Recipe(self.name, {**self.resolved, **keys}, self.text)
+
+    def with_readout(self, kind: str) -> "Recipe":
+        """The same recipe with a readout of a kind and its default settings, unless it names one or needs none."""
+        if self.model is None or self.resolved["readout"]:
+            return self
+        # the defaults of a kind have no faults to complain of
+        return self.replace(readout=read_part(kind, kinds("readout"), ("readout",), lambda *_: None))
+
+    def for_tasks(self, splits: Splits) -> "Recipe":
+        """The same recipe with its readout named: prototypes where the tasks have labels, else completion."""
+        episode = splits.train.episode(np.random.default_rng(0)) if self.model else None
+        return self.with_readout("prototypes" if episode and episode.labels else "completion")
 
     def check_trains(self, learner: Any, **parts: Any) -> None:
         """Refuses a built learner together with a learnable rule or regularizer that it can't train (RecipeError)."""
         for name, part in parts.items():
             if part.learnable and name not in learner.trains:
-                raise RecipeError(f"recipe {self.name}: {name}: {_untrained(self.resolved, learner.trains, name)}")
+                raise RecipeError(f"recipe {self.name}: {name}: {untrained(self.resolved, learner.trains, name)}")
 
     def held(self, layout: Layout) -> Layout:
         """The layout with what the learner's steps leave where it is marked as shared; raises RecipeError."""
-        hold = getattr(kind_class("learner", self.resolved["learner"]["kind"]), "hold", None)
+        hold = getattr(kind_class("learner", self.kind("learner")), "hold", None)
         return layout if hold is None else hold(layout, self.resolved["learner"])
 
     def dump(self) -> str:
@@ -139,101 +183,27 @@ def find(path_or_name: str | Path) -> Path:
     raise RecipeError(f"no recipe '{name}'{did_you_mean(name, known)}")
 
 
-def _resolve(tree: Mapping[str, Any], report: Report) -> dict[str, Any]:
+def _resolve(tree: Mapping[str, Any], complain: Complain) -> dict[str, Any]:
+    """Reads every key, fills in defaults, and complains of every fault."""
     for key in tree:
         if key not in KEYS:
-            report((key,), f"unknown key{did_you_mean(key, KEYS)}")
+            complain((key,), f"unknown key{did_you_mean(key, KEYS)}")
     given = {key: value for key, value in tree.items() if value is not None}
     given = {**DEFAULTS, **({"problem": "language"} if "model" in given else {}), **given}
-    resolved: dict[str, Any] = {"model": read_value(given.get("model"), str | None, ("model",), report)}
+    resolved: dict[str, Any] = {"model": read_value(given.get("model"), str | None, ("model",), complain)}
     for part in FOLDERS:
-        resolved[part] = read_part(given[part], kinds(part), (part,), report) if part in given else None
+        resolved[part] = read_part(given[part], kinds(part), (part,), complain) if part in given else None
     train = given.get("train", {})
     if isinstance(train, dict):
-        resolved["train"] = read_settings(train, TrainSettings, ("train",), report)
+        resolved["train"] = read_settings(train, TrainSettings, ("train",), complain)
     else:
-        report(("train",), f"expected a mapping of settings, found {show(train)}")
-    resolved["backend"] = read_value(given.get("backend", "mlx"), BACKEND, ("backend",), report)
-    _require(resolved, report)
-    if resolved["learner"]:
-        trains = getattr(kind_class("learner", resolved["learner"]["kind"]), "trains", frozenset(FOLDERS))
-        for part in ("rule", "regularizer"):
-            if resolved[part] and part not in trains and kind_class(part, resolved[part]["kind"]).learnable:
-                report((part,), _untrained(resolved, trains, part))
-        if (
-            resolved["initializer"]
-            and hasattr(kind_class("initializer", resolved["initializer"]["kind"]), "decode")
-            and "rule" not in trains
-        ):
-            report(
-                ("learner",),
-                f"learner '{resolved['learner']['kind']}' does not go back along the steps, and initializer "
-                f"'{resolved['initializer']['kind']}' makes the rows of each; take learner: fomaml or maml",
-            )
-        lacks = getattr(kind_class("learner", resolved["learner"]["kind"]), "lacks", None)
-        if lacks and resolved["regularizer"] and lacks(resolved["regularizer"]):
-            report(("regularizer",), lacks(resolved["regularizer"]))
-    _require_streams(resolved, report)
-    _fill_ways(resolved, report)
+        complain(("train",), f"expected a mapping of settings, found {show(train)}")
+    resolved["backend"] = read_value(given.get("backend", "mlx"), BACKEND, ("backend",), complain)
+    readout, tasks = resolved["readout"] or {}, resolved["tasks"] or {}
+    if "ways" in readout and readout["ways"] is None:  # weights for every label that an episode has
+        readout["ways"] = tasks.get("ways")
+    check_parts(resolved, complain)
     return resolved
-
-
-def _untrained(resolved: Mapping[str, Any], trains: Iterable[str], part: str) -> str:
-    learner, kind, can = resolved["learner"]["kind"], resolved[part]["kind"], " and the ".join(sorted(trains))
-    return (
-        f"learner '{learner}' trains the {can} only, so what {part} '{kind}' has to learn would stay as it began; "
-        f"take another learner, or another {part}"
-    )
-
-
-def _require(resolved: Mapping[str, Any], report: Report) -> None:
-    for part in ("tasks", "learner"):
-        if resolved[part] is None:
-            report((), f"missing key '{part}': a kind ({', '.join(kinds(part))})")
-    problem = resolved["problem"]
-    if problem is None:
-        report(
-            (), f"missing key 'model', or 'problem' for one without a language model ({', '.join(kinds('problem'))})"
-        )
-    elif problem.get("kind") in NEEDS_MODEL:
-        if resolved["model"] is None:
-            report((), f"missing key 'model': problem '{problem['kind']}' needs {describe(str)}, such as pocket")
-        if resolved["adapter"] is None:
-            report((), f"missing key 'adapter': a kind ({', '.join(kinds('adapter'))})")
-    elif problem:
-        for key in ("model", "adapter", "readout"):
-            if resolved[key] is not None:
-                report((key,), f"problem '{problem['kind']}' brings its own network and has no {key}; remove the key")
-
-
-def _require_streams(resolved: Mapping[str, Any], report: Report) -> None:
-    length = resolved.get("train", {}).get("stream")
-    if not isinstance(length, int) or length < 2:
-        return
-    if resolved["learner"] and not getattr(kind_class("learner", resolved["learner"]["kind"]), "streams", False):
-        report(
-            ("learner",),
-            f"learner '{resolved['learner']['kind']}' is for single tasks, and train.stream asks for {length} that "
-            "follow one another; take maml or fomaml, or set train.stream: 1",
-        )
-    if resolved["regularizer"] and kind_class("regularizer", resolved["regularizer"]["kind"]).carries:
-        report(
-            ("regularizer",),
-            f"what regularizer '{resolved['regularizer']['kind']}' carries from task to task has no derivative here, "
-            f"so a stream of {length} would train it wrongly; take none or l2, or set train.stream: 1",
-        )
-
-
-def _fill_ways(resolved: dict[str, Any], report: Report) -> None:
-    """A readout that holds weights for every label has as many as an episode has labels, unless it names more."""
-    readout, ways = resolved["readout"] or {}, (resolved["tasks"] or {}).get("ways")
-    if "ways" not in readout:
-        return
-    if ways is None and readout["ways"] is None:
-        report(("readout",), f"'{readout['kind']}' needs to know how many labels a task has; set tasks.ways")
-    elif isinstance(ways, int) and isinstance(readout["ways"], int) and readout["ways"] < ways:
-        report(("readout", "ways"), f"{readout['ways']} labels are fewer than tasks.ways: {ways}")
-    readout["ways"] = ways if readout["ways"] is None else readout["ways"]
 
 
 def _anchor(resolved: dict[str, Any], folder: Path) -> None:

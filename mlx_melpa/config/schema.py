@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 from ..core.bounds import Bounds
 
 Path = tuple[str | int, ...]
-Report = Callable[[Path, str], None]
+Complain = Callable[[Path, str], None]
 Builder = Callable[..., Any]
 
 
@@ -56,60 +56,60 @@ def _made(builder: Any) -> dict[str, Any]:
     return {f.name: f.default_factory() for f in fields(builder) if f.default_factory is not MISSING}
 
 
-def read_part(value: Any, table: Mapping[str, Builder], path: Path, report: Report) -> dict[str, Any]:
+def read_part(value: Any, table: Mapping[str, Builder], path: Path, complain: Complain) -> dict[str, Any]:
     """Reads a part, a kind's name or {kind: ..., settings}, as a dict of its kind and all its settings."""
     value = {"kind": value} if isinstance(value, str) else value
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
-        report(path, f"expected {describe(Annotated[dict, Kinds(table)])}, found {show(value)}")
+        complain(path, f"expected {describe(Annotated[dict, Kinds(table)])}, found {show(value)}")
         return {}
     kind = value["kind"]
     if kind not in table:
-        report((*path, "kind"), f"unknown kind '{kind}'{did_you_mean(kind, table)}")
+        complain((*path, "kind"), f"unknown kind '{kind}'{did_you_mean(kind, table)}")
         return {}
     given = {name: setting for name, setting in value.items() if name != "kind"}
-    return {"kind": kind, **read_settings(given, table[kind], path, report)}
+    return {"kind": kind, **read_settings(given, table[kind], path, complain)}
 
 
-def read_settings(given: Mapping[Any, Any], builder: Builder, path: Path, report: Report) -> dict[str, Any]:
-    """Reads the settings of one builder and fills in its defaults; `report` hears of every fault."""
+def read_settings(given: Mapping[Any, Any], builder: Builder, path: Path, complain: Complain) -> dict[str, Any]:
+    """Reads the settings of one builder and fills in its defaults; `complain` is called for every fault."""
     settings = settings_of(builder)
     for name in given:
         if name not in settings:
-            report((*path, name), f"unknown setting '{name}'{did_you_mean(name, settings)}")
+            complain((*path, name), f"unknown setting '{name}'{did_you_mean(name, settings)}")
     read: dict[str, Any] = {}
     for name, setting in settings.items():
         if name in given:
-            read[name] = read_value(given[name], setting.hint, (*path, name), report)
+            read[name] = read_value(given[name], setting.hint, (*path, name), complain)
         elif setting.required:
-            report(path, f"missing setting '{name}': {describe(setting.hint)}")
+            complain(path, f"missing setting '{name}': {describe(setting.hint)}")
         else:
-            read[name] = read_value(setting.default, setting.hint, (*path, name), report)
+            read[name] = read_value(setting.default, setting.hint, (*path, name), complain)
     return read
 
 
-def read_value(value: Any, hint: Any, path: Path, report: Report) -> Any:
+def read_value(value: Any, hint: Any, path: Path, complain: Complain) -> Any:
     """Reads one value as its hint wants it, in plain numbers, text, lists and dicts."""
     try:
-        return _read(value, hint, path, report)
+        return _read(value, hint, path, complain)
     except _Mismatch as mismatch:
-        report(path, f"expected {describe(hint)}, found {show(value)}{mismatch}")
+        complain(path, f"expected {describe(hint)}, found {show(value)}{mismatch}")
         return value
 
 
-def _read(value: Any, hint: Any, path: Path, report: Report) -> Any:
+def _read(value: Any, hint: Any, path: Path, complain: Complain) -> Any:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return _read_annotated(value, args[0], args[1:], path, report)
+        return _read_annotated(value, args[0], args[1:], path, complain)
     if origin in (Union, types.UnionType):
-        return _read_union(value, args, path, report)
+        return _read_union(value, args, path, complain)
     if origin is Literal:
         if any(value == choice and type(value) is type(choice) for choice in args):
             return value
         raise _Mismatch(did_you_mean(value, [a for a in args if isinstance(a, str)], listed=False))
     if (origin or hint) in (list, tuple):
-        return _read_list(value, origin or hint, args, path, report)
+        return _read_list(value, origin or hint, args, path, complain)
     if (origin or hint) is dict:
-        return _read_dict(value, args, path, report)
+        return _read_dict(value, args, path, complain)
     if hint in (None, type(None)):
         return _expect(value, value is None)
     return value if hint is Any else _read_scalar(value, hint)
@@ -134,18 +134,18 @@ def _read_scalar(value: Any, hint: Any) -> Any:
     raise TypeError(f"a setting can't be annotated with {hint!r}")
 
 
-def _read_annotated(value: Any, hint: Any, marks: tuple[Any, ...], path: Path, report: Report) -> Any:
+def _read_annotated(value: Any, hint: Any, marks: tuple[Any, ...], path: Path, complain: Complain) -> Any:
     for mark in marks:
         if isinstance(mark, Kinds):
-            return read_part(value, mark.table, path, report)
-    value = _read(value, hint, path, report)
+            return read_part(value, mark.table, path, complain)
+    value = _read(value, hint, path, complain)
     for mark in marks:
         if isinstance(mark, Bounds):
             _expect(value, mark.allows(value))
     return value
 
 
-def _read_union(value: Any, members: tuple[Any, ...], path: Path, report: Report) -> Any:
+def _read_union(value: Any, members: tuple[Any, ...], path: Path, complain: Complain) -> Any:
     for member in members:
         faults: list[str] = []
 
@@ -161,19 +161,19 @@ def _read_union(value: Any, members: tuple[Any, ...], path: Path, report: Report
     raise _Mismatch
 
 
-def _read_list(value: Any, kind: type, args: tuple[Any, ...], path: Path, report: Report) -> list[Any]:
+def _read_list(value: Any, kind: type, args: tuple[Any, ...], path: Path, complain: Complain) -> list[Any]:
     _expect(value, isinstance(value, list | tuple))
     hints = list(args)
     if kind is list or (len(args) == 2 and args[1] is Ellipsis):
         hints = [args[0] if args else Any] * len(value)
     _expect(value, len(value) == len(hints))
-    return [read_value(v, h, (*path, i), report) for i, (v, h) in enumerate(zip(value, hints, strict=True))]
+    return [read_value(v, h, (*path, i), complain) for i, (v, h) in enumerate(zip(value, hints, strict=True))]
 
 
-def _read_dict(value: Any, args: tuple[Any, ...], path: Path, report: Report) -> dict[Any, Any]:
+def _read_dict(value: Any, args: tuple[Any, ...], path: Path, complain: Complain) -> dict[Any, Any]:
     _expect(value, isinstance(value, dict))
     hint = args[1] if args else Any
-    return {name: read_value(v, hint, (*path, name), report) for name, v in value.items()}
+    return {name: read_value(v, hint, (*path, name), complain) for name, v in value.items()}
 
 
 def describe(hint: Any) -> str:

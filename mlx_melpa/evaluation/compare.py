@@ -69,7 +69,7 @@ def tasks_for(
 
     `group` and `label` are fields of the files, the recipe's unless given; an empty group says that none makes tasks.
     """
-    kind, settings = recipe.part("tasks") or ("", {})
+    kind, settings = recipe.kind("tasks"), recipe.settings("tasks")
     settings |= {name: size for name, size in sizes.items() if size is not None and name in settings}
     splits: Splits = kinds("tasks")[kind](**settings)
     if files is None:

@@ -44,12 +44,12 @@ class Run:
     @property
     def in_turn(self) -> bool:
         """Says whether the run was trained on tasks that follow one another, and so to keep the earlier ones."""
-        return bool(self.composed.recipe.resolved["train"].get("stream", 1) > 1)
+        return self.composed.recipe.train.stream > 1
 
     @property
     def described(self) -> bool:
         """Says whether people's rows begin from a description of them, alone or beside their examples."""
-        return bool(self.composed.recipe.resolved["initializer"].get("context", "support") != "support")
+        return self.composed.recipe.context != "support"
 
     def rows(self, stored: np.ndarray) -> np.ndarray:
         """The rows (1, P) of a person's stored numbers, with what the run shares; whole rows stay as they are."""
@@ -114,14 +114,14 @@ def load_run(
     """
     folder = Path(folder)
     info = describe(folder)
-    recipe = on_backend(load_recipe(folder / "recipe.yaml"), backend)
+    recipe = on_backend(load_recipe(folder / "recipe.yaml"), backend).with_readout(info["readout"] or "prototypes")
     base = base or load_base(recipe, model)
     if base is not None:
         check_base(base, info["base"], f"run '{folder.name}'", other_weights)
-    composed = compose(recipe, base, info["readout"] or "prototypes")
+    composed = compose(recipe, base)
     if info.get("layout", composed.layout.fingerprint) != composed.layout.fingerprint:
         raise ModelError(
-            f"run '{folder.name}' orders its row in another way than backend {recipe.resolved['backend']} does for "
+            f"run '{folder.name}' orders its row in another way than backend {recipe.backend} does for "
             f"'{base.name if base else recipe.name}'; use it with the backend that it was made with"
         )
     ops = composed.parts.ops
@@ -154,5 +154,5 @@ def save(folder: Path, name: str, ops: Any, tree: Tree, metadata: dict[str, str]
 
 def classifies(folder: Path) -> bool:
     """True if a run's readout gives labels."""
-    part = load_recipe(folder / "recipe.yaml").part("readout")
-    return bool(kind_class("readout", part[0] if part else describe(folder)["readout"]).classifies)
+    kind = load_recipe(folder / "recipe.yaml").kind("readout") or describe(folder)["readout"]
+    return kind_class("readout", kind).classifies

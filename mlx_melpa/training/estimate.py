@@ -1,26 +1,30 @@
 """What a recipe will cost on this machine: a few of its own iterations, measured before it begins."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from functools import partial
 from time import perf_counter
 from typing import Any
 
-from ..config.build import Composition, compose, readout_for
+from ..config.build import compose
 from ..config.recipe import Recipe
 from ..config.train_settings import TrainSettings
-from .trainer import Trainer
+from ..core.types import Splits
+from .outer_loop import OuterLoop
 
-STEPS, SECONDS, LONG, MOST = 4, 2.0, 20.0, 500
-"""Iterations that are measured at least, for how long at least; after LONG seconds, or MOST of them, it is enough."""
+MIN_ITERATIONS, MIN_SECONDS = 4, 2.0
+"""Iterations are measured until there are so many and they took so long, ..."""
+MAX_ITERATIONS, MAX_SECONDS = 500, 20.0
+"""... and no longer than until there are so many or they took so long."""
 GOLDEN = 0.618034
 """Multiples of it, modulo 1, fill an interval evenly however many are taken."""
-CHECKED, PRIMED = 4, 8
-"""Validation episodes and priming episodes that are measured."""
+VALIDATION_EPISODES, METRIC_EPISODES = 4, 8
+"""Episodes of each kind that are measured."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of one iteration, of one validation episode, of one priming episode and in all; bytes at the peak."""
+    """Seconds of one iteration, one validation episode and one metric episode; bytes at the peak."""
 
     iterations: int
     iteration: float
@@ -30,59 +34,57 @@ class Estimate:
     tasks_per_pass: int
     seconds: float = 0.0
 
-    def of(self, s: TrainSettings, primed: int) -> float:
-        """The seconds of a training that begins from `primed` episodes."""
-        checked = -(-s.iterations // s.validate_every) * s.validation_episodes
-        return s.iterations * self.iteration + checked * self.validation + primed * self.priming
+    def total(self, s: TrainSettings, metric_episodes: int) -> float:
+        """The seconds of a training whose metric is initialized from so many episodes."""
+        validated = -(-s.iterations // s.validate_every) * s.validation_episodes
+        return s.iterations * self.iteration + validated * self.validation + metric_episodes * self.priming
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, float]:
         """All numbers by name."""
         return asdict(self)
 
 
 def estimate(recipe: Recipe, base: Any = None) -> Estimate:
-    """Runs a few iterations that are thrown away, and counts what the whole recipe comes to. Writes nothing.
+    """Runs a few iterations, whose results are discarded, and sums up the whole recipe. Writes nothing.
 
     The first iteration only warms up. Raises what `meta_train` raises.
     """
-    splits = recipe.make("tasks")
-    composed = compose(recipe, base, "prototypes" if recipe.resolved["model"] is None else readout_for(splits))
+    splits: Splits = recipe.make("tasks")
+    recipe = recipe.for_tasks(splits)
+    composed = compose(recipe, base)
     try:
-        return _measured(recipe, composed, splits)
+        return _measured(OuterLoop(recipe, composed, splits))
     finally:
         if composed.model is not None:
             composed.model.detach()
 
 
-def _measured(recipe: Recipe, composed: Composition, splits: Any) -> Estimate:
-    trainer = Trainer(recipe, composed, splits, Path("unused"))
-    s: TrainSettings = trainer.settings
-    ops = composed.parts.ops
-    trainer.fit()
+def _measured(loop: OuterLoop) -> Estimate:
+    s, ops, metric = loop.settings, loop.ops, loop.metric_episodes
+    loop.choose_tasks_per_pass()
     ops.reset_peak_memory()
-    trainer.step()
+    loop.step(0)
     times: list[float] = []
-    while len(times) < STEPS or sum(times) < SECONDS:
+    while len(times) < MIN_ITERATIONS or sum(times) < MIN_SECONDS:
         # all over meta-training, which a learner may end at another cost than it began
-        trainer.progress.iteration = int(GOLDEN * len(times) % 1 * s.iterations)
-        times.append(_seconds(trainer.step))
-        if sum(times) > LONG or len(times) == MOST:
+        iteration = int(GOLDEN * len(times) % 1 * s.iterations)
+        times.append(_seconds(partial(loop.step, iteration)))
+        if sum(times) > MAX_SECONDS or len(times) == MAX_ITERATIONS:
             break
-    trainer.checks = trainer.checks[: max(CHECKED, trainer.ranks)]
-    primed = getattr(composed.parts.problem, "primed", 0)
-    few = min(PRIMED, primed)
+    validated = min(max(VALIDATION_EPISODES, loop.ranks), s.validation_episodes)
+    few = min(METRIC_EPISODES, metric)
     found = Estimate(
         iterations=s.iterations,
         iteration=sum(times) / len(times),
-        validation=_seconds(trainer.check) / len(trainer.checks),
-        priming=_seconds(lambda: trainer.primed(few)) / few if few else 0.0,
+        validation=_seconds(lambda: loop.validate(validated)) / validated,
+        priming=_seconds(lambda: loop.init_metric(few)) / few if few else 0.0,
         memory=ops.peak_memory(),
-        tasks_per_pass=trainer.passes.size,
+        tasks_per_pass=loop.passes.size,
     )
-    return replace(found, seconds=found.of(s, primed))
+    return replace(found, seconds=found.total(s, metric))
 
 
-def _seconds(work: Any) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     began = perf_counter()
     work()
     return perf_counter() - began

@@ -13,7 +13,7 @@ from ..data.readers import read_examples
 from ..errors import DataError, RecipeError
 from ..tasks.mixed import mixed
 from .estimate import estimate
-from .trainer import Event, meta_train
+from .meta_train import Event, meta_train
 
 ITERATIONS = 200
 FEWEST = 10
@@ -61,7 +61,7 @@ def plan(
 
     def seconds(count: int) -> float:
         _settle(tree, count)
-        return found.of(recipe_of(tree, "prepared").make("train"), tree["readout"].get("primed", 0))
+        return found.total(recipe_of(tree, "prepared").train, tree["readout"].get("primed", 0))
 
     if minutes is not None:
         iterations = int(60 * minutes / found.iteration)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..config.build import compose, engine, readout_for
+from ..config.build import compose, engine
 from ..config.kinds import kinds
 from ..config.recipe import Recipe
 from ..core.latent_rows import fitting
@@ -178,9 +178,9 @@ def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
 
 def _of_recipe(recipe: Recipe, seed: int) -> Case:
     splits = recipe.make("tasks")
-    composed = compose(recipe, readout="prototypes" if recipe.resolved["model"] is None else readout_for(splits))
+    composed = compose(recipe.for_tasks(splits))
     parts = composed.parts
-    drawn = streams(splits, recipe.make("train").stream).train.episode(np.random.default_rng([seed, 1, 0]))
+    drawn = streams(splits, recipe.train.stream).train.episode(np.random.default_rng([seed, 1, 0]))
     support, query = retention.prepare(parts.problem, [drawn])
-    rule, regularizer, begins = (recipe.resolved[name]["kind"] for name in ("rule", "regularizer", "initializer"))
+    rule, regularizer, begins = (recipe.kind(part) for part in ("rule", "regularizer", "initializer"))
     return (rule, regularizer, begins), parts, _theta(parts, seed, noise=0.02), support, query, 1

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import pytest
 
 import mlx_melpa.config.recipe as recipe_module
+from mlx_melpa.config import checks
 from mlx_melpa.config.recipe import InvalidRecipe, Recipe, load_recipe, packaged
 from mlx_melpa.config.train_settings import TrainSettings
 from mlx_melpa.core.bounds import Bounds, Count, Positive, Share
@@ -85,6 +86,7 @@ learner: fomaml
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     monkeypatch.setattr(recipe_module, "kinds", TABLES.__getitem__)
+    monkeypatch.setattr(checks, "kinds", TABLES.__getitem__)
     monkeypatch.chdir(tmp_path)
 
     def loads(text: str, *sets: str) -> Recipe:
@@ -121,8 +123,8 @@ def test_the_resolved_recipe_loads_to_itself(load: Any) -> None:
 def test_make_calls_the_builder_with_its_settings(load: Any) -> None:
     read = load(GOOD)
     assert read.make("rule", "ops") == ("ops", 1e-4, False)
-    assert read.part("adapter") == ("lora", {"rank": 4, "scale": 2.0, "layers": "all"})
-    assert read.make("train") == TrainSettings()
+    assert read.kind("adapter") == "lora" and read.settings("adapter") == {"rank": 4, "scale": 2.0, "layers": "all"}
+    assert read.train == TrainSettings()
     with pytest.raises(RecipeError, match="has no readout; add the key 'readout'"):
         read.make("readout")
 
@@ -291,4 +293,4 @@ def test_a_learner_is_refused_with_what_it_cannot_train(load: Any) -> None:
 def test_packaged_recipes_are_valid(name: str) -> None:
     read = load_recipe(name)
     assert read.text.startswith("# ")
-    assert read.make("train").iterations > 0
+    assert read.train.iterations > 0

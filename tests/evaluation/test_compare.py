@@ -21,7 +21,7 @@ from mlx_melpa.evaluation.baselines import random_start
 from mlx_melpa.evaluation.baselines.in_context import InContext, Trial
 from mlx_melpa.evaluation.plots import plot_curves
 from mlx_melpa.store.run import Run, load_run
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 
 MEASURES = {"accuracy", "f1", "ci95", "loss"}
 META = MEASURES | {"seconds_per_task", "worse_than_base", "worst_5_percent"}

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.errors import DataError, RecipeError
 from mlx_melpa.training.estimate import estimate
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 
 SINUSOID = """
 problem: {kind: regression, hidden: [10], activation: tanh}

@@ -20,7 +20,7 @@ from mlx_melpa.initializers import KINDS
 from mlx_melpa.initializers.task_encoder import TaskEncoder
 from mlx_melpa.store import Store
 from mlx_melpa.tasks.sinusoid import sinusoid
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 from mlx_melpa.verification.cases import INITIALIZERS, RULES, small
 from mlx_melpa.verification.suite import SLOPES, errors
 

@@ -14,7 +14,7 @@ from mlx_melpa.errors import RecipeError
 from mlx_melpa.learners.anil import Anil
 from mlx_melpa.learners.maml import maml
 from mlx_melpa.store.run import load_run
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 from mlx_melpa.verification import references as verify
 from mlx_melpa.verification.cases import small
 

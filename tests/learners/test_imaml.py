@@ -20,7 +20,7 @@ from mlx_melpa.regularizers.ewc import ewc
 from mlx_melpa.regularizers.l2 import l2
 from mlx_melpa.regularizers.none import none
 from mlx_melpa.rules.sgd import sgd
-from mlx_melpa.training.trainer import Trainer
+from mlx_melpa.training.outer_loop import OuterLoop, metrics
 from mlx_melpa.verification import references as verify
 from mlx_melpa.verification.cases import small
 
@@ -173,9 +173,9 @@ def test_the_trial_before_training_leaves_nothing_in_the_first_step_s_numbers(tm
         "regularizer: {kind: l2, strength: 5}\nlearner: {kind: imaml, steps: 1, cg_steps: 1}\n"
     )
     recipe = load_recipe(path)
-    trainer = Trainer(recipe, compose(recipe), recipe.make("tasks"), tmp_path / "run")
-    learner: Any = trainer.composed.learner
-    trainer.fit()
+    loop = OuterLoop(recipe, compose(recipe), recipe.make("tasks"))
+    learner: Any = loop.composed.learner
+    loop.choose_tasks_per_pass()
     assert learner.numbers() == {}
-    trainer.meta_grad([trainer.splits.train.episode(np.random.default_rng(0))])
-    assert set(trainer.told()) == {"cg_residual", "inner_gradient", "negative_curvature"}
+    loop.meta_gradient(learner, [loop.tasks.train.episode(np.random.default_rng(0))])
+    assert set(metrics(learner)) == {"cg_residual", "inner_gradient", "negative_curvature"}

@@ -13,7 +13,7 @@ from mlx_melpa.learners import KINDS
 from mlx_melpa.learners.maml_plus_plus import MamlPlusPlus, maml_plus_plus
 from mlx_melpa.store.run import load_run
 from mlx_melpa.training.estimate import estimate
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 from mlx_melpa.verification import references as verify
 from mlx_melpa.verification.cases import REGULARIZERS, RULES, small
 

@@ -12,7 +12,7 @@ from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.learners import KINDS as LEARNERS
 from mlx_melpa.rules import KINDS
 from mlx_melpa.tasks.sinusoid import sinusoid
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 from mlx_melpa.verification.cases import small
 from mlx_melpa.verification.references import query_loss
 from mlx_melpa.verification.suite import errors

@@ -18,7 +18,8 @@ from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.samplers.curriculum import curriculum
 from mlx_melpa.samplers.uniform import uniform
 from mlx_melpa.training.difficulty import difficulty
-from mlx_melpa.training.trainer import Trainer, meta_train
+from mlx_melpa.training.meta_train import meta_train
+from mlx_melpa.training.outer_loop import OuterLoop
 
 SINUSOID = """
 problem: {kind: regression, hidden: [10]}
@@ -40,7 +41,7 @@ train: {iterations: 6, tasks_per_step: 2, checkpoint_every: 2, validate_every: 6
 PROGRAM = """
 import sys
 from mlx_melpa.config.recipe import load_recipe
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 for event in meta_train(load_recipe(sys.argv[1]), sys.argv[2], resume=sys.argv[3] == "resume"):
     print(event["event"], flush=True)
 """
@@ -159,13 +160,12 @@ def test_numbers_have_no_entropy_and_a_stream_is_as_hard_as_its_tasks(tmp_path: 
 
 def test_training_takes_easy_episodes_first_and_hard_ones_last(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, SINUSOID)
-    trainer = Trainer(recipe, compose(recipe), recipe.make("tasks"), tmp_path / "unused")
+    loop = OuterLoop(recipe, compose(recipe), recipe.make("tasks"))
     seen: dict[float, tuple[float, float]] = {}
     for iteration in (0, 399):
-        trainer.progress.iteration = iteration
-        pool = uniform().next(trainer.splits.train, 3, iteration, 6)
-        drawn = trainer.sampler.next(trainer.splits.train, 3, iteration, 2, trainer.score, trainer.passed)
-        seen[trainer.passed] = max(trainer.score(drawn, "loss")), max(trainer.score(pool, "loss"))
+        pool = uniform().next(loop.tasks.train, 3, iteration, 6)
+        drawn = loop.draw(iteration)
+        seen[loop.progress(iteration)] = max(loop.score(drawn, "loss")), max(loop.score(pool, "loss"))
     assert list(seen) == [0, 1]
     assert seen[0][0] < seen[0][1] and seen[1][0] == pytest.approx(seen[1][1])
 

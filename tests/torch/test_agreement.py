@@ -23,7 +23,7 @@ from mlx_melpa.regularizers import KINDS as REGULARIZERS
 from mlx_melpa.rules import KINDS as RULES
 from mlx_melpa.store.run import load_run
 from mlx_melpa.tasks.synthetic import synthetic
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 from mlx_melpa.verification.cases import RULES as SETTINGS
 from mlx_melpa.verification.cases import small
 from mlx_melpa.verification.suite import sweep

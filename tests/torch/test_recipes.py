@@ -11,7 +11,7 @@ import pytest
 from mlx_melpa.config.recipe import load_recipe, packaged
 from mlx_melpa.errors import DataError, RecipeError
 from mlx_melpa.store.run import load_run
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 
 pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")

@@ -100,8 +100,8 @@ class Bench:
             adapter["rank"] = adapter.get("rank", 1) * len(s.stream.groups)
             recipe = replace(recipe, resolved={**recipe.resolved, "adapter": adapter})
         base = run.composed.base if run else None
-        readout = "prototypes" if s.stream.labelled else "completion"
-        self.composed = compose(recipe, base, run.info["readout"] if run else readout)
+        recipe = recipe.with_readout("prototypes" if s.stream.labelled else "completion")
+        self.composed = compose(recipe, base)
         self.lessons = {}
         try:
             self.check()
@@ -113,7 +113,7 @@ class Bench:
         """Refuses a readout that the stream's tasks, or the protocol, are nothing for."""
         assert self.composed is not None
         s, readout = self.settings, self.composed.readout
-        kind = str((s.recipe.part("readout") or ("prototypes", {}))[0])
+        kind = self.composed.recipe.kind("readout")
         if readout.classifies != s.stream.labelled:
             tasks, other = ("labels", "prototypes") if s.stream.labelled else ("texts", "completion")
             raise MelpaError(f"the tasks are {tasks}, and readout '{kind}' is not for them; add --set readout={other}")

@@ -95,7 +95,7 @@ def stream(
     given; what a run has `seen` is left out. `texts` allows examples without labels, whose groups are cut in the file's
     order. Raises RecipeError for tasks that are no file, DataError for fewer than two tasks.
     """
-    kind, settings = recipe.part("tasks") or ("", {})
+    kind, settings = recipe.kind("tasks"), recipe.settings("tasks")
     if kind != "jsonl":
         raise RecipeError(f"recipe {recipe.name}: a stream needs tasks of kind jsonl, found '{kind}'; name a file")
     found = read_examples(settings["train"], group=settings["group"], label=settings["label"])

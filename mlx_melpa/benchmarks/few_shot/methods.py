@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ...config.build import Composition, compose, readout_for
+from ...config.build import Composition, compose
 from ...core.types import Tree
 from ...evaluation import costs as costs
 from ...evaluation import curves as evaluate
@@ -50,7 +50,7 @@ class Methods:
     def ground(self, key: str) -> Composition:
         """The base, adapter and readout of a ground, with nothing that is learned about how to adapt."""
         recipe = multi_task(self.settings.grounds[key].recipe)
-        composed: Composition = self.opened(key, lambda: compose(recipe, readout=readout_for(recipe.make("tasks"))))
+        composed: Composition = self.opened(key, lambda: compose(recipe.for_tasks(recipe.make("tasks"))))
         return composed
 
     def run(self, name: str) -> run.Run:

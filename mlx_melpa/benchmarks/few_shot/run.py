@@ -7,7 +7,7 @@ from typing import Any
 from ...errors import MelpaError
 from ...evaluation.methods import Advance
 from ...store import atomic as disk
-from ...training.trainer import meta_train
+from ...training.meta_train import meta_train
 from . import report as report
 from .folder import Folder
 from .methods import Methods

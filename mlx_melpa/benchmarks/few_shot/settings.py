@@ -8,7 +8,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...config.build import readout_for
 from ...config.kinds import kind_class
 from ...config.recipe import Recipe
 from ...errors import MelpaError
@@ -165,9 +164,7 @@ class Settings:
 
     def classifies(self, ground: Ground) -> bool:
         """True if the readout gives labels."""
-        part = ground.recipe.part("readout")
-        kind = part[0] if part else readout_for(ground.recipe.make("tasks"))
-        return bool(kind_class("readout", kind).classifies)
+        return kind_class("readout", ground.recipe.for_tasks(ground.recipe.make("tasks")).kind("readout")).classifies
 
     @cached_property
     def jobs(self) -> list[Job]:

@@ -47,7 +47,8 @@ class OLora(Method):
 
     def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
-        kind, settings = start.composed.recipe.part("adapter") or ("", {})
+        recipe = start.composed.recipe
+        kind, settings = recipe.kind("adapter"), recipe.settings("adapter")
         if kind != "lora" or settings["rank"] % tasks:
             raise RecipeError(f"o_lora needs adapter: lora with a rank for each of {tasks} tasks, found '{kind}'")
         self.rank: int = settings["rank"] // tasks

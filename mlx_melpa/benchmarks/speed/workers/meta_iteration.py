@@ -1,7 +1,7 @@
 """A worker that meta-trains as `melpa meta-train` does, one outer step an order: seconds, loss, memory"""
 
 import time
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -18,29 +18,28 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
     bytes.
     """
     from ....config.build import compose
-    from ....training.trainer import Trainer
+    from ....training.outer_loop import OuterLoop
 
     folder = settings.pop("folder", None)
     wanted = recipe(**settings)
     composed = compose(wanted)
     ops = composed.parts.ops
-    trainer = Trainer(wanted, composed, wanted.make("tasks"), Path("unused"))
-    name, tasks = trainer.settings, trainer.settings.tasks_per_step
-    drawn = trainer.sampler.next(trainer.splits.train, name.seed, 0, tasks)
-    losses, gradient = composed.learner.meta_grad(trainer.theta, *composed.parts.problem.prepare(drawn))
+    loop = OuterLoop(wanted, composed, wanted.make("tasks"))
+    drawn = loop.draw(0)
+    losses, gradient, _ = loop.meta_gradient(composed.learner, drawn)
     if folder:
-        named = {"start": trainer.theta, "gradient": ops.map_tree(lambda g: g / tasks, gradient)}
+        named = {"start": loop.theta, "gradient": ops.map_tree(lambda g: g / len(drawn), gradient)}
         for what, tree in named.items():
             row = ops.numpy(tree["initializer"]["start"]).reshape(-1)
             save_file(composed.layout.views(row), f"{folder}/{what}.safetensors")
     del gradient
-    answer: dict[str, Any] = {"loss": float(np.mean(ops.numpy(losses)))}
+    answer: dict[str, Any] = {"loss": float(np.mean(losses))}
     answer |= {"parameters": composed.layout.size, "base_bytes": base_bytes(composed.base)}
-    while True:
+    for iteration in count():
         reply(answer)
         ops.reset_peak_memory()
         began = time.perf_counter()
-        event = trainer.step()
+        event = loop.step(iteration)
         answer = {"seconds": time.perf_counter() - began, "loss": event["loss"], "count": 1}
         answer |= {"memory": ops.peak_memory(), "resident": resident()}
 

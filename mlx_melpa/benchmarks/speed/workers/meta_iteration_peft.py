@@ -62,7 +62,7 @@ class Loop:
         tokenizer = AutoTokenizer.from_pretrained(folder)
         self.reader = completion(None, tokenizer, max_length=self.recipe.resolved["readout"]["max_length"])
         self.sampler, self.tasks = self.recipe.make("sampler"), self.recipe.make("tasks").train
-        train = self.recipe.make("train")
+        train = self.recipe.train
         self.seed, self.count, self.steps = train.seed, train.tasks_per_step, self.recipe.resolved["learner"]["steps"]
         self.outer = torch.optim.Adam(self.weights.values(), lr=train.optimizer["lr"])
 

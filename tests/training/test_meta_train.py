@@ -5,6 +5,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -15,7 +16,8 @@ from safetensors.numpy import load_file
 
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.errors import MelpaError, RecipeError
-from mlx_melpa.training.trainer import Trainer, meta_train
+from mlx_melpa.training.meta_train import meta_train
+from mlx_melpa.training.outer_loop import OuterLoop
 
 SINUSOID = """
 problem: {kind: regression, hidden: [10]}
@@ -38,7 +40,7 @@ LEARNING = ("train.optimizer={kind: adam, lr: 0.01}", "train.tasks_per_step=8")
 PROGRAM = """
 import sys
 from mlx_melpa.config.recipe import load_recipe
-from mlx_melpa.training.trainer import meta_train
+from mlx_melpa.training.meta_train import meta_train
 for event in meta_train(load_recipe(sys.argv[1]), sys.argv[2], resume=sys.argv[3] == "resume"):
     print(event["event"], event["iteration"], flush=True)
 """
@@ -51,7 +53,11 @@ def recipe_file(folder: Path, text: str, name: str = "small.yaml") -> Path:
 
 
 def train(text: str, folder: Path, *sets: str, out: str = "run", **how: Any) -> list[dict[str, Any]]:
-    return list(meta_train(load_recipe(recipe_file(folder, text), sets), folder / out, **how))
+    return list(train_events(text, folder, *sets, out=out, **how))
+
+
+def train_events(text: str, folder: Path, *sets: str, out: str = "run", **how: Any) -> Iterator[dict[str, Any]]:
+    return meta_train(load_recipe(recipe_file(folder, text), sets), folder / out, **how)
 
 
 def start(recipe: Path, out: Path) -> subprocess.Popen[str]:
@@ -167,32 +173,34 @@ def test_a_resumed_recipe_that_differs_is_refused_by_its_keys(tmp_path: Path) ->
 def test_a_resumed_run_cuts_its_passes_as_it_did_whatever_memory_says_now(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Trainer, "fit", lambda self: setattr(self.passes, "size", 1))
-    train(SINUSOID, tmp_path, "train.iterations=2")
+    monkeypatch.setattr(OuterLoop, "choose_tasks_per_pass", lambda self: setattr(self.passes, "size", 1))
+    for event in train_events(SINUSOID, tmp_path):
+        if event["iteration"] == 8:  # beyond the checkpoint of the seventh
+            break
     monkeypatch.undo()
     found: list[int] = []
-    step = Trainer.run
-    monkeypatch.setattr(Trainer, "run", lambda self: (found.append(self.passes.size), step(self))[1])
-    train(SINUSOID, tmp_path, "train.iterations=2", resume=True)
+    step = OuterLoop.step
+    monkeypatch.setattr(OuterLoop, "step", lambda self, at: (found.append(self.passes.size), step(self, at))[1])
+    next(event for event in train_events(SINUSOID, tmp_path, resume=True) if event["event"] == "step")
     assert found == [1]
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    step = Trainer.step
+    step = OuterLoop.step
 
-    def spoiled(self: Trainer) -> Any:
-        if self.progress.iteration == 10:
+    def spoiled(self: OuterLoop, iteration: int) -> Any:
+        if iteration == 10:
             self.theta = self.ops.map_tree(lambda x: x * float("inf"), self.theta)
-        return step(self)
+        return step(self, iteration)
 
-    monkeypatch.setattr(Trainer, "step", spoiled)
-    with pytest.raises(MelpaError, match=r"iteration 11: the query loss is (nan|inf).*is kept\. Lower rule\.lr"):
+    monkeypatch.setattr(OuterLoop, "step", spoiled)
+    with pytest.raises(MelpaError, match=r"iteration 11: the query loss is (nan|inf).*lower rule\.lr.*is kept"):
         train(SINUSOID, tmp_path)
     kept = load_file(tmp_path / "run" / "theta.safetensors")
     assert all(np.isfinite(v).all() for v in kept.values())
-    with pytest.raises(MelpaError, match=r"there was no checkpoint yet\. Lower rule\.lr.* with another --out"):
+    with pytest.raises(MelpaError, match=r"lower rule\.lr.* with another --out; there was no checkpoint yet"):
         train(SINUSOID, tmp_path, "train.checkpoint_every=50", out="soon")
     monkeypatch.undo()
     train(SINUSOID, tmp_path, "train.iterations=7", out="seven")
