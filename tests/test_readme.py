@@ -1,34 +1,29 @@
-"""The README's tree names every file, each with the first line of its own docstring."""
+"""The README's tree names every folder of the source with its docstring's first line, and the README stays short."""
 
 import ast
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-LEFT_OUT = ("__pycache__", "base")
+MOST_LINES = 120
+LOWEST_FIRST = """core data backends adapters tasks problems readouts initializers rules regularizers samplers learners
+    config exports pocket store evaluation training verification personal recommendation benchmarks""".split()
+OTHERS = {"tests": "Tests, in the tree of the source", "docs": "Documentation: first steps, concepts, results"}
 
 
-def phrase(path: Path) -> str:
-    text = path.read_text(encoding="utf-8")
-    if path.suffix == ".yaml":
-        return text.split("\n")[0].lstrip("# ").rstrip(".")
+def phrase(folder: Path) -> str:
+    text = (folder / "__init__.py").read_text(encoding="utf-8")
     return (ast.get_docstring(ast.parse(text)) or "").split("\n")[0].rstrip(".")
 
 
-def entries(folder: Path, depth: int) -> list[tuple[str, str]]:
-    found = [("  " * depth + folder.name + "/", phrase(folder / "__init__.py"))]
-    for path in sorted(folder.iterdir(), key=lambda p: (p.is_dir(), p.name)):
-        if path.is_dir() and path.name not in LEFT_OUT:
-            found += entries(path, depth + 1)
-        elif path.suffix in (".py", ".yaml") and path.name != "__init__.py":
-            found.append(("  " * (depth + 1) + path.name, phrase(path)))
-    return found
-
-
 def tree() -> str:
-    """The tree as it stands; `python tests/test_readme.py` writes it into the README."""
-    found = [entry for name in ("mlx_melpa", "cli", "recipes") for entry in entries(ROOT / name, 0)]
-    wide = 2 + max(len(name) for name, _ in found)
-    return "\n".join((name.ljust(wide) + text).rstrip() for name, text in found)
+    """The tree as it stands, the lowest level first; `python tests/test_readme.py` writes it into the README."""
+    library = ROOT / "mlx_melpa"
+    entries = [("mlx_melpa/", phrase(library))]
+    entries += [(f"  {name}/", phrase(library / name)) for name in LOWEST_FIRST]
+    entries += [(f"{name}/", phrase(ROOT / name)) for name in ("cli", "recipes")]
+    entries += [(f"{name}/", text) for name, text in OTHERS.items()]
+    wide = 1 + max(len(name) for name, _ in entries)
+    return "\n".join(name.ljust(wide) + text for name, text in entries)
 
 
 def between(readme: str) -> tuple[int, int]:
@@ -37,9 +32,15 @@ def between(readme: str) -> tuple[int, int]:
 
 
 def test_the_readme_has_the_tree_as_it_is() -> None:
+    folders = {path.parent.name for path in (ROOT / "mlx_melpa").glob("*/__init__.py")}
+    assert folders == set(LOWEST_FIRST), "a folder came or went: name it in LOWEST_FIRST"
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     start, end = between(readme)
     assert readme[start:end] == tree(), "the tree has changed: run python tests/test_readme.py"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= MOST_LINES
 
 
 if __name__ == "__main__":
