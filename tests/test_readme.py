@@ -5,8 +5,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MOST_LINES = 120
-LOWEST_FIRST = """core data backends adapters tasks problems readouts initializers rules regularizers samplers learners
-    config exports pocket store evaluation training verification personal recommendation benchmarks""".split()
+LOWEST_FIRST = [
+    "core",
+    "data",
+    "backends",
+    "adapters",
+    "tasks",
+    "problems",
+    "readouts",
+    "initializers",
+    "rules",
+    "regularizers",
+    "samplers",
+    "learners",
+    "config",
+    "exports",
+    "pocket",
+    "store",
+    "evaluation",
+    "training",
+    "verification",
+    "personal",
+    "recommendation",
+    "benchmarks",
+]
 OTHERS = {"tests": "Tests, in the tree of the source", "docs": "Documentation: first steps, concepts, results"}
 
 
@@ -22,7 +44,7 @@ def tree() -> str:
     entries += [(f"  {name}/", phrase(library / name)) for name in LOWEST_FIRST]
     entries += [(f"{name}/", phrase(ROOT / name)) for name in ("cli", "recipes")]
     entries += [(f"{name}/", text) for name, text in OTHERS.items()]
-    wide = 1 + max(len(name) for name, _ in entries)
+    wide = 2 + max(len(name) for name, _ in entries)
     return "\n".join(name.ljust(wide) + text for name, text in entries)
 
 
