@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.engine import Engine
 from ..core.latent_rows import fitting, plain
 from ..core.layout import Layout
 from ..core.protocols import Learner, Parts
@@ -87,9 +88,11 @@ def part_of(backend: str, module: str) -> Any:
         ) from error
 
 
-def engine(name: str) -> Any:
-    """The operations of an engine: mlx or torch."""
-    return part_of(name, "ops")
+def engine(name: str) -> Engine:
+    """The operations of an engine, mlx or torch, installed: problems without a base compute with them too."""
+    ops: Engine = part_of(name, "ops")
+    ops.install()
+    return ops
 
 
 def load_base(recipe: Recipe, model: str | None = None) -> Any:

@@ -29,7 +29,7 @@ def test_attention_and_its_gradient_are_those_of_mlx(shape: tuple[int, int, int,
     given, mask_ = _drawn(*shape), _masks(*shape[3:])[mask]
     weight = mx.array(np.random.default_rng(2).standard_normal(given[0].shape).astype(np.float32))
     found = []
-    for function in (attention.attention, attention._own):
+    for function in (attention.attention, attention.mlx_attention):
         outs, grads = mx.vjp(lambda q, k, v, f=function: f(q, k, v, scale=0.3, mask=mask_), list(given), [weight])
         found.append([np.array(x) for x in (*outs, *grads)])
     for ours, theirs in zip(*found, strict=True):

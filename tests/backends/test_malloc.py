@@ -11,8 +11,10 @@ from mlx_melpa.backends.mlx import ops
 
 SCRIPT = """
 import os, random
-from mlx_melpa.backends.mlx import heap, ops
+from mlx_melpa.backends.mlx import malloc, ops
 import mlx.core as mx
+
+malloc.keep()
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6

@@ -137,7 +137,7 @@ def test_meta_training_lowers_the_loss(tmp_path: Path) -> None:
 def test_a_rule_that_learns_alone_beats_its_start_on_other_tasks() -> None:
     parts, theta, *_ = small("learned", {"lr": 0.02, "p": 4.0}, "none", {})
     ops, learner, start = parts.ops, LEARNERS["maml"](parts, steps=5), theta
-    optimizer = ops.Outer("adam", lr=0.05, schedule="constant", warmup=0, steps=60)
+    optimizer = ops.OuterOptimizer("adam", lr=0.05, schedule="constant", warmup=0, steps=60)
     optimizer.begin(theta["rule"])
     tasks = sinusoid(shots=10, queries=10)
     for i in range(60):

@@ -89,7 +89,7 @@ def test_outer_optimizers_step_as_those_of_mlx(kind: str, schedule: str) -> None
     ends = []
     for name in ("mlx", "torch"):
         ops = engine(name)
-        outer = ops.Outer(kind, lr=0.1, schedule=schedule, warmup=2, steps=6, **settings)
+        outer = ops.OuterOptimizer(kind, lr=0.1, schedule=schedule, warmup=2, steps=6, **settings)
         theta = {"a": {"b": ops.array(start)}}
         outer.begin(theta)
         for slope in slopes:
@@ -102,7 +102,7 @@ def test_outer_optimizers_step_as_those_of_mlx(kind: str, schedule: str) -> None
 
 def test_an_optimizer_goes_on_from_its_saved_state(ops: Any, tmp_path: Any) -> None:
     def outer() -> Any:
-        made = ops.Outer("adam", lr=0.1, schedule="constant", warmup=0, steps=9)
+        made = ops.OuterOptimizer("adam", lr=0.1, schedule="constant", warmup=0, steps=9)
         made.begin(theta)
         return made
 

@@ -1,12 +1,20 @@
-"""MLX, the first engine. Importing it loads the machine's BLAS before `mlx.core`, and keeps freed memory at hand."""
+"""MLX, the first engine.
+
+Importing it loads the machine's BLAS before `mlx.core`, which it offers as `mx`, and changes none of MLX's functions.
+`install()` does, when a base is loaded or a recipe is built, and `uninstall()` restores them.
+"""
 
 import os
 
 from . import blas
-from . import malloc as heap
 
 # MLX orders a graph by breadth up to this width, and by depth beyond, where one lane would wait for the other. It reads
 # this at its first evaluation.
 os.environ.setdefault("MLX_BFS_MAX_WIDTH", "1000000")
 blas.load()
-heap.keep()
+
+import mlx.core as mx  # noqa: E402  (after its BLAS)
+
+from .patches import install, uninstall  # noqa: E402
+
+__all__ = ["install", "mx", "uninstall"]

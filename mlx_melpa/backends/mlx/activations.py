@@ -10,6 +10,7 @@ error (8e-8), and n added to the bits of its exponent. log sum exp keeps its sof
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import mlx.core as mx
@@ -86,12 +87,16 @@ def _raised(x: mx.array) -> mx.array:
 
 
 _LOWEST = -60.0
-_LEAST: Any = _raised(mx.array([_LOWEST])).item()
+
+
+@cache
+def _least() -> Any:
+    return _raised(mx.array([_LOWEST])).item()
 
 
 def _exp(x: mx.array) -> mx.array:
     """exp(x) - exp(-60) of x <= 0, float32, and 0 below -60: what is next to nothing would be slow to compute with."""
-    return _raised(x) - _LEAST
+    return _raised(x) - _least()
 
 
 def _log_sum_exp(x: mx.array) -> tuple[mx.array, mx.array]:

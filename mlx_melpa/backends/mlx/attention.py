@@ -9,11 +9,10 @@ from typing import Any
 import mlx.core as mx
 
 from .activations import softmax
-from .prefix_attention import extended
+from .prefix_attention import extended, mlx_attention
 
 NEVER = -1e9
 """What a position that may not be seen gets for a score."""
-_own = mx.fast.scaled_dot_product_attention
 
 
 @lru_cache(maxsize=8)
@@ -31,7 +30,7 @@ def attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: Any 
     """
     k, v, mask = extended(k, v, mask)
     if q.dtype != mx.float32 or any(value is not None for value in other.values()):
-        return _own(q, k, v, scale=scale, mask=mask, **other)
+        return mlx_attention(q, k, v, scale=scale, mask=mask, **other)
     tasks, heads, queries, _ = q.shape
     shared, keys = k.shape[1], k.shape[2]
     grouped = (scale * q).reshape(tasks, shared, heads // shared * queries, -1)

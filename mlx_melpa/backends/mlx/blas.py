@@ -62,14 +62,6 @@ def load() -> str | None:
     return _loaded
 
 
-def threads() -> int:
-    """The threads that products may use: what the environment says, or else the cores that this process may use."""
-    named = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS")
-    if named and named.isdecimal():
-        return max(1, int(named))
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def name() -> str:
     """Names the BLAS in use, for people and for a run's record."""
     if sys.platform == "darwin":

@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager, nullcontext
 
 import mlx.core as mx
 
+from .. import machine
 from . import blas
 
-LANES = 2 if mx.default_device().type == mx.DeviceType.cpu and blas.threads() > 1 else 1
+LANES = 2 if mx.default_device().type == mx.DeviceType.cpu and machine.threads() > 1 else 1
 _second = mx.new_thread_local_stream(mx.cpu) if LANES > 1 else None
 
 
@@ -23,7 +24,7 @@ def lane(i: int) -> AbstractContextManager[object]:
     return nullcontext() if _second is None or i % LANES == 0 else mx.stream(_second)
 
 
-def share_threads() -> None:
-    """Gives each lane its share of MKL's threads."""
+def share_threads(parts: int) -> None:
+    """Lets MKL use its threads divided by `parts` for one product."""
     if LANES > 1 and blas.name().startswith("libmkl"):
-        ctypes.CDLL(blas.name()).MKL_Set_Num_Threads(max(1, blas.threads() // LANES))
+        ctypes.CDLL(blas.name()).MKL_Set_Num_Threads(max(1, machine.threads() // parts))

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import mlx.core as mx
 
-from .. import memory
+from .. import machine
 from . import blas, ops
 from . import cpu_streams as lanes
+from .patches import install
 
 PACKAGES = ("mlx-melpa", "mlx", "mlx-lm", "transformers")
 # A core with a real BLAS does 50 GFLOP/s and more in fp32, with the reference BLAS of the Linux wheel 4.
@@ -57,11 +58,6 @@ def _in_lanes(a: mx.array, b: mx.array) -> list[mx.array]:
     return found
 
 
-def cores() -> int:
-    """The processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def writable(folder: Path) -> bool:
     """Says whether `folder` can be written, or made."""
     while not folder.exists() and folder != folder.parent:
@@ -91,7 +87,8 @@ def cures(rate: float, count: int, loaded: str, store: Path, versions: dict[str,
 
 def examine() -> Report:
     """Looks at the machine and measures it, in about a second."""
-    info, count, rate = mx.device_info(), cores(), gflops()
+    install()
+    info, count, rate = mx.device_info(), machine.cores(), gflops()
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     store = Path(os.environ.get("MELPA_HOME") or "~/.melpa").expanduser()
     # On a Mac MLX compiles through Metal; elsewhere it would call g++.
@@ -99,7 +96,7 @@ def examine() -> Report:
     return Report(
         device=f"{info.get('device_name', platform.machine())} ({mx.default_device().type.name})",
         cores=count,
-        memory_total=memory.total(),
+        memory_total=machine.memory_total(),
         memory_available=ops.memory_available(),
         versions=versions,
         blas=blas.name(),

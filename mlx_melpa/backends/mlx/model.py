@@ -14,6 +14,7 @@ from ...errors import ModelError
 from .. import fingerprint as identity
 from ..checkpoints import fetch, first_line
 from . import ops
+from .patches import install
 from .slots import Keys, Reading, Tap
 
 ATTENTION = ("self_attn", "attn", "attention", "linear_attn", "mixer", "temporal_block", "conv")
@@ -83,6 +84,7 @@ def load(name: str) -> Base:
     """
     import mlx_lm
 
+    install()
     path = fetch(name)
     try:
         loaded: Any = mlx_lm.load(str(path), return_config=True)
@@ -95,6 +97,7 @@ def load(name: str) -> Base:
 
 def wrap(name: str, model: nn.Module, tokenizer: Any, config: dict[str, Any], folder: Path | None = None) -> Base:
     """Makes a Base of a model that is already in memory."""
+    install()
     if mx.default_device().type == mx.DeviceType.cpu:
         model.set_dtype(mx.float32)
     model.freeze()

@@ -7,7 +7,8 @@ from typing import Any
 
 import mlx.core as mx
 
-_own = mx.fast.scaled_dot_product_attention
+mlx_attention = mx.fast.scaled_dot_product_attention
+"""MLX's own, whatever is installed."""
 Change = Callable[[mx.array, mx.array], tuple[mx.array, mx.array]]
 _change: ContextVar[Change | None] = ContextVar("change", default=None)
 
@@ -38,4 +39,4 @@ def extended(k: mx.array, v: mx.array, mask: Any) -> tuple[mx.array, mx.array, A
 def attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: Any = None, **other: Any) -> mx.array:
     """MLX's own `mx.fast.scaled_dot_product_attention`, where more may stand before keys and values."""
     k, v, mask = extended(k, v, mask)
-    return _own(q, k, v, scale=scale, mask=mask, **other)
+    return mlx_attention(q, k, v, scale=scale, mask=mask, **other)

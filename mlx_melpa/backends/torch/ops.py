@@ -1,8 +1,5 @@
-"""What the methods need beyond operators: gradients, trees, reductions, optimizers, saving, for torch."""
+"""The operations of torch (`core.engine.Engine`): arrays and files; others stand in files of their own."""
 
-import os
-import resource
-import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
@@ -14,33 +11,20 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from .. import memory
+from .. import machine
 from .device import device, dtype
 from .gradients import grad, stop_gradient, value_and_grad, vjp
-from .outer import Outer
+from .memory import clear_cache, limit_cache, memory_available, out_of_memory, peak_memory, reset_peak_memory
+from .optimizer import OuterOptimizer, clip
 from .ranks import gather, ranks, total
-from .trees import Tree, add, clip, flatten, map_tree, norm, rebuild, zeros_like
-
-__all__ = [
-    "Outer",
-    "add",
-    "clip",
-    "flatten",
-    "gather",
-    "grad",
-    "map_tree",
-    "norm",
-    "ranks",
-    "rebuild",
-    "stop_gradient",
-    "total",
-    "value_and_grad",
-    "vjp",
-    "zeros_like",
-]
+from .trees import Tree, add, flatten, map_tree, rebuild, zeros_like
 
 name = "torch"
 Array = torch.Tensor
+
+
+def install() -> None:
+    """Nothing: torch's functions stay as they are."""
 
 
 def array(x: Any) -> torch.Tensor:
@@ -123,11 +107,6 @@ def take(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
     return x.index_select(axis, index.reshape(-1)).reshape(shape)
 
 
-def pick(x: torch.Tensor, index: torch.Tensor, axis: int) -> torch.Tensor:
-    """Picks per element: `take_along_axis`."""
-    return torch.take_along_dim(x, index, dim=axis)
-
-
 def log_sum_exp(x: torch.Tensor) -> torch.Tensor:
     """log sum exp over the last axis, which is kept."""
     return torch.logsumexp(x, dim=-1, keepdim=True)
@@ -185,53 +164,9 @@ def precision() -> float:
     return torch.finfo(dtype).eps
 
 
-def peak_memory() -> int:
-    """Bytes at the peak: of the card's allocator since `reset_peak_memory`, or of the whole process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else 1024 * most
-
-
-def memory_available() -> int | None:
-    """Bytes that tensors may still take: on a card those that nobody holds, else what the machine has free."""
-    if device.type != "cuda":
-        return memory.available()
-    return torch.cuda.mem_get_info(device)[0] + cache_memory()
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Says whether an error of the engine means that memory ran out."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
-
-
-def clear_cache() -> None:
-    """Gives back what the card's allocator keeps for reuse."""
-    torch.cuda.empty_cache()
-
-
-def cache_memory() -> int:
-    """Bytes that the card's allocator keeps for reuse; 0 on a CPU."""
-    if device.type != "cuda":
-        return 0
-    return torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-
-
-def reset_peak_memory() -> None:
-    """Starts a new measurement of `peak_memory` on a card; a process's peak can't be reset."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def limit_cache(size: int) -> None:
-    """Gives back what the card's allocator keeps beyond `size` bytes; torch has no standing bound."""
-    if cache_memory() > size:
-        torch.cuda.empty_cache()
-
-
 def identity() -> dict[str, str]:
     """What bit-identical resumption depends on besides the seed."""
-    threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(torch.get_num_threads())
+    threads = str(machine.named_threads() or torch.get_num_threads())
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     kind = str(dtype).removeprefix("torch.")
     return {"engine": f"torch {torch.__version__}", "device": card, "blas": f"torch's own, {kind}", "threads": threads}

@@ -42,16 +42,3 @@ def zeros_like(tree: Tree) -> Tree:
 def add(a: Tree, b: Tree) -> Tree:
     """Sums two trees of one shape."""
     return map_tree(lambda x, y: x + y, a, b)
-
-
-def norm(tree: Tree) -> torch.Tensor:
-    """The Euclidean norm over all leaves of a tree."""
-    squares = [(leaf.float() ** 2).sum() for _, leaf in flatten(tree)]
-    return torch.stack(squares).sum().sqrt()
-
-
-def clip(gradient: Tree, most: float) -> tuple[Tree, torch.Tensor]:
-    """Scales a tree down to a norm of `most`; also the norm before."""
-    size = norm(gradient)
-    scale = torch.clamp(most / (size + 1e-6), max=1.0)
-    return map_tree(lambda g: g * scale, gradient), size

@@ -82,16 +82,16 @@ def write(folder: Path, found: dict[str, Any]) -> None:
 
 def machine() -> dict[str, Any]:
     """What is measured on: the doctor's look, the threads of a matrix product, the load before, the date."""
+    from ...backends.machine import threads
     from ...backends.mlx.doctor import PACKAGES, examine, version
 
     load = os.getloadavg()[0]
     seen = asdict(examine())
     kept = {name: seen[name] for name in ("device", "cores", "memory_total", "blas", "gflops")}
-    threads = os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or str(seen["cores"])
     packages = {name: version(name) for name in (*PACKAGES, "torch", "peft", "torchopt")}
     return {
         **kept,
-        "threads": int(threads),
+        "threads": threads(),
         "load": load,
         "versions": {"python": seen["versions"]["python"], **packages},
         "date": time.strftime("%Y-%m-%d"),

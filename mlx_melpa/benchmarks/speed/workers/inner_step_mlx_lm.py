@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from ....backends import mlx as our_engine  # noqa: F401  (its BLAS, before MLX; nothing else of it)
+from ....backends.mlx import malloc  # its BLAS and its heap; nothing else of it
 from ..interleaved import Clock, Reply, serve
 
 FOREVER = 1_000_000_000
@@ -21,6 +21,7 @@ def load(settings: dict[str, Any], folder: Path) -> Any:
 
     from ....backends.checkpoints import fetch
 
+    malloc.keep()
     if sys.platform != "darwin" and not shutil.which("g++"):
         mx.disable_compile()  # MLX would call it
     model = mlx_lm.load(str(fetch(settings["model"])))[0]

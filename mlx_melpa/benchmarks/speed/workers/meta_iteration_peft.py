@@ -4,7 +4,6 @@ As their users write it, with what is faster where there is a choice: no attenti
 right), torch's fused attention for FOMAML; TorchOpt needs the composed one, since fused ones have no second derivative.
 """
 
-import os
 import re
 import time
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
+from ....backends import machine
 from ....core.types import Example
 from ..fixtures import RATE, recipe
 from ..interleaved import Reply, serve
@@ -34,7 +34,7 @@ class Loop:
 
         logging.set_verbosity_error()
         logging.disable_progress_bar()
-        torch.set_num_threads(threads())
+        torch.set_num_threads(machine.threads())
         self.torch, self.recipe = torch, recipe(**settings)
         self.learner, given = self.recipe.resolved["learner"]["kind"], self.recipe.resolved["adapter"]
         folder = fetch(settings["model"])
@@ -127,13 +127,6 @@ def _ours(name: str) -> str:
     found = SITE.search(name)
     assert found is not None, name
     return f"{found[1]}.{found[2]}.lora_{found[3].lower()}"
-
-
-def threads() -> int:
-    """The threads that MLX's products take here."""
-    from ....backends.mlx.doctor import cores
-
-    return int(os.environ.get("MKL_NUM_THREADS") or os.environ.get("OMP_NUM_THREADS") or cores())
 
 
 def work(settings: dict[str, Any], reply: Reply) -> None:

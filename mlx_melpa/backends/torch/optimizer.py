@@ -11,7 +11,7 @@ KINDS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "
 MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 
 
-class Outer:
+class OuterOptimizer:
     """An outer optimizer of the engine over a tree.
 
     Kinds adam, adamw, sgd. The rate rises linearly over `warmup` steps, then stays, or falls by a half cosine to 0 at
@@ -56,3 +56,11 @@ class Outer:
             self.state[name] = rebuild(theta, [inner.state[weight][name] for weight in weights])
         self.state["step"] = step + 1
         return rebuild(theta, [weight.detach() for weight in weights])
+
+
+def clip(gradient: Tree, most: float) -> tuple[Tree, torch.Tensor]:
+    """Scales a tree down to a norm of `most`; also the norm before."""
+    squares = [(leaf.float() ** 2).sum() for _, leaf in flatten(gradient)]
+    norm = torch.stack(squares).sum().sqrt()
+    scale = torch.clamp(most / (norm + 1e-6), max=1.0)
+    return map_tree(lambda g: g * scale, gradient), norm
