@@ -41,7 +41,9 @@ class OuterLoop:
         self.rank, self.ranks = self.ops.ranks()
         self.ops.limit_cache(CACHE_BYTES)
         self.passes = Passes(self.ops, s.tasks_per_pass or s.tasks_per_step)
-        self.optimizer = self.ops.OuterOptimizer(**s.optimizer, schedule=s.schedule, warmup=s.warmup, steps=s.iterations)
+        self.optimizer = self.ops.OuterOptimizer(
+            **s.optimizer, schedule=s.schedule, warmup=s.warmup, steps=s.iterations
+        )
         self.theta = composed.begin(s.seed)
         self.optimizer.begin(self.theta)
         self.single, self.tasks = splits, streams(splits, s.stream)
