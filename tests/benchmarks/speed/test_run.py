@@ -52,12 +52,16 @@ def test_a_worker_that_dies_says_what_it_said_last(tmp_path: Path) -> None:
         Worker("inner_step_mlx_lm", {"folder": str(tmp_path)})
 
 
-def test_a_peer_has_our_blas_and_heap_and_nothing_else_of_our_engine() -> None:
-    code = "import sys; from mlx_melpa.backends import checkpoints; "
-    code += "import mlx_melpa.benchmarks.speed.workers.finetune_mlx_lm; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    ours = [name for name in loaded if name.startswith("mlx_melpa.backends.mlx.")]
-    assert sorted(ours) == ["mlx_melpa.backends.mlx.blas", "mlx_melpa.backends.mlx.malloc"]
+def test_a_peer_has_our_blas_and_nothing_else_of_our_engine() -> None:
+    code = (
+        "import sys; import mlx_melpa.benchmarks.speed.workers.finetune_mlx_lm; import mlx.core as mx, mlx.nn as nn; "
+    )
+    code += "print(nn.silu.__module__, type(mx.fast.scaled_dot_product_attention).__name__, *sys.modules)"
+    silu, attention, *loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert silu == "mlx.nn.layers.activations" and attention == "nb_func"
+    assert not {f"mlx_melpa.backends.mlx.{name}" for name in ("ops", "model", "adapted")} & {*loaded}
 
 
 def test_what_is_not_there_is_refused_before_anything_is_measured() -> None:
