@@ -15,7 +15,8 @@ from ..core.types import Splits
 from ..errors import RecipeError
 from .checks import check_parts, untrained
 from .kinds import FOLDERS, kind_class, kinds
-from .schema import Complain, did_you_mean, read_part, read_settings, read_value, show
+from .renamed import of_version_0_1, rename
+from .schema import Complain, build, did_you_mean, read_part, read_settings, read_value, show
 from .train_settings import TrainSettings
 from .yaml_document import Document, KeyPath, Place, read_document
 
@@ -99,7 +100,7 @@ class Recipe:
         kind = self.kind(part)
         if not kind:
             raise RecipeError(f"recipe {self.name} has no {part}; add the key '{part}' to it")
-        return kinds(part)[kind](*given, **self.settings(part))
+        return build(kinds(part)[kind], given, self.settings(part))
 
     def replace(self, **keys: Any) -> "Recipe":
         """The same recipe with some of its resolved keys replaced."""
@@ -146,15 +147,19 @@ def load_recipe(path_or_name: str | Path, sets: Sequence[str] = ()) -> Recipe:
 def check(
     document: Document, name: str, text: str = "", sets: Sequence[str] = (), folder: Path | None = None
 ) -> Recipe:
-    """Checks a parsed recipe and writes out its defaults; raises InvalidRecipe."""
+    """Checks a parsed recipe and writes out its defaults; raises InvalidRecipe.
+
+    Names of version 0.1 are faults, except in the recipe of a run that it made.
+    """
     if not isinstance(document.tree, dict):
         raise RecipeError(
             f"{document.source}:1: a recipe maps keys ({', '.join(KEYS)}) to parts, found {_root(document)}"
         )
     for option in sets:
         document.set(option, parts=FOLDERS)
-    faults = list(document.faults)
-    resolved = _resolve(document.tree, lambda path, message: faults.append((path, message)))
+    tree, renamed = rename(document.tree)
+    faults = [*document.faults, *([] if of_version_0_1(Path(document.source)) else renamed)]
+    resolved = _resolve(tree, lambda path, message: faults.append((path, message)))
     if faults:
         shown = [Fault(document.place(path), _dotted(path), message) for path, message in faults]
         raise InvalidRecipe(document.source, shown)

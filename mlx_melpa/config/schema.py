@@ -3,7 +3,7 @@
 import inspect
 import json
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -33,8 +33,13 @@ class Setting(NamedTuple):
 
     @property
     def required(self) -> bool:
-        """Says whether a recipe has to give it."""
+        """True if a recipe has to give it."""
         return self.default is inspect.Parameter.empty
+
+    @property
+    def shared(self) -> bool:
+        """True if it is a dataclass, whose fields several builders have in common."""
+        return is_dataclass(self.hint)
 
 
 class _Mismatch(Exception):
@@ -42,18 +47,35 @@ class _Mismatch(Exception):
 
 
 def settings_of(builder: Builder) -> dict[str, Setting]:
-    """The settings of a builder: its annotated keyword-only arguments, or the fields of a dataclass."""
+    """The settings of a builder: its annotated keyword-only arguments, or the fields of a dataclass.
+
+    An argument that is a dataclass itself stands for its fields, which a recipe gives beside the other settings.
+    """
+    found: dict[str, Setting] = {}
+    for name, setting in _arguments(builder).items():
+        found |= settings_of(setting.hint) if setting.shared else {name: setting}
+    return found
+
+
+def build(builder: Builder, given: Sequence[object], settings: Mapping[str, object]) -> Any:
+    """Calls a builder with positional arguments and with settings as a recipe names them."""
+    left = dict(settings)
+    for name, setting in _arguments(builder).items():
+        if setting.shared:
+            names = [field for field in settings_of(setting.hint) if field in left]
+            left[name] = setting.hint(**{field: left.pop(field) for field in names})
+    return builder(*given, **left)
+
+
+def _arguments(builder: Builder) -> dict[str, Setting]:
     hints = get_type_hints(builder, include_extras=True)
-    made = _made(builder) if is_dataclass(builder) else {}
+    factories = {f.name: f.default_factory for f in fields(builder)} if is_dataclass(builder) else {}
+    made = {name: factory() for name, factory in factories.items() if factory is not MISSING}
     return {
         name: Setting(hints[name], made.get(name, parameter.default))
         for name, parameter in inspect.signature(builder).parameters.items()
         if parameter.kind is inspect.Parameter.KEYWORD_ONLY
     }
-
-
-def _made(builder: Any) -> dict[str, Any]:
-    return {f.name: f.default_factory() for f in fields(builder) if f.default_factory is not MISSING}
 
 
 def read_part(value: Any, table: Mapping[str, Builder], path: Path, complain: Complain) -> dict[str, Any]:

@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from ..config.kinds import kinds
 from ..config.recipe import Recipe
 from ..core.types import Splits, Tasks
 from ..data.readers import read_examples
 from ..errors import DataError, MelpaError
 from ..store import atomic as disk
 from ..store.run import Run
-from ..tasks.episodes import gather
+from ..tasks.episodes import EpisodeSettings, gather
 from ..tasks.splits import unseen
 from . import curves as evaluate
 from . import text_overlap as overlap
@@ -69,9 +68,9 @@ def tasks_for(
 
     `group` and `label` are fields of the files, the recipe's unless given; an empty group says that none makes tasks.
     """
-    kind, settings = recipe.kind("tasks"), recipe.settings("tasks")
+    settings = recipe.settings("tasks")
     settings |= {name: size for name, size in sizes.items() if size is not None and name in settings}
-    splits: Splits = kinds("tasks")[kind](**settings)
+    splits: Splits = recipe.replace(tasks={"kind": recipe.kind("tasks"), **settings}).make("tasks")
     if files is None:
         return splits.test, splits, splits.notes
     group = (settings.get("group") if group is None else group) or None
@@ -82,7 +81,7 @@ def tasks_for(
             f"training saw every task of {files}: nothing is left to judge on; give --tasks a file with new ones"
         )
     of_tasks = {name: sizes.get(name) or settings.get(name, 5) for name in ("ways", "shots", "queries")}
-    tasks = gather(kept, **of_tasks)
+    tasks = gather(kept, EpisodeSettings(**of_tasks))
     return tasks, splits, (*notes, *tasks.left_out)
 
 

@@ -16,4 +16,3 @@ KINDS: dict[str, Callable[..., Splits]] = {
     "mixed": mixed,
     "sinusoid": sinusoid,
 }
-KINDS["at_hand"] = mixed  # the name in runs made by versions before 0.2

@@ -1,14 +1,30 @@
 """Tasks made of given examples, and how an episode is drawn from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
+from ..core.bounds import Bounds, Count
 from ..core.types import Episode, Example, Tasks
 from ..data.readers import Record
 from ..errors import DataError
 
 Labels = Mapping[str, Sequence[Example]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeSettings:
+    """How large an episode is.
+
+    ways: labels of an episode; None for all labels of a group. shots, queries: support and query examples of a label,
+    or of a user; queries None for all examples that are left.
+    """
+
+    ways: Annotated[int, Bounds(2)] | None = 5
+    shots: Count = 5
+    queries: Count | None = 5
 
 
 def draw(examples: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:
@@ -33,16 +49,9 @@ class LabelledTasks(Tasks):
     examples and groups with fewer than 2 labels are left out and counted in `left_out`. `about` describes groups.
     """
 
-    def __init__(
-        self,
-        groups: Mapping[str, Labels],
-        *,
-        ways: int | None,
-        shots: int,
-        queries: int | None,
-        about: Mapping[str, str] = {},
-    ):
-        self.ways, self.shots, self.queries, self.about = ways, shots, queries, about
+    def __init__(self, groups: Mapping[str, Labels], settings: EpisodeSettings, about: Mapping[str, str] = {}):
+        self.settings, self.about = settings, about
+        self.ways, shots = settings.ways, settings.shots
         large = {g: {k: tuple(v) for k, v in labels.items() if len(v) > shots} for g, labels in groups.items()}
         self.groups = {g: labels for g, labels in large.items() if len(labels) > 1}
         pairs = [(g, k) for g, labels in groups.items() for k in labels]
@@ -53,7 +62,7 @@ class LabelledTasks(Tasks):
         if not self.groups:
             most = max((len(v) for labels in groups.values() for v in labels.values()), default=0)
             raise DataError(
-                f"no task has 2 labels with {shots + 1} examples each (ways {ways}, shots {shots}): there are "
+                f"no task has 2 labels with {shots + 1} examples each (ways {self.ways}, shots {shots}): there are "
                 f"{len(pairs)} labels, the largest with {most} examples; lower shots or add examples"
             )
         self.names = tuple(self.groups)
@@ -75,7 +84,7 @@ class LabelledTasks(Tasks):
             chosen: Mapping[str, Labels] = {"": {key: self.groups[""][key] for key in keys}}
         else:
             chosen = {key: self.groups[key] for key in keys}
-        return LabelledTasks(chosen, ways=self.ways, shots=self.shots, queries=self.queries, about=self.about)
+        return LabelledTasks(chosen, self.settings, self.about)
 
     def episode(self, rng: np.random.Generator) -> Episode:
         """Draws a group, `ways` of its labels in random order, `shots` and `queries` examples of each.
@@ -83,16 +92,15 @@ class LabelledTasks(Tasks):
         A group with fewer labels gives all it has; a label with fewer examples gives fewer queries.
         """
         group = self.names[rng.integers(len(self.names))]
-        held = self.groups[group]
+        held, shots, queries = self.groups[group], self.settings.shots, self.settings.queries
         names = list(held)
         labels = tuple(names[i] for i in rng.permutation(len(names))[: self.ways])
         support: list[Example] = []
         query: list[Example] = []
         for label in labels:
-            count = len(held[label]) if self.queries is None else self.shots + self.queries
-            drawn = draw(held[label], count, rng)
-            support += drawn[: self.shots]
-            query += drawn[self.shots :]
+            drawn = draw(held[label], len(held[label]) if queries is None else shots + queries, rng)
+            support += drawn[:shots]
+            query += drawn[shots:]
         name, about = group or ", ".join(sorted(labels)), self.about.get(group, "")
         return Episode(name, shuffled(support, rng), shuffled(query, rng), labels, about)
 
@@ -104,14 +112,10 @@ class PeopleTasks(Tasks):
     """
 
     def __init__(
-        self,
-        users: Mapping[str, Sequence[Example]],
-        *,
-        shots: int,
-        queries: int | None,
-        about: Mapping[str, str] = {},
+        self, users: Mapping[str, Sequence[Example]], settings: EpisodeSettings, about: Mapping[str, str] = {}
     ):
-        self.shots, self.queries, self.about = shots, queries, about
+        self.settings, self.about = settings, about
+        shots = settings.shots
         self.users = {user: tuple(lines) for user, lines in users.items() if len(lines) > shots}
         few = [user for user in users if user not in self.users]
         self.left_out = _note(few, len(users), "users", f"{shots + 1} examples (shots + 1)")
@@ -137,20 +141,19 @@ class PeopleTasks(Tasks):
     def only(self, keys: Iterable[str]) -> "PeopleTasks":
         """The same tasks cut down to some users."""
         chosen = {key: self.users[key] for key in keys}
-        return PeopleTasks(chosen, shots=self.shots, queries=self.queries, about=self.about)
+        return PeopleTasks(chosen, self.settings, self.about)
 
     def episode(self, rng: np.random.Generator) -> Episode:
         """Draws a user, `shots` of their lines for support and `queries` (None: all) of the rest."""
         user = self.names[rng.integers(len(self.names))]
         lines = self.users[user]
-        drawn = draw(lines, len(lines) if self.queries is None else self.shots + self.queries, rng)
-        support, query = tuple(drawn[: self.shots]), tuple(drawn[self.shots :])
+        shots, queries = self.settings.shots, self.settings.queries
+        drawn = draw(lines, len(lines) if queries is None else shots + queries, rng)
+        support, query = tuple(drawn[:shots]), tuple(drawn[shots:])
         return Episode(user, support, query, about=self.about.get(user, ""))
 
 
-def gather(
-    records: Sequence[Record], *, ways: int | None, shots: int, queries: int | None
-) -> LabelledTasks | PeopleTasks:
+def gather(records: Sequence[Record], settings: EpisodeSettings) -> LabelledTasks | PeopleTasks:
     """Makes tasks of records: labelled ones if the examples have labels, else one task a user.
 
     Raises DataError where one group is described in two ways.
@@ -162,8 +165,8 @@ def gather(
         held = groups.setdefault(record.group or "", {})
         held.setdefault(record.example.label or "", []).append(record.example)
     if labelled:
-        return LabelledTasks(groups, ways=ways, shots=shots, queries=queries, about=about)
-    return PeopleTasks({user: held[""] for user, held in groups.items()}, shots=shots, queries=queries, about=about)
+        return LabelledTasks(groups, settings, about)
+    return PeopleTasks({user: held[""] for user, held in groups.items()}, settings, about)
 
 
 def _descriptions(records: Sequence[Record]) -> dict[str, str]:

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from ..core.bounds import Bounds, Count, Natural, Share
 from ..core.types import Splits
 from ..data.readers import Row, records
 from ..errors import DataError
+from .splits import SplitSettings
 from .splits import split as split_tasks
 
 
@@ -19,12 +19,7 @@ def hub(
     columns: dict[str, str | list[str]] = {},  # noqa: B006 (read only; a recipe shows it as the default)
     group: str | None = None,
     label: str | None = None,
-    ways: Annotated[int, Bounds(2)] | None = 5,
-    shots: Count = 5,
-    queries: Count | None = 5,
-    hold_out: list[str] | Share | None = None,
-    validation: list[str] | Share = 0.1,
-    seed: Natural = 0,
+    tasks: SplitSettings = SplitSettings(),  # noqa: B008 (frozen)
 ) -> Splits:
     """Reads tasks from `datasets` (a folder of `save_to_disk`, or a hub name) and splits them as `jsonl` does.
 
@@ -37,15 +32,8 @@ def hub(
     for subset in wanted:
         found = _rows(f"{name}{f'/{subset}' if subset else ''}[{split}]", _data(name, subset, split), columns)
         rows += [(source, {**fields, "subset": subset}) for source, fields in found] if subset else list(found)
-    return split_tasks(
-        records(rows, group=group or ("subset" if len(subsets or ()) > 1 else None), label=label),
-        ways=ways,
-        shots=shots,
-        queries=queries,
-        hold_out=hold_out,
-        validation=validation,
-        seed=seed,
-    )
+    group = group or ("subset" if len(subsets or ()) > 1 else None)
+    return split_tasks(records(rows, group=group, label=label), tasks)
 
 
 def _data(name: str, subset: str | None, split: str) -> Any:

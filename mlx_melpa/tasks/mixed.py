@@ -1,11 +1,18 @@
 """Simulated people and one's own files together: enough of both kinds to prepare a base with."""
 
+from dataclasses import asdict
+
 import numpy as np
 
-from ..core.bounds import Count, Natural, Share
+from ..core.bounds import Natural, Share
 from ..core.types import Episode, Splits, Tasks
+from .episodes import EpisodeSettings
 from .jsonl import jsonl
-from .synthetic import synthetic
+from .splits import SplitSettings
+from .synthetic import Variant, synthetic
+
+WAYS = 5
+"""Labels of simulated people, where the files' tasks have as many as there are."""
 
 
 class Either(Tasks):
@@ -26,9 +33,7 @@ def mixed(
     files: str | list[str],
     group: str | None = None,
     label: str | None = None,
-    ways: Count = 5,
-    shots: Count = 5,
-    queries: Count = 5,
+    episodes: EpisodeSettings = EpisodeSettings(),  # noqa: B008 (frozen)
     share: Share = 0.5,
     seed: Natural = 0,
 ) -> Splits:
@@ -36,10 +41,10 @@ def mixed(
 
     `share` is the chance of a task from the files. See `jsonl` for the files and their errors.
     """
-    own = jsonl(train=files, group=group, label=label, ways=ways, shots=shots, queries=queries, hold_out=0.0, seed=seed)
-    labelled = bool(own.train.episode(np.random.default_rng(0)).labels)
-    made = synthetic(
-        kind_of="people" if labelled else "style", ways=max(2, ways), shots=shots, queries=queries, seed=seed
-    )
+    ways, shots, queries = episodes.ways or WAYS, episodes.shots, episodes.queries or episodes.shots
+    tasks = SplitSettings(**asdict(episodes), hold_out=0.0, seed=seed)
+    own = jsonl(train=files, group=group, label=label, tasks=tasks)
+    variant: Variant = "people" if own.train.episode(np.random.default_rng(0)).labels else "style"
+    made = synthetic(variant=variant, ways=ways, shots=shots, queries=queries, seed=seed)
     train = Either(own.train, made.train, share)
     return Splits(train, own.validation, own.test, own.seen | made.seen, own.notes)

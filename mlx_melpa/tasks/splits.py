@@ -1,15 +1,29 @@
 """Splits by key (group, user or label), so that a test task can't be a training task."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 
+from ..core.bounds import Natural, Share
 from ..core.types import Splits, Tasks
 from ..data.readers import Record
 from ..errors import DataError
-from .episodes import LabelledTasks, PeopleTasks, gather
+from .episodes import EpisodeSettings, LabelledTasks, PeopleTasks, gather
 
-Choice = list[str] | float
+Choice = list[str] | Share
+
+
+@dataclass(frozen=True, kw_only=True)
+class SplitSettings(EpisodeSettings):
+    """How large an episode is, and which keys (groups, users, else labels) are not for training.
+
+    hold_out: test keys, by name or as a share; None for a fifth. validation: the same. seed: deals out the shares.
+    """
+
+    hold_out: Choice | None = None
+    validation: Choice = 0.1
+    seed: Natural = 0
 
 
 def seen_hash(kind: str, name: str) -> str:
@@ -20,31 +34,22 @@ def seen_hash(kind: str, name: str) -> str:
     return sha256(f"{kind}:{name}".encode()).hexdigest()[:16]
 
 
-def split(
-    records: Sequence[Record],
-    tests: Sequence[Record] | None = None,
-    *,
-    ways: int | None,
-    shots: int,
-    queries: int | None,
-    hold_out: Choice | None,
-    validation: Choice,
-    seed: int,
-) -> Splits:
+def split(records: Sequence[Record], settings: SplitSettings, tests: Sequence[Record] | None = None) -> Splits:
     """Hands out keys to training, validation and test; shares go by sha256 of (seed, key), not by the rows' order."""
-    whole = gather(records, ways=ways, shots=shots, queries=queries)
+    hold_out, seed = settings.hold_out, settings.seed
+    whole = gather(records, settings)
     notes = list(whole.left_out)
-    least = (ways or 2) if whole.kind == "label" else 1
+    least = (settings.ways or 2) if whole.kind == "label" else 1
     left: Sequence[str] = whole.keys
     if tests is not None:
         if hold_out is not None:
             raise DataError("tasks.hold_out and tasks.test both name the test tasks; remove one of them")
-        test: Tasks | None = _apart(whole, gather(tests, ways=ways, shots=shots, queries=queries), notes)
+        test: Tasks | None = _apart(whole, gather(tests, settings), notes)
     else:
         held = _pick(left, 0.2 if hold_out is None else hold_out, least, seed, "hold_out")
         left = [key for key in left if key not in held]
         test = whole.only(held) if held else None
-    checked = _pick(left, validation, least, seed, "validation", spare=True)
+    checked = _pick(left, settings.validation, least, seed, "validation", spare=True)
     train_keys = [key for key in left if key not in checked]
     if not train_keys:
         raise DataError("no task is left for training; hold out fewer with tasks.hold_out and tasks.validation")

@@ -13,7 +13,7 @@ from ..errors import DataError
 from .episodes import shuffled
 from .splits import seen_hash
 
-Kind = Literal["people", "binary", "mixed", "style"]
+Variant = Literal["people", "binary", "mixed", "style"]
 TRAIN, VALIDATION = 18, 6
 
 
@@ -22,15 +22,15 @@ class SimulatedTasks(Tasks):
 
     ways: int
 
-    def __init__(self, topics: Sequence[Topic], *, kind_of: Kind, ways: int, shots: int, queries: int, noise: float):
-        self.topics, self.kind_of = tuple(topics), kind_of
+    def __init__(self, topics: Sequence[Topic], *, variant: Variant, ways: int, shots: int, queries: int, noise: float):
+        self.topics, self.variant = tuple(topics), variant
         self.ways, self.shots, self.queries, self.noise = ways, shots, queries, noise
 
     def episode(self, rng: np.random.Generator) -> Episode:
         """Draws a person or a task, then their examples; no sentence stands in support and query both."""
-        if self.kind_of == "style":
+        if self.variant == "style":
             return self._style(rng)
-        binary = self.kind_of == "binary" or (self.kind_of == "mixed" and rng.random() < 0.5)
+        binary = self.variant == "binary" or (self.variant == "mixed" and rng.random() < 0.5)
         classes = two_classes(self.topics, rng) if binary else folders(self.topics, self.ways, rng)
         style = Style.draw(rng)
         name = " or ".join(classes) if binary else f"{style.signer}: {', '.join(classes)}"
@@ -89,7 +89,7 @@ def _mislabelled(
 
 def synthetic(
     *,
-    kind_of: Kind = "people",
+    variant: Variant = "people",
     ways: Annotated[int, Bounds(2, 12)] = 5,
     shots: Annotated[int, Bounds(1, 100)] = 5,
     queries: Annotated[int, Bounds(1, 100)] = 5,
@@ -105,7 +105,7 @@ def synthetic(
     order = [TOPICS[i] for i in np.random.default_rng(seed).permutation(len(TOPICS))]
     parts = order[:TRAIN], order[TRAIN : TRAIN + VALIDATION], order[TRAIN + VALIDATION :]
     train, validation, test = (
-        SimulatedTasks(part, kind_of=kind_of, ways=ways, shots=shots, queries=queries, noise=noise) for part in parts
+        SimulatedTasks(part, variant=variant, ways=ways, shots=shots, queries=queries, noise=noise) for part in parts
     )
     seen = frozenset(seen_hash("topic", topic.name) for topic in parts[0] + parts[1])
     return Splits(train, validation, test, seen)

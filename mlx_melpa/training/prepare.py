@@ -9,6 +9,7 @@ from typing import Any
 from ..backends.checkpoints import located
 from ..config.build import part_of
 from ..config.recipe import Recipe, recipe_of
+from ..config.schema import build
 from ..data.readers import read_examples
 from ..errors import DataError, RecipeError
 from ..tasks.mixed import mixed
@@ -121,7 +122,7 @@ def _tasks(files: list[str]) -> tuple[dict[str, Any], bool]:
     for shots in SHOTS:
         tasks |= {"shots": shots, "queries": shots}
         try:
-            mixed(**{key: value for key, value in tasks.items() if key != "kind"})
+            build(mixed, (), {key: value for key, value in tasks.items() if key != "kind"})
             break
         except DataError:
             if shots == SHOTS[-1]:

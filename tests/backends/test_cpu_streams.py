@@ -19,7 +19,7 @@ from mlx_melpa.config.build import compose
 from mlx_melpa.config.recipe import recipe_of
 
 def found(kind, readout):
-    tasks = {"kind": "synthetic", "kind_of": kind, "shots": 3, "queries": 2}
+    tasks = {"kind": "synthetic", "variant": kind, "shots": 3, "queries": 2}
     tree = {"model": "pocket", "adapter": {"kind": "lora", "layers": 3}, "tasks": tasks, "readout": readout,
             "rule": {"kind": "sgd", "lr": 0.1}, "learner": {"kind": "maml", "steps": 1}}
     made = compose(recipe_of(tree, "lanes"))

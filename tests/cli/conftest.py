@@ -25,7 +25,7 @@ def small(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
         path = tmp_path_factory.mktemp("recipe") / f"{readout}.yaml"
         path.write_text(
             f"model: {shared / 'models/stories260k'}\nadapter: {{kind: lora, rank: 2, layers: 2}}\n"
-            f"tasks: {{kind: synthetic, kind_of: {kind}, ways: 2, shots: 2, queries: 2}}\nreadout: {head}\n"
+            f"tasks: {{kind: synthetic, variant: {kind}, ways: 2, shots: 2, queries: 2}}\nreadout: {head}\n"
             "rule: {kind: sgd, lr: 0.1}\nlearner: {kind: fomaml, steps: 2}\n"
             "train: {iterations: 2, tasks_per_step: 2, validate_every: 2, validation_episodes: 2, "
             "checkpoint_every: 1}\n"

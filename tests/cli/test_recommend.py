@@ -18,7 +18,7 @@ from mlx_melpa.recommendation.similarity import Similarity, distances, like, typ
 RECIPE = """
 model: %s
 adapter: {kind: lora, rank: 2, layers: 2}
-tasks: {kind: synthetic, kind_of: %s, ways: 2, shots: 2, queries: 2}
+tasks: {kind: synthetic, variant: %s, ways: 2, shots: 2, queries: 2}
 readout: %s
 rule: {kind: adam, lr: 1e-2}
 learner: {kind: fomaml, steps: 1}

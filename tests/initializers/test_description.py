@@ -23,7 +23,7 @@ from mlx_melpa.store import Store
 RECIPE = """
 model: %s
 adapter: {kind: lora, rank: 2, layers: %s}
-tasks: {kind: synthetic, kind_of: people, ways: 2, shots: 2, queries: 2}
+tasks: {kind: synthetic, variant: people, ways: 2, shots: 2, queries: 2}
 initializer: {kind: hypernetwork, context: %s, form: chunked, embedding: 16, hidden: 8, chunk: 64}
 readout: {kind: prototypes, primed: 4}
 rule: {kind: sgd, lr: 0.1}
@@ -110,7 +110,7 @@ def test_texts_that_nothing_describes_and_curves_are_refused(shared: Path, tmp_p
     lines = [{"user": user, "text": f"line {i} of {user}"} for user in "abcd" for i in range(5)]
     told = [{**line, "about": "a cook"} if line["user"] == "b" else line for line in lines]
     recipe = written(shared, tmp_path, "description")
-    sets = ["tasks.kind=jsonl", "tasks.kind_of=null", "readout=completion"]
+    sets = ["tasks.kind=jsonl", "tasks.variant=null", "readout=completion"]
     for rows, name in ((lines, "bare"), (told, "told")):
         (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         sets = [f"tasks={{kind: jsonl, train: {tmp_path / name}.jsonl, shots: 2, queries: 2}}", "readout=completion"]

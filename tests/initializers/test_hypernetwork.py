@@ -194,7 +194,7 @@ def recipe(shared: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize("layers", ["1", "all"])
 @pytest.mark.parametrize("readout", ["prototypes", "labels", "completion"])
 def test_texts_are_encoded_by_the_frozen_states_of_their_tokens(recipe: Any, layers: str, readout: str) -> None:
-    sets = ["tasks.kind_of=style", "tasks.shots=5"] if readout == "completion" else ["tasks.shots=3"]
+    sets = ["tasks.variant=style", "tasks.shots=5"] if readout == "completion" else ["tasks.shots=3"]
     composed = compose(load_recipe(recipe(layers), [*sets, f"readout={readout}"]))
     try:
         problem: Any = composed.parts.problem

@@ -37,7 +37,7 @@ TEXTS = {
 RECIPE = """
 model: %s
 adapter: {kind: lora, rank: 2, layers: 2}
-tasks: {kind: synthetic, kind_of: %s, ways: 2, shots: 2, queries: 2}
+tasks: {kind: synthetic, variant: %s, ways: 2, shots: 2, queries: 2}
 readout: %s
 initializer: {kind: subspace, size: 16}
 rule: {kind: adam, lr: 1e-2}

@@ -32,7 +32,7 @@ train: {iterations: 400, tasks_per_step: 2, checkpoint_every: 7, validate_every:
 LANGUAGE = """
 model: %s
 adapter: {kind: lora, rank: 2, sites: [q_proj, v_proj], layers: 1}
-tasks: {kind: synthetic, kind_of: %s, ways: 3, shots: 2, queries: 2}
+tasks: {kind: synthetic, variant: %s, ways: 3, shots: 2, queries: 2}
 sampler: curriculum
 readout: %s
 learner: {kind: fomaml, steps: 1}

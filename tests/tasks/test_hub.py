@@ -6,8 +6,16 @@ import datasets
 import numpy as np
 import pytest
 
+from mlx_melpa.config.schema import build
+from mlx_melpa.core.types import Splits
 from mlx_melpa.errors import DataError
-from mlx_melpa.tasks.hub import hub
+from mlx_melpa.tasks import KINDS
+
+
+def hub(**settings: object) -> Splits:
+    """As a recipe's settings build it."""
+    splits: Splits = build(KINDS["hub"], (), settings)
+    return splits
 
 
 @pytest.fixture

@@ -6,11 +6,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mlx_melpa.config.schema import build
+from mlx_melpa.core.types import Splits
 from mlx_melpa.data.readers import read_examples
 from mlx_melpa.errors import DataError
+from mlx_melpa.tasks import KINDS
 from mlx_melpa.tasks.episodes import LabelledTasks, PeopleTasks
-from mlx_melpa.tasks.jsonl import jsonl
 from mlx_melpa.tasks.splits import seen_hash, unseen
+
+
+def jsonl(**settings: object) -> Splits:
+    """As a recipe's settings build it."""
+    splits: Splits = build(KINDS["jsonl"], (), settings)
+    return splits
 
 
 def write(path: Path, rows: list[dict[str, str]]) -> str:

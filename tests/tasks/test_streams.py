@@ -6,7 +6,7 @@ import pytest
 from mlx_melpa.core.types import Example, Splits
 from mlx_melpa.errors import DataError
 from mlx_melpa.samplers.uniform import uniform
-from mlx_melpa.tasks.episodes import LabelledTasks, PeopleTasks
+from mlx_melpa.tasks.episodes import EpisodeSettings, LabelledTasks, PeopleTasks
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.tasks.streams import Streams, streams
 
@@ -15,8 +15,11 @@ def some(label: str, count: int = 6) -> list[Example]:
     return [Example(f"{label}{i}", label=label) for i in range(count)]
 
 
-GROUPS = LabelledTasks({g: {g + k: some(g + k) for k in "xyz"} for g in "abcde"}, ways=2, shots=2, queries=2)
-ALONE = LabelledTasks({"": {k: some(k) for k in "abcdefgh"}}, ways=2, shots=2, queries=2)
+TWO = EpisodeSettings(ways=2, shots=2, queries=2)
+GROUPS = LabelledTasks(
+    {g: {g + k: some(g + k) for k in "xyz"} for g in "abcde"}, EpisodeSettings(ways=2, shots=2, queries=2)
+)
+ALONE = LabelledTasks({"": {k: some(k) for k in "abcdefgh"}}, TWO)
 
 
 def test_a_stream_holds_different_groups_in_any_order() -> None:
@@ -35,12 +38,13 @@ def test_where_labels_are_the_keys_no_label_comes_twice() -> None:
     for seed in range(40):
         stream = Streams(ALONE, 4, "training").episode(np.random.default_rng(seed))
         assert sorted(label for episode in stream for label in episode.labels) == list("abcdefgh")
-    whole = LabelledTasks(ALONE.groups, ways=None, shots=2, queries=2)
+    whole = LabelledTasks(ALONE.groups, EpisodeSettings(ways=None, shots=2, queries=2))
     assert [len(e.labels) for e in Streams(whole, 3, "training").episode(np.random.default_rng(0))] == [2, 2, 2]
 
 
 def test_people_come_once_and_simulated_tasks_afresh() -> None:
-    people = PeopleTasks({u: [Example("", target=f"{u}{i}") for i in range(5)] for u in "abc"}, shots=2, queries=1)
+    lines = {u: [Example("", target=f"{u}{i}") for i in range(5)] for u in "abc"}
+    people = PeopleTasks(lines, EpisodeSettings(shots=2, queries=1))
     assert {e.name for e in Streams(people, 3, "training").episode(np.random.default_rng(0))} == set("abc")
     curves = Streams(sinusoid().train, 3, "training").episode(np.random.default_rng(0))
     assert len({float(curve.y_support[0, 0]) for curve in curves}) == 3

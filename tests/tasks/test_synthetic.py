@@ -62,10 +62,10 @@ def test_a_description_says_what_goes_where_or_how_one_writes() -> None:
             assert label == f"'{name}'"
             wanted = [f"{topic.name} ({mood})" if mood else topic.name for topic, mood in cells]
             assert topics.split(" and ") == wanted
-    style, person = Style.draw(np.random.default_rng(3)), synthetic(kind_of="style").train
+    style, person = Style.draw(np.random.default_rng(3)), synthetic(variant="style").train
     told = person.episode(np.random.default_rng(3)).about
     assert all(word in told for word in (style.greeting, style.favourite, style.sign_off, style.signer, style.casing))
-    assert synthetic(kind_of="binary").train.episode(np.random.default_rng(0)).about == ""
+    assert synthetic(variant="binary").train.episode(np.random.default_rng(0)).about == ""
 
 
 def test_a_labelling_is_a_partition() -> None:
@@ -77,7 +77,7 @@ def test_a_labelling_is_a_partition() -> None:
 
 
 def test_binary_tasks_vary_and_mislabel_only_the_support() -> None:
-    tasks = synthetic(kind_of="binary", shots=10, queries=10, noise=0.5).train
+    tasks = synthetic(variant="binary", shots=10, queries=10, noise=0.5).train
     names, swapped = Counter(), 0
     for seed in range(100):
         episode = tasks.episode(np.random.default_rng(seed))
@@ -87,18 +87,18 @@ def test_binary_tasks_vary_and_mislabel_only_the_support() -> None:
         swapped += Counter(e.label for e in episode.support) != dict.fromkeys(episode.labels, 10)
     assert all(names[tuple(sorted(pair))] for pair in ATTRIBUTES) and len(names) > 30
     assert swapped > 50
-    clean = synthetic(kind_of="binary", noise=0).train.episode(np.random.default_rng(0))
+    clean = synthetic(variant="binary", noise=0).train.episode(np.random.default_rng(0))
     assert Counter(e.label for e in clean.support) == dict.fromkeys(clean.labels, 5)
 
 
 def test_mixed_draws_people_and_binary_tasks() -> None:
-    tasks = synthetic(kind_of="mixed").train
+    tasks = synthetic(variant="mixed").train
     ways = Counter(len(tasks.episode(np.random.default_rng(seed)).labels) for seed in range(100))
     assert ways[2] + ways[5] == 100 and 30 < ways[2] < 70
 
 
 def test_replies_carry_the_persons_style() -> None:
-    tasks = synthetic(kind_of="style", shots=4, queries=3).test
+    tasks = synthetic(variant="style", shots=4, queries=3).test
     openings = set()
     for seed in range(20):
         style = Style.draw(np.random.default_rng(seed))

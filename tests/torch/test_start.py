@@ -24,8 +24,8 @@ pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")
 @pytest.mark.parametrize("layers", [1, "all"])
 @pytest.mark.parametrize("readout", ["prototypes", "labels", "completion"])
 def test_rows_and_difficulties_agree(put: Callable[..., Any], bases: dict[str, Any], layers: Any, readout: str) -> None:
-    kind_of = "style" if readout == "completion" else "people"
-    tasks = synthetic(kind_of=kind_of, ways=2, shots=3, queries=2).train
+    variant = "style" if readout == "completion" else "people"
+    tasks = synthetic(variant=variant, ways=2, shots=3, queries=2).train
     episodes = [tasks.episode(np.random.default_rng(i)) for i in range(2)]
     found = []
     for name in ("mlx", "torch"):

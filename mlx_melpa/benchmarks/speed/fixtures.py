@@ -28,7 +28,7 @@ def recipe(model: str, **changes: Any) -> Recipe:
         "model": model,
         "backend": s.get("backend", "mlx"),
         "adapter": {"kind": "lora", "rank": s["rank"], "scale": 2.0, "layers": s["layers"]},
-        "tasks": {"kind": "synthetic", "kind_of": "style", "shots": s["shots"], "queries": s["shots"]},
+        "tasks": {"kind": "synthetic", "variant": "style", "shots": s["shots"], "queries": s["shots"]},
         "readout": {"kind": "completion", "max_length": 64},
         "rule": {"kind": "sgd", "lr": RATE},
         "learner": {"kind": s["learner"], "steps": s["steps"]},

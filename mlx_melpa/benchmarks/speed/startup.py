@@ -48,5 +48,5 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
 
 def ten(labelled: bool) -> Sequence[Example]:
     """Ten messages of a simulated person: five of each of two kinds, or with replies in the person's style."""
-    tasks = synthetic(ways=2, shots=5, queries=1) if labelled else synthetic(kind_of="style", shots=10, queries=1)
+    tasks = synthetic(ways=2, shots=5, queries=1) if labelled else synthetic(variant="style", shots=10, queries=1)
     return tuple(tasks.test.episode(np.random.default_rng(0)).support)

@@ -37,13 +37,13 @@ def examples(case: str, number: int, length: int, count: Count, seed: int = 0) -
 
 def _thread(messages: int, rng: np.random.Generator) -> tuple[str, str]:
     """So many messages in the styles of others, a line each, and a long reply in one person's style."""
-    people = cast(SimulatedTasks, synthetic(kind_of="style", shots=messages, queries=3).train)
+    people = cast(SimulatedTasks, synthetic(variant="style", shots=messages, queries=3).train)
     _, lines = people.text_person(rng)
     return "\n".join(e.text for e in lines[:messages]), " ".join(e.target or "" for e in lines[messages:])
 
 
 def _labelled(i: int, rng: np.random.Generator) -> Example:
-    drawn = synthetic(kind_of="people", ways=5, shots=1, queries=1).train.episode(rng).support
+    drawn = synthetic(variant="people", ways=5, shots=1, queries=1).train.episode(rng).support
     example = drawn[i % len(drawn)]
     return Example(example.text, target=" " + str(example.label))
 

@@ -25,7 +25,7 @@ ADAPTER: dict[str, Any] = {"rank": 8, "scale": 20.0, "dropout": 0.0}
 """mlx-lm's own defaults: every linear layer of every block."""
 RECIPE: dict[str, Any] = {
     "adapter": {"kind": "lora", "rank": 8, "scale": 2.0, "layers": 3},
-    "tasks": {"kind": "synthetic", "kind_of": "style", "shots": 10, "queries": 10},
+    "tasks": {"kind": "synthetic", "variant": "style", "shots": 10, "queries": 10},
     "readout": {"kind": "completion", "max_length": 96},
     "rule": {"kind": "adam", "lr": 3e-3},
     "learner": {"kind": "fomaml", "steps": 5},
@@ -53,7 +53,7 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
         commands = Commands(Path(folder))
         advance(0, "time to quality: a run")
         run = commands.fitting(settings.run, recipe(settings), "run")
-        person = synthetic(kind_of="style", shots=SUPPORT, queries=HELD).test.episode(np.random.default_rng(1))
+        person = synthetic(variant="style", shots=SUPPORT, queries=HELD).test.episode(np.random.default_rng(1))
         base, theirs = _theirs(settings, person, Path(folder), advance)
         best = min(theirs, key=lambda mark: mark["loss"])
         file = commands.write("notes.jsonl", person.support)
