@@ -16,6 +16,7 @@ class Bottleneck(Adapter):
     """A two-layer adapter of a sub-block's output; D (T, d, w) starts random, U (T, w, d) at zero, with biases."""
 
     kind = "bottleneck"
+    verify_with = ({"width": 3, "placement": "houlsby"},)
 
     def __init__(self, width: int, placement: str, activation: str, layers: str | int | Sequence[int]):
         self.width, self.placement, self.activation, self.layers = width, placement, activation, layers

@@ -15,6 +15,7 @@ class Full(Adapter):
     """A change D (T, d, o) of each linear layer's weight, at zero; biases, norms and embeddings stay the base's."""
 
     kind = "full"
+    verify_with = ({},)
 
     def __init__(self, sites: Sequence[str], layers: str | int | Sequence[int], budget: int):
         self.sites, self.layers, self.budget = tuple(sites), layers, budget

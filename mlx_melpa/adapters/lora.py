@@ -14,6 +14,7 @@ class Lora(Adapter):
     """A low-rank adapter of linear layers; A (T, d, r) starts random, B (T, r, o) at zero."""
 
     kind = "lora"
+    verify_with = ({"rank": 2},)
     rank: int
 
     def __init__(self, rank: int, scale: float, sites: Sequence[str], layers: str | int | Sequence[int]):

@@ -20,6 +20,7 @@ class Prefix(Adapter):
     """
 
     kind = "prefix"
+    verify_with = ({"length": 2},)
 
     def __init__(self, length: int, spread: float, layers: str | int | Sequence[int]):
         self.length, self.spread, self.layers = length, spread, layers

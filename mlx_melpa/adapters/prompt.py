@@ -19,6 +19,7 @@ class Prompt(Adapter):
     """
 
     kind = "prompt"
+    verify_with = ({"tokens": 2},)
 
     def __init__(self, tokens: int, spread: float):
         self.tokens, self.spread = tokens, spread

@@ -17,7 +17,14 @@ Settings = Mapping[str, Any]
 """Settings of a builder, by name."""
 
 
-class Adapter(Protocol):
+class Kind(Protocol):
+    """What every kind of a part says of itself."""
+
+    verify_with: ClassVar[tuple[Settings, ...]]
+    """Settings of small instances that `melpa verify` checks; the first stands beside every other kind."""
+
+
+class Adapter(Kind, Protocol):
     """What is added to a frozen base: where it sits, which weights it has there, and how it acts.
 
     `scaled` in its segments marks the factor to which the update is proportional, where there is one.
@@ -52,7 +59,7 @@ class Adapter(Protocol):
         ...
 
 
-class Readout(Protocol):
+class Readout(Kind, Protocol):
     """From the base's states to losses and answers; its segments follow the adapter's in a row."""
 
     classifies: ClassVar[bool]
@@ -143,7 +150,7 @@ class Decoder(Initializer, Protocol):
     def decode(self, meta: Tree, codes: Array) -> Array: ...
 
 
-class Rule(Protocol):
+class Rule(Kind, Protocol):
     """The update rule U: arithmetic on rows (T, P)."""
 
     learnable: bool = False
@@ -183,7 +190,7 @@ Drift = Callable[[Array], Array]
 """How far the answers to the support have moved (T,) since a row's own numbers were those given (T, own)."""
 
 
-class Regularizer(Protocol):
+class Regularizer(Kind, Protocol):
     """What keeps a row's own numbers (T, P) near what they were, and its state from task to task."""
 
     learnable: bool = False

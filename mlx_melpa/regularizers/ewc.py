@@ -24,6 +24,7 @@ TINY = 1e-30
 class Ewc(Regularizer):
     """A quadratic pull to the last task's end, stronger for numbers that the tasks so far depend on."""
 
+    verify_with = ({"strength": 5.0, "prior": 1.0, "learn": True},)
     carries = True
 
     def __init__(self, ops: Any, strength: float, decay: float, prior: float, cap: float, learn: bool):

@@ -17,6 +17,8 @@ from ..errors import RecipeError
 class L2(Regularizer):
     """A quadratic pull to where the adaptation began."""
 
+    # So strong that the inner problem has one solution, which imaml takes for granted.
+    verify_with = ({"strength": 5.0, "learn": True}, {"strength": 5.0, "learn": True, "each": True})
     holds = True
 
     def __init__(self, ops: Any, strength: float, learn: bool, each: bool):

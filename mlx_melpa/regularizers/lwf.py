@@ -18,6 +18,8 @@ from ..core.types import Array, Tree
 class Lwf(Regularizer):
     """A pull on answers, not on numbers: each step reads the support twice more, as the teacher and as the row."""
 
+    verify_with = ({"strength": 5.0, "learn": True},)
+
     def __init__(self, ops: Any, strength: float, learn: bool):
         self.ops, self.strength, self.learnable = ops, strength, learn
 

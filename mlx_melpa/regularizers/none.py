@@ -9,6 +9,8 @@ from ..core.types import Array, Tree
 class NoRegularizer(Regularizer):
     """A penalty of zero."""
 
+    verify_with = ({},)
+
     def __init__(self, ops: Any):
         self.ops = ops
 

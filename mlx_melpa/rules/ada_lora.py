@@ -21,6 +21,8 @@ class AdaLora(Rule):
     and comes back where it matters more than another. Numbers of no LoRA, as a head's, move as Adam's.
     """
 
+    verify_with = ({"lr": 0.02, "eps": 1e-3, "warmup": 1, "decay": 1},)
+
     def __init__(self, ops: Any, layout: Layout, rule: Adam, keep: float, warmup: int, decay: int, smooth: float):
         self.ops, self.layout, self.rule = ops, layout, rule
         self.warmup, self.decay, self.smooth = warmup, decay, smooth

@@ -13,6 +13,7 @@ from ..core.types import Array, Tree
 class Lslr(Rule):
     """rows - lr[k, segment] g, with lr (K, S) learned; steps past the K-th use the last rates."""
 
+    verify_with = ({"lr": 0.05, "steps": 3},)
     learnable = True
 
     def __init__(self, ops: Any, layout: Layout, lr: float, steps: int):

@@ -11,6 +11,7 @@ from ..core.types import Array, Tree
 class MetaSgd(Rule):
     """rows - lr * g, with lr (P,) learned."""
 
+    verify_with = ({"lr": 0.05},)
     learnable = True
 
     def __init__(self, ops: Any, lr: float):

@@ -11,6 +11,8 @@ from ..core.types import Array, Tree
 class Sgd(Rule):
     """rows - lr g."""
 
+    verify_with = ({"lr": 0.05},)
+
     def __init__(self, lr: float):
         self.lr = lr
 
