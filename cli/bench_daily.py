@@ -29,7 +29,7 @@ def daily(
     from mlx_melpa.benchmarks.continual import daily as bench
     from mlx_melpa.benchmarks.continual.tasks import stream
     from mlx_melpa.config.recipe import load_recipe
-    from mlx_melpa.store.atomic import replace_text
+    from mlx_melpa.core.atomic import replace_text
     from mlx_melpa.store.run import describe
 
     seen = describe(run)["seen"]

@@ -102,9 +102,9 @@ def write(folder: Path, found: Any) -> None:
     """Writes eval.json and, where a method has steps, the plot."""
     import json
 
+    from mlx_melpa.core.atomic import replace_text
     from mlx_melpa.evaluation.methods import METHODS
     from mlx_melpa.evaluation.plots import plot_curves
-    from mlx_melpa.store.atomic import replace_text
 
     folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "eval.json", json.dumps(found.results, indent=1) + "\n")

@@ -30,7 +30,7 @@ def quickstart(
     from time import perf_counter
 
     from mlx_melpa.config.recipe import find
-    from mlx_melpa.store.atomic import replace_text
+    from mlx_melpa.core.atomic import replace_text
 
     began = perf_counter()
     for name in (RUN, HOME, EXPORT, EVAL):

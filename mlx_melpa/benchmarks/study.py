@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+from ..core.atomic import replace_text
 from ..errors import MelpaError
-from ..store.atomic import replace_text
 
 T = TypeVar("T")
 SETTINGS = "settings.json"

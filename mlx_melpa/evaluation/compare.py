@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..config.recipe import Recipe
+from ..core import atomic as disk
 from ..core.types import Splits, Tasks
 from ..data.readers import read_examples
 from ..errors import DataError, MelpaError
-from ..store import atomic as disk
 from ..store.run import Run
 from ..tasks.episodes import EpisodeSettings, gather
 from ..tasks.splits import unseen

@@ -11,12 +11,12 @@ import numpy as np
 from ..config.build import Composition, compose, load_base, on_backend
 from ..config.kinds import kind_class
 from ..config.recipe import Recipe, load_recipe
+from ..core.atomic import replace, replace_text
 from ..core.latent_rows import plain
 from ..core.layout import Layout
 from ..core.protocols import Decoder
 from ..core.types import Tree
 from ..errors import ModelError, StoreError
-from .atomic import replace, replace_text
 
 FORMAT = 1
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..config.recipe import Recipe, load_recipe
+from ..core.atomic import replace_text
 from ..core.types import Tree
 from ..errors import RecipeError
-from ..store.atomic import replace_text
 from ..store.run import save, write
 
 

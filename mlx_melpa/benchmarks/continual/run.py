@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...config.build import Composition, compose
+from ...core import atomic as disk
 from ...errors import MelpaError
 from ...evaluation.timing import timed
-from ...store import atomic as disk
 from . import report as continual_report
 from . import tuning as tuning
 from .counted import counted

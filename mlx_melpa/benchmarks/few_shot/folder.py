@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ...config.recipe import Recipe
+from ...core import atomic as disk
 from ...errors import MelpaError
-from ...store import atomic as disk
 from ...store import run
 from .settings import Job, Settings
 

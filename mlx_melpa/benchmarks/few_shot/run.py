@@ -4,9 +4,9 @@ import json
 from importlib.util import find_spec
 from typing import Any
 
+from ...core import atomic as disk
 from ...errors import MelpaError
 from ...evaluation.methods import Advance
-from ...store import atomic as disk
 from ...training.meta_train import meta_train
 from . import report as report
 from .folder import Folder

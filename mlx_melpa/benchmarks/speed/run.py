@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ...config.schema import did_you_mean
+from ...core.atomic import replace_text
 from ...errors import MelpaError
-from ...store.atomic import replace_text
 from .settings import Advance, Settings
 
 SECTIONS = {
