@@ -35,6 +35,7 @@ COMMANDS = {
     "users": Entry("users", PERSON, "List, show, roll back, prune or remove stored adapters."),
     "import": Entry("import_", PERSON, "Read an exported adapter into the store."),
     "recipes": Entry("recipes", CHECKS, "List the packaged recipes, or copy one."),
+    "explain": Entry("explain", CHECKS, "Explain a recipe's key, kind or setting."),
     "validate": Entry("validate", CHECKS, "Check a recipe and show every setting."),
     "verify": Entry("verify", CHECKS, "Hold each learner's gradients against finite differences."),
     "bench": Entry("bench", CHECKS, "Measure speed beside other packages."),

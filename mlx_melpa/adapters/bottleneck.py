@@ -58,5 +58,14 @@ def bottleneck(
     layers: str | int | list[int] = "all",
 ) -> Bottleneck:
     """Builds bottleneck adapters of a width, after attention and feed-forward (Houlsby et al. 2019) or after
-    feed-forward alone (Pfeiffer et al. 2020)."""
+    feed-forward alone (Pfeiffer et al. 2020).
+
+    Use it when a published method has them (MeLPA, GB-MOA), or where the layers inside a block can't be adapted.
+    Not when mlx-lm or PEFT should load the export: neither has this adapter.
+
+    width: the inner width m; a place has about 2 m d numbers.
+    placement: pfeiffer after feed-forward, houlsby after attention too.
+    activation: the function between the two products; silu is smooth, as second derivatives want it.
+    Other settings: as `lora`.
+    """
     return Bottleneck(width, placement, activation, layers)

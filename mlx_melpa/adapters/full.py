@@ -53,6 +53,12 @@ def full(
 ) -> Full:
     """Builds full fine-tuning of the linear layers that `sites` name, on a base small enough for it.
 
-    A random start changes nothing, and there is only one. `budget` is the most numbers that a row may have.
+    A random start changes nothing, and there is only one.
+
+    Use it when it is the upper bound that an adapter is compared with.
+    Not when users are many or the base is large: a user stores as many numbers as the layers have.
+
+    budget: the largest number of numbers that a row may have.
+    Other settings: as `lora`.
     """
     return Full(sites, layers, budget)

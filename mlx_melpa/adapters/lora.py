@@ -49,6 +49,12 @@ def lora(
 ) -> Lora:
     """Builds LoRA of a rank at the linear layers that `sites` name (Hu et al. 2021).
 
-    `scale` multiplies the update (alpha / rank elsewhere); `layers` is all, a number N for the last N, or a list.
+    Use it when nothing speaks against it: most recipes do, and mlx-lm and PEFT load its exports.
+    Not when a user may own a few hundred bytes only: add initializer `subspace`, or take `prompt`.
+
+    rank: the inner width r; a site has r (d_in + d_out) numbers.
+    scale: factor of the update, what others call alpha / rank.
+    sites: patterns of layer names, such as q_proj or "*.mlp.*"; "*" is every linear layer.
+    layers: blocks that are adapted: all, a number N for the last N, or a list of block numbers.
     """
     return Lora(rank, scale, sites, layers)

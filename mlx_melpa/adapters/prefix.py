@@ -74,6 +74,13 @@ def prefix(
     """Builds prefix tuning with `length` virtual tokens before each attention (Li and Liang 2021).
 
     The keys are drawn at first from [-spread, spread], the values are zero. The paper's reparametrization by a network
-    is left out: the start is meta-learned instead. `layers` is all, a number N for the last N, or a list.
+    is left out: the start is meta-learned instead.
+
+    Use it when few numbers should act on every block, without a product beside each layer.
+    Not when the start should equal the base: attention reads a random prefix too.
+
+    length: virtual tokens of each attention.
+    spread: half the width of the uniform distribution of the keys of a random start.
+    layers: blocks that are adapted: all, a number N for the last N, or a list of block numbers.
     """
     return Prefix(length, spread, layers)

@@ -49,5 +49,12 @@ class Prompt(Adapter):
 
 
 def prompt(*, tokens: Annotated[int, Bounds(1, 1024)] = 20, spread: Positive = 0.5) -> Prompt:
-    """Builds prompt tuning with `tokens` vectors, drawn at first from [-spread, spread] (Lester et al. 2021)."""
+    """Builds prompt tuning with `tokens` vectors, drawn at first from [-spread, spread] (Lester et al. 2021).
+
+    Use it when a user should own very few numbers, tokens x width, and the base is large.
+    Not when the base is small, or speed counts: no frozen block can be cached, and each text is longer by `tokens`.
+
+    tokens: the number of vectors before the text.
+    spread: half the width of the uniform distribution of a random start.
+    """
     return Prompt(tokens, spread)

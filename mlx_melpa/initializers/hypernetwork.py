@@ -136,13 +136,23 @@ def hypernetwork(
 ) -> Hypernetwork:
     """Builds the task encoder, whose vectors have `embedding` numbers, and H with `hidden` units (GB-MOA).
 
-    `context` is what E reads: the support set; a description of the person or the task (a task file's field `about`, or
-    `melpa adapt --about`; the names of the labels where there is none), cut at readout.max_length; or both.
-    `form` whole writes a row at once; chunked writes it in parts of `chunk` numbers, told apart by vectors of `place`
-    numbers. tanh is smooth: finite differences hold there, where the kinks of relu spoil them. `scales` learns a number
-    for each site, times what H writes there; `ranks` predicts a mask of LoRA's ranks from the task's embedding (see
-    masks.py). Raises RecipeError where all this has more parameters than `budget`, and for a mask where there are no
-    ranks.
+    A description is a task file's field, or `melpa adapt --description`; the names of the labels where there is none.
+    It is cut at readout.max_length. Raises RecipeError where all this has more parameters than `budget`, and for a mask
+    where there are no ranks.
+
+    Use it when a start should depend on the examples or on a description: a user can then be served without a step.
+    Not when tasks are few: it has many parameters, and with class means it was no better than `universal`.
+
+    context: what the encoder reads: the support set, a description of the person or task, or both.
+    form: whole writes a row at once; chunked writes it in parts, and has far fewer parameters.
+    embedding: numbers of a task's vector.
+    hidden: hidden units of H.
+    chunk: numbers of a part, where form is chunked.
+    place: numbers of the vector that tells parts apart.
+    activation: tanh is smooth: finite differences hold there, where the kinks of relu spoil them.
+    scales: true learns a factor for each site of what H writes there.
+    ranks: true predicts a mask of LoRA's ranks from the task's vector.
+    budget: the largest number of parameters.
     """
     layout, act = problem.layout.personal, {"relu": ops.relu, "tanh": ops.tanh}[activation]
     writer: Whole | Chunked = Whole(ops, layout, act, embedding, hidden)

@@ -41,7 +41,11 @@ class Prototype(Universal):
 
 
 def prototype(ops: Any, problem: Any) -> Prototype:
-    """Builds the initializer (Triantafillou et al. 2020); raises RecipeError where there is no linear head."""
+    """Builds the initializer (Triantafillou et al. 2020); raises RecipeError where there is no linear head.
+
+    Use it when the readout is `linear`: a head of zeros learns slowly from a few examples.
+    Not when the readout is another one: it has no head to write.
+    """
     if not {*WRITTEN} <= {segment.name for segment in problem.layout.segments}:
         raise RecipeError("initializer prototype writes the weights of a linear head; set readout: linear")
     return Prototype(ops, problem)

@@ -49,8 +49,12 @@ class Subspace:
 def subspace(ops: Any, problem: Any, *, size: Annotated[int, Bounds(1, 1024)] = 128) -> Subspace:
     """Builds the subspace with codes of `size` numbers (Rusu et al. 2019; Aghajanyan et al. 2021).
 
-    Learners that walk back along the steps train it. Raises RecipeError where the adapter has no more numbers than the
-    code.
+    Raises RecipeError where the adapter has no more numbers than the code.
+
+    Use it when users are many and storage counts: a user is a code of 128 numbers, 256 bytes.
+    Not when the learner has no backward pass along the steps (`reptile`, `imaml`): these can't train the basis.
+
+    size: numbers of a code.
     """
     own = problem.layout.personal.size
     if own <= size:

@@ -34,5 +34,9 @@ class Universal:
 
 
 def universal(ops: Any, problem: Any = None) -> Universal:
-    """Builds the universal initializer (Finn et al. 2017)."""
+    """Builds the universal initializer (Finn et al. 2017).
+
+    Use it when nothing speaks against it: others gained nothing on simulated people (docs/results.md).
+    Not when people differ so much that no one start suits them: try `hypernetwork`.
+    """
     return Universal(ops)

@@ -35,5 +35,11 @@ def anil(parts: Parts, *, steps: Annotated[int, Bounds(1, 1000)] = 5, last: Anno
 
     With 0 blocks only the readout's own numbers move. The parts have a layout that was held by `Anil.hold` before the
     rule was built on it, as `compose` does.
+
+    Use it when a user should store little and adapt fast: features are shared, a part is personal.
+    Not when users differ in what they mean by the same text: their features must move too.
+
+    steps: inner steps of an episode.
+    last: adapted blocks that the inner steps move, from the top.
     """
     return Anil(parts, steps)

@@ -16,5 +16,11 @@ class Fomaml(Maml):
 
 
 def fomaml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Fomaml:
-    """Builds first-order MAML over `steps` inner steps (Finn et al. 2017); 0 trains the start on the query loss."""
+    """Builds first-order MAML over `steps` inner steps (Finn et al. 2017).
+
+    Use it when nothing speaks against it: the default of most recipes. Learned rates are trained too.
+    Not when a regularizer's strength or long adaptations matter: `maml` has the derivatives through all steps.
+
+    steps: inner steps of an episode; 0 trains the start on the query loss.
+    """
     return Fomaml(parts, steps)

@@ -111,8 +111,15 @@ def imaml(
 ) -> Imaml:
     """Builds implicit MAML (Rajeswaran et al. 2019), for a regularizer that pulls rows to their start.
 
-    `cg_steps` conjugate gradients at most, each the cost of a step of `maml`, until the residual is `tolerance` of the
-    query gradient. Raises RecipeError where nothing holds rows to their start: the solution would not depend on it.
+    Each of the conjugate gradients costs a step of `maml`. Raises RecipeError where nothing holds rows to their start:
+    the solution would not depend on it.
+
+    Use it when inner steps are many: memory is that of one step, however many there are.
+    Not when steps are few, as the inner problem is not solved then, or a rule should learn.
+
+    steps: inner steps of an episode.
+    cg_steps: the largest number of conjugate gradients.
+    tolerance: they stop where the residual is this share of the query gradient.
     """
     if not parts.regularizer.holds:
         raise RecipeError(NEEDS)

@@ -50,7 +50,11 @@ def maml_plus_plus(
 ) -> MamlPlusPlus:
     """Builds MAML++ over `steps` inner steps (Antoniou, Edwards, Storkey 2019).
 
-    `multi_step` is the share of meta-training over which the losses' weights move from equal to the last step alone,
-    `first_order` the share, from the beginning, without second derivatives.
+    Use it when `maml` is unsettled at the beginning, or users may stop after fewer steps. Pair it with rule `lslr`.
+    Not when a step or two is all there is.
+
+    steps: inner steps of an episode.
+    multi_step: share of meta-training over which the losses' weights move from equal to the last step alone.
+    first_order: share of meta-training, from the beginning, without second derivatives.
     """
     return MamlPlusPlus(parts, steps, multi_step, first_order)

@@ -31,5 +31,11 @@ class Reptile:
 
 
 def reptile(parts: Parts, *, steps: Annotated[int, Bounds(1, 1000)] = 5) -> Reptile:
-    """Builds Reptile over `steps` inner steps (Nichol et al. 2018)."""
+    """Builds Reptile over `steps` inner steps (Nichol et al. 2018).
+
+    Use it when memory or time is short: it needs no query loss and no derivative of a step.
+    Not when a rule or regularizer should learn: it trains the start alone.
+
+    steps: inner steps of an episode.
+    """
     return Reptile(parts, steps)

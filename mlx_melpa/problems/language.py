@@ -209,5 +209,9 @@ def classified(probabilities: np.ndarray, onehot: np.ndarray, weights: np.ndarra
 
 
 def language(ops: Any, model: Any, readout: Any) -> Language:
-    """Builds the problem from an adapted base and a readout."""
+    """Builds the problem from an adapted base and a readout.
+
+    Use it when the recipe has a `model`: it is the default then.
+    Not when there is no base model: `regression` brings its own network.
+    """
     return Language(ops, model, readout)

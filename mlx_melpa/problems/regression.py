@@ -97,6 +97,10 @@ def regression(
 ) -> Regression:
     """Builds the problem with hidden layers of the given widths (Finn et al. 2017 use two of 40, with relu).
 
-    tanh is smooth: finite differences hold there, where the kinks of relu spoil them.
+    Use it when learners and rules are to be checked without a language model, on tasks `sinusoid`.
+    Not when a recipe has a model.
+
+    hidden: widths of the hidden layers.
+    activation: relu as in the paper, or tanh, which is smooth: finite differences hold there.
     """
     return Regression(ops, hidden, activation)

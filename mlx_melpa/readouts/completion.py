@@ -86,7 +86,14 @@ class Completion:
 
 
 def completion(ops: Any, tokenizer: Any, *, template: str = "{text}\n", max_length: Count = 256) -> Completion:
-    """Builds the readout; `template` shapes what stands before the target, `max_length` cuts, in tokens."""
+    """Builds the readout: the loss of a target's tokens, in nats a token.
+
+    Use it when the model should write: replies, a style, dialogues.
+    Not when the answer is one of a few labels: `ridge` is more accurate and faster.
+
+    template: what stands before the target, with {text} for the prompt.
+    max_length: prompt and target are cut there together, in tokens.
+    """
     if "{text}" not in template:
         raise DataError(
             f"readout.template: {template!r} has no {{text}}; write where the text goes, as in '{{text}}\\n'"

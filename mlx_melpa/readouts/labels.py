@@ -122,7 +122,15 @@ def labels(
     template: str = "{text}\nLabel:",
     max_length: Count = 128,
 ) -> Labels:
-    """Builds the readout: `words` own (the label's name) or arbitrary letters; the word follows the `template`."""
+    """Builds the readout: the label's word follows the `template`.
+
+    Use it when the base knows what the label words mean, as with zero or one example and a large model.
+    Not when labels are arbitrary names, or many: every label's word is scored for every text.
+
+    words: own, the label's name, or letters, which are dealt anew to the labels of each episode.
+    template: what the model reads, with {text} for the text.
+    max_length: texts are cut there, in tokens.
+    """
     if "{text}" not in template:
         raise DataError(
             f"readout.template: {template!r} has no {{text}}; write where it goes, as in '{{text}}\\nLabel:'"

@@ -99,9 +99,15 @@ def linear(
     primed: Natural = 100,
     max_length: Count = 128,
 ) -> Linear:
-    """Builds the head for at most `ways` labels, as many as tasks.ways unless given; the rest is as in `prototypes`.
+    """Builds the head for at most `ways` labels, as many as tasks.ways unless given.
 
     Raises RecipeError where nothing says how many labels there are.
+
+    Use it when the method at hand is a classifier that steps train: Proto-MAML (initializer `prototype`), ANIL, LwF.
+    Not when users have different numbers of labels, or add labels later: take `ridge` or `prototypes`.
+
+    ways: the largest number of labels; tasks.ways by default.
+    Other settings: as `prototypes`.
     """
     if ways is None:
         raise RecipeError("readout linear needs to know how many labels there may be; set readout.ways")

@@ -236,10 +236,14 @@ def prototypes(
     primed: Natural = 100,
     max_length: Count = 128,
 ) -> Prototypes:
-    """Builds the readout.
+    """Builds the readout (Snell et al. 2017, with a learned metric).
 
-    `temperature` is where exp(s) begins; `metric` plain leaves attention, center and metric out; `primed` is the number
-    of training episodes that meta-training computes the metric's start from, 0 to start from the unit matrix;
-    `max_length` cuts texts, in tokens.
+    Use it when a label has one or two examples, or labels come and go: new ones need no training.
+    Not when a label has five examples or more: `ridge` is more accurate there.
+
+    temperature: the factor of the scores, before it is fitted; larger is surer.
+    metric: learned weighs tokens and features by meta-training; plain takes plain means.
+    primed: training episodes from which the metric's start is computed; 0 starts from the unit matrix.
+    max_length: texts are cut there, in tokens.
     """
     return Prototypes(ops, tokenizer, temperature, metric, primed, max_length)

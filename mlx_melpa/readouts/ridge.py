@@ -135,5 +135,12 @@ def ridge(
     primed: Natural = 100,
     max_length: Count = 128,
 ) -> Ridge:
-    """Builds the readout; `strength` is the ridge, for features of length 1, and the rest is as in `prototypes`."""
+    """Builds the readout with a ridge for features of length 1.
+
+    Use it when texts get labels: the most accurate readout here with a few examples a label, and the quickstart's.
+    Not when labels have one or two examples: `prototypes` is as good and cheaper.
+
+    strength: the ridge that is added to the squared features.
+    Other settings: as `prototypes`.
+    """
     return Ridge(strength, ops, tokenizer, temperature, metric, primed, max_length)

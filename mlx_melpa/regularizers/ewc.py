@@ -68,7 +68,14 @@ def ewc(
 ) -> Ewc:
     """Builds online EWC (Kirkpatrick et al. 2017; Schwarz et al. 2018).
 
-    `decay` is how much of the earlier Fisher each task leaves, `prior` what a number counts before there is any, `cap`
-    the most that one task gives to a number, in means.
+    Use it when tasks follow one another, gradient steps change the adapter, and no example may be stored.
+    Not when class means are stored (`prototypes`, `ridge`): these keep earlier labels without it. It stores one more
+    number for each of the row's.
+
+    strength: the factor of the penalty; above 1 / (lr cap) steps overshoot.
+    decay: how much of the earlier Fisher each task leaves.
+    prior: what a number counts before there is any Fisher.
+    cap: the largest Fisher that one task gives to a number, in means.
+    learn: true learns the strength, and an importance of each number, in the outer loop.
     """
     return Ewc(ops, strength, decay, prior, cap, learn)

@@ -37,9 +37,16 @@ class L2(Regularizer):
 
 
 def l2(ops: Any, *, strength: Positive = 1e-2, learn: bool = False, each: bool = False) -> L2:
-    """Builds the pull to the start with a `strength`, learned with the outer loop where `learn` says so.
+    """Builds the pull to the start with a `strength`.
 
-    With `each` too, every number has a strength of its own. Raises RecipeError for `each` alone.
+    Raises RecipeError for `each` without `learn`.
+
+    Use it when the learner is `imaml`, or steps are many and examples few.
+    Not when earlier tasks should be kept and their examples are gone: `ewc` knows which numbers mattered to them.
+
+    strength: the factor of the penalty; its value before meta-training where it is learned.
+    learn: true learns the strength in the outer loop.
+    each: true gives every number of the row a strength of its own.
     """
     if each and not learn:
         raise RecipeError("regularizer l2: each number's own strength is learned; set regularizer.learn: true")

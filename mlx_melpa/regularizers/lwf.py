@@ -40,5 +40,12 @@ class Lwf(Regularizer):
 
 
 def lwf(ops: Any, *, strength: Positive = 1.0, learn: bool = False) -> Lwf:
-    """Builds the distillation from the row before (Li and Hoiem 2016), with its `strength`."""
+    """Builds the distillation from the row before (Li and Hoiem 2016).
+
+    Use it when tasks follow one another with the same labels or outputs, and nothing may be stored.
+    Not when each day brings new labels: the row before knows nothing of these.
+
+    strength: the factor of the penalty.
+    learn: true learns the strength in the outer loop.
+    """
     return Lwf(ops, strength, learn)

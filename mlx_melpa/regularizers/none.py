@@ -24,5 +24,9 @@ class NoRegularizer(Regularizer):
 
 
 def none(ops: Any) -> NoRegularizer:
-    """Builds the absence of a regularizer."""
+    """Builds the absence of a regularizer.
+
+    Use it when few steps are taken: they stay near the start by themselves.
+    Not when the learner is `imaml`, which needs a pull to the start.
+    """
     return NoRegularizer(ops)

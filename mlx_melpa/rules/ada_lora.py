@@ -102,5 +102,15 @@ def ada_lora(
 
     Left out of the paper: singular values of their own beside the factors, the pull of these to orthogonality, and the
     uncertainty in the importance.
+
+    Use it when a fixed number of ranks should go where they matter, over ten steps or more.
+    Not when steps are few, or the adapter is not LoRA: it is Adam then.
+
+    lr: Adam's rate.
+    keep: the share of all ranks that acts at the end.
+    warmup: steps in which all ranks act.
+    decay: steps in which the number of acting ranks falls to that share, by a cube.
+    smooth: how much of the earlier importance each step leaves.
+    eps: as in `adam`.
     """
     return AdaLora(ops, layout, Adam(ops, lr, 0.9, 0.999, eps), keep, warmup, decay, smooth)

@@ -44,5 +44,13 @@ class Adam(Rule):
 def adam(
     ops: Any, layout: Layout, *, lr: Positive = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Positive = 1e-8
 ) -> Adam:
-    """Builds Adam (Kingma and Ba 2015)."""
+    """Builds Adam (Kingma and Ba 2015).
+
+    Use it when many steps follow a random start: baselines are trained so.
+    Not when second derivatives are taken: at its first step Adam is a sign, whose slope is 1 / eps near 0.
+
+    lr: the rate of every step.
+    beta1, beta2: decay of the first and of the second moment, a step.
+    eps: what is added to the root of the second moment.
+    """
     return Adam(ops, lr, beta1, beta2, eps)

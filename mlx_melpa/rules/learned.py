@@ -92,7 +92,14 @@ def learned(
 ) -> Learned:
     """Builds the learned optimizer (Andrychowicz et al. 2016; Ravi and Larochelle 2017).
 
-    `lr` is the rate that it begins at, `hidden` the LSTM's width: an adaptation keeps 2 x hidden numbers for each of
-    the row's. `p` is where gradients count as small, e^-p; `share` says which coordinates have weights in common.
+    An adaptation keeps 2 x hidden numbers for each of the row's.
+
+    Use it when the update rule itself is the question, as in MeLPA.
+    Not when time counts: each step costs an LSTM for every number, and rates alone were as good here.
+
+    lr: the rate of sign descent, which it is before meta-training.
+    hidden: the LSTM's width.
+    p: gradients below e^-p count as small; take a smaller p with second derivatives.
+    share: all numbers have one set of weights, or those of each weight tensor.
     """
     return Learned(ops, layout, lr, hidden, p, share)

@@ -32,5 +32,12 @@ class Lslr(Rule):
 
 
 def lslr(ops: Any, layout: Layout, *, lr: Positive = 0.1, steps: Count = 5) -> Lslr:
-    """Builds rates per weight and step that begin at `lr`, for up to `steps` steps (Antoniou et al. 2019)."""
+    """Builds rates per weight and step that begin at `lr`, for up to `steps` steps (Antoniou et al. 2019).
+
+    Use it when rates should be learned by few numbers: one for each weight tensor and step.
+    Not when the learner is `reptile` or `imaml`: these can't train rates.
+
+    lr: every rate before meta-training.
+    steps: steps with rates of their own; later steps take the last one's.
+    """
     return Lslr(ops, layout, lr, steps)

@@ -27,5 +27,11 @@ class MetaSgd(Rule):
 
 
 def meta_sgd(ops: Any, layout: Layout, *, lr: Positive = 0.1) -> MetaSgd:
-    """Builds Meta-SGD with rates that begin at `lr` (Li et al. 2017)."""
+    """Builds Meta-SGD with rates that begin at `lr` (Li et al. 2017).
+
+    Use it when some numbers of an adapter should move far and others stay, and steps are few.
+    Not when the learner is `reptile` or `imaml`: these can't train rates.
+
+    lr: the rate of all numbers before meta-training.
+    """
     return MetaSgd(ops, lr)

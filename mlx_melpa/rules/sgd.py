@@ -22,5 +22,11 @@ class Sgd(Rule):
 
 
 def sgd(ops: Any, layout: Layout, *, lr: Positive = 0.1) -> Sgd:
-    """Builds gradient descent at rate `lr`."""
+    """Builds gradient descent at rate `lr`.
+
+    Use it when first results are wanted, and the rate is known.
+    Not when the rate is not known: `meta_sgd` and `lslr` learn it.
+
+    lr: the rate of every step.
+    """
     return Sgd(lr)

@@ -39,6 +39,12 @@ def curriculum(*, by: Literal["entropy", "loss"] = "entropy", pool: Count = 4) -
 
     An episode is as hard as the mean entropy (nats) of what the model says about its support set before it adapts: of
     the supervised tokens, or of the labels. A problem that predicts numbers has no entropy: there, and with `by: loss`,
-    it is as hard as its loss before it adapts. `pool` candidates a task are drawn and scored, forward passes all.
+    it is as hard as its loss before it adapts.
+
+    Use it when tasks differ much in difficulty, and training is unsettled at the start.
+    Not when time counts: every candidate costs a forward pass.
+
+    by: entropy of the answers, or loss on the support set.
+    pool: candidates that are drawn and scored for each task.
     """
     return Curriculum(by, pool)

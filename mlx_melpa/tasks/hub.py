@@ -21,11 +21,17 @@ def hub(
     label: str | None = None,
     tasks: SplitSettings = SplitSettings(),  # noqa: B008 (frozen)
 ) -> Splits:
-    """Reads tasks from `datasets` (a folder of `save_to_disk`, or a hub name) and splits them as `jsonl` does.
+    """Reads tasks from a data set of the `datasets` library and splits them as `jsonl` does; raises DataError.
 
-    `columns` maps our field names to theirs: {"text": "sentence", "label": "intent"}; of a list, the columns that are
-    there are joined by lines. `subsets` are configurations of the data set, or folders within it; of several each
-    becomes a group. Raises DataError.
+    Use it when the data set is on the Hugging Face hub, or was written by `save_to_disk`.
+    Not when there is no network and no copy on disk.
+
+    name: the hub name, or the folder.
+    split: the split that is read.
+    subsets: configurations of the data set, or folders within it; of several, each becomes a group.
+    columns: our field names mapped to theirs, {"text": "sentence", "label": "intent"}; of a list, the columns that are
+        there are joined by lines.
+    Other settings: as `jsonl`.
     """
     rows: list[Row] = []
     wanted: list[str | None] = [*subsets] if subsets else [None]

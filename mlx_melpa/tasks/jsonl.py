@@ -17,11 +17,25 @@ def jsonl(
     about: str | None = None,
     tasks: SplitSettings = SplitSettings(),  # noqa: B008 (frozen)
 ) -> Splits:
-    """Reads tasks from files (see `read_examples`) and splits them by group, by user, else by label.
+    """Reads tasks from files and splits them by group, by user, else by label.
 
-    `test` names files of test tasks, in place of `hold_out`. `about` names the field that describes a row's group; a
-    group's rows may leave it out. Without it "about" does where it is the same text in all rows of a group that have
-    it. Raises DataError.
+    Without `test` and `hold_out` a fifth of the keys is held out. Raises DataError.
+
+    Use it when you have labelled texts, or texts of many people, in .jsonl, .csv or .txt files or a folder of them.
+    Not when there is only one task: meta-training needs many; adapt to it with melpa adapt.
+
+    train: files or folders with examples of many tasks.
+    test: files of the test tasks; without it some keys of `train` are held out.
+    group: the field that makes a task; the user or the label by default.
+    label: the field of the label.
+    about: the field that describes a row's group; a group's rows may leave it out. By default, a field "about"
+        that has the same text in all rows of a group.
+    ways: labels of an episode; null takes all labels of a group.
+    shots: support examples per label, or per person where there are no labels.
+    queries: query examples per label or person; null takes all that are left.
+    hold_out: names of the test groups, or their share.
+    validation: names of the validation groups, or their share.
+    seed: seed of the split.
     """
     for key, named in (("train", train), ("test", test or [])):
         for path in [named] if isinstance(named, str) else named:

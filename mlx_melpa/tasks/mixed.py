@@ -39,7 +39,14 @@ def mixed(
 ) -> Splits:
     """Mixes the tasks of files with simulated people of the same form; validation and test are the files' own.
 
-    `share` is the chance of a task from the files. See `jsonl` for the files and their errors.
+    See `jsonl` for the files and their errors.
+
+    Use it when your own data has some tasks, but few: melpa prepare --data does.
+    Not when it has hundreds of tasks: take `jsonl`.
+
+    files: files or folders with examples of many tasks.
+    share: the chance of a task from the files.
+    Other settings: as `jsonl`.
     """
     ways, shots, queries = episodes.ways or WAYS, episodes.shots, episodes.queries or episodes.shots
     tasks = SplitSettings(**asdict(episodes), hold_out=0.0, seed=seed)

@@ -38,6 +38,13 @@ def sinusoid(*, shots: Count = 5, queries: Count = 10, spread: Share = 0.0) -> S
     """Simulates curves of Finn et al. 2017 (spread 0), or of Li et al. 2017, Meta-SGD (spread 0.2), without end.
 
     All three splits draw from one distribution, as in the papers: the generator passed in makes the difference.
+
+    Use it when a learner or rule is to be checked in seconds, with problem `regression`.
+    Not when the result should say anything about language.
+
+    shots: support points.
+    queries: query points.
+    spread: frequencies lie between 1 - spread and 1 + spread.
     """
     tasks = SinusoidTasks(shots=shots, queries=queries, spread=spread)
     return Splits(tasks, tasks, tasks)

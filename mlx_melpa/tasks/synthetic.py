@@ -99,8 +99,17 @@ def synthetic(
     """Simulates tasks without end; people of training, validation and test write about different topics.
 
     "people" file messages into `ways` folders of their own; "binary" tasks have two classes (topics, questions,
-    politeness, time, person, mood, urgency) with up to `noise` of the support mislabelled; "mixed" draws either;
-    "style" asks for replies in a person's style (unlabelled). `seed` deals out the topics.
+    politeness, time, person, mood, urgency); "mixed" draws either; "style" asks for replies in a person's style.
+
+    Use it when there is no data of many people at hand, or to try a method in minutes.
+    Not when data like your users' exists: take `jsonl`, or `mixed` for both.
+
+    variant: what is simulated: people, binary, mixed or style.
+    noise: the largest share of a binary task's support with a wrong label.
+    seed: seed of which topics are for training, validation and test.
+    ways: labels of an episode.
+    shots: support examples per label or person.
+    queries: query examples per label or person.
     """
     order = [TOPICS[i] for i in np.random.default_rng(seed).permutation(len(TOPICS))]
     parts = order[:TRAIN], order[TRAIN : TRAIN + VALIDATION], order[TRAIN + VALIDATION :]
