@@ -1,4 +1,4 @@
-"""`melpa bench continual`: learns streams of tasks by several methods, and says what is kept."""
+"""`melpa bench continual`: learns streams of tasks by several methods, and measures what is remembered."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from .console import command, json_out, note, out, progress, size, table
-from .options import Json, names
+from .options import Backend, Json, names
 
 MEASURES = {
     "acc": "ACC",
@@ -16,147 +16,128 @@ MEASURES = {
     "fwt_gem": "FWT (GEM)",
     "fwt_single": "FWT (single)",
 }
-COSTS = ("plain text", "runs", "lr", "strength", "numbers trained", "a person", "s/task", "GFLOP/task", "stored")
-STEPS = 20
-"""Gradient steps of a task where no run has its own number."""
+COSTS = ("general text", "runs", "lr", "strength", "trained", "bytes per user", "s/task", "GFLOP/task", "stored")
+
+Recipe = Annotated[str, typer.Argument(help="A recipe whose task file has groups, the tasks; or a run's folder.")]
+Methods = Annotated[str, typer.Option(help="Names with commas, such as naive,replay; all that fit by default.")]
+Run = Annotated[Path | None, typer.Option(help="A meta-trained run: methods begin from it too.")]
+Tasks = Annotated[str | None, typer.Option(help="Names of tasks or groups with commas, in this order; default all.")]
+LabelsPerTask = Annotated[
+    int | None,
+    typer.Option("--labels-per-task", help="Cut groups into tasks of so many labels, or texts without labels.", min=2),
+]
+Shots = Annotated[int | None, typer.Option(help="Examples to learn, per label; the recipe's by default.", min=1)]
+Queries = Annotated[int | None, typer.Option(help="Examples to test, per label; the recipe's by default.", min=1)]
+Steps = Annotated[int | None, typer.Option(help="Gradient steps of each task; the run's own, else 20.", min=1)]
+Orders = Annotated[int, typer.Option(help="Orders of the tasks.", min=1)]
+Seeds = Annotated[int, typer.Option(help="Draws of examples and random starts.", min=1)]
+Rates = Annotated[str, typer.Option(help="Adam's rates for a random start; each method gets as many trials.")]
+Buffer = Annotated[int, typer.Option(help="Examples that replay stores of a task.", min=1)]
+Scenario = Annotated[
+    Literal["task-incremental", "class-incremental"],
+    typer.Option(help="Candidates at test: the task's own labels, or those of all tasks so far."),
+]
+Corpus = Annotated[Path | None, typer.Option(help="Text for general ability; the package's own by default.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a key of the recipe: tasks.train=FILE.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Keep results one by one; resume from them.")]
 
 
 @command
 def continual(
-    recipe: Annotated[
-        str, typer.Argument(help="A recipe whose tasks are a file: its groups become the stream; or a run's folder.")
-    ],
-    methods: Annotated[str, typer.Option(help="Names with commas, such as sequential,replay.")] = "all",
-    run: Annotated[Path | None, typer.Option(help="A meta-trained run: methods begin from it too.")] = None,
-    tasks: Annotated[
-        str | None, typer.Option(help="Names of tasks or groups with commas, in this order; all unless given.")
-    ] = None,
-    chunk: Annotated[
-        int | None, typer.Option(help="Cut each group's labels, or texts without labels, into tasks of so many.", min=2)
-    ] = None,
-    shots: Annotated[int | None, typer.Option(help="Examples to learn, per label; the recipe's.", min=1)] = None,
-    queries: Annotated[
-        int | None, typer.Option(help="Examples to be judged on, per label; the recipe's.", min=1)
-    ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Gradient steps of each task, for every method; a run's own, else 20.", min=1)
-    ] = None,
-    orders: Annotated[int, typer.Option(help="Orders of the tasks.", min=1)] = 5,
-    seeds: Annotated[int, typer.Option(help="Draws of examples and random starts.", min=1)] = 3,
-    rates: Annotated[
-        str, typer.Option(help="Adam's rates for a random start, as many trials for each method, on examples apart.")
-    ] = "3e-4,1e-3,3e-3,1e-2",
-    buffer: Annotated[int, typer.Option(help="Examples that a method which rehearses stores of a task.", min=1)] = 50,
-    protocol: Annotated[
-        Literal["known", "all"],
-        typer.Option(help="Candidates at test: the known task's own labels, or those of all tasks so far."),
-    ] = "known",
-    corpus: Annotated[
-        Path | None, typer.Option(help="Plain text for general ability; a text of the package unless given.")
-    ] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a key of the recipe: tasks.train=FILE.")
-    ] = None,
-    backend: Annotated[Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's.")] = None,
-    estimate: Annotated[bool, typer.Option("--estimate", help="Say how long it takes, and stop.")] = False,
+    recipe: Recipe,
+    methods: Methods = "all",
+    run: Run = None,
+    tasks: Tasks = None,
+    labels_per_task: LabelsPerTask = None,
+    shots: Shots = None,
+    queries: Queries = None,
+    steps: Steps = None,
+    orders: Orders = 5,
+    seeds: Seeds = 3,
+    rates: Rates = "3e-4,1e-3,3e-3,1e-2",
+    buffer: Buffer = 50,
+    scenario: Scenario = "task-incremental",
+    corpus: Corpus = None,
+    sets: Sets = None,
+    backend: Backend = None,
     json: Json = False,
-    folder: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Keep results there as they come; go on from them.")
-    ] = None,
+    folder: Out = None,
 ) -> None:
     """Learn streams of tasks by several methods at equal steps: labels to tell apart, or texts to write."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.benchmarks.continual import run as bench
-    from mlx_melpa.benchmarks.continual.methods import KINDS
-    from mlx_melpa.benchmarks.continual.settings import Settings, kind, writes
-    from mlx_melpa.benchmarks.continual.tasks import stream
-    from mlx_melpa.config.build import on_backend
-    from mlx_melpa.config.recipe import load_recipe
-    from mlx_melpa.errors import MelpaError
-    from mlx_melpa.store.run import load_run
+    from mlx_melpa.benchmarks.continual.settings import Settings
+    from mlx_melpa.benchmarks.continual.source import load_source
+    from mlx_melpa.benchmarks.continual.tasks import load_stream
 
-    if (Path(recipe) / "run.json").is_file():
-        run, recipe = run or Path(recipe), str(Path(recipe) / "recipe.yaml")
-    read = on_backend(load_recipe(recipe, sets or ()), backend)
-    loaded = load_run(run, backend=backend) if run else None
-    own = [key for key in sets or () if not key.startswith("tasks.")]
-    if loaded and own:
-        raise MelpaError(f"--set {own[0]}: with --run all but tasks is the run's own; leave it out, or leave out --run")
-    begins = (loaded.composed.recipe.resolved["initializer"] or {}).get("kind") if loaded else None
-    if begins in ("hypernetwork", "prototype"):
-        raise MelpaError(f"initializer {begins} begins each task anew, and a stream goes on from one row; take another")
-    seen = loaded.info["seen"] if loaded else ()
-    try:
-        chosen = tuple(float(rate) for rate in names(rates))
-    except ValueError:
-        raise MelpaError(f"--rates: '{rates}' is no list of numbers; write such as 1e-3,3e-3") from None
-    found = stream(read, shots=shots, queries=queries, chunk=chunk, names=names(tasks), seen=seen, texts=True)
-    composed = loaded.composed.recipe if loaded else read
-    lora = composed.resolved["adapter"]["kind"] == "lora"
-    fitting = [name for name in KINDS if (found.labelled or writes(name)) and (lora or not kind(name).blocks)]
+    adam_rates = _rates(rates)
+    source = load_source(recipe, run, sets or (), backend)
+    sizes = {"shots": shots, "queries": queries, "labels_per_task": labels_per_task}
+    stream = load_stream(source.tasks, **sizes, names=names(tasks), seen=source.seen, texts=True)
     settings = Settings(
-        recipe=composed,
-        stream=found,
-        run=loaded,
-        methods=tuple(fitting) if methods == "all" else names(methods),
+        recipe=source.recipe,
+        stream=stream,
+        run=source.run,
+        methods=() if methods == "all" else names(methods),
         orders=orders,
         seeds=seeds,
-        steps=steps or (loaded.steps if loaded else STEPS),
-        rates=chosen,
+        steps=steps or source.steps,
+        rates=adam_rates,
         buffer=buffer,
-        protocol=protocol,
+        scenario=scenario,
         corpus=corpus,
         out=folder,
     )
-    if estimate:
-        told = bench.estimate(settings)
-        if json:
-            json_out(told)
-        else:
-            out(f"{told['streams']:.0f} streams are left, about {told['seconds'] / 60:.3g} minutes")
-        return
-    with progress("learning", total=settings.pieces(), quiet=json) as advance:
-        measured = bench.continual(settings, advance)
+    with progress("learning", total=len(settings.jobs), quiet=json) as advance:
+        summary = bench.continual(settings, advance)
     if json:
-        json_out(measured)
+        json_out(summary)
         return
-    show(measured)
-    for text in settings.stream.notes:
+    _show(summary)
+    for text in stream.notes:
         note(text)
     if folder is not None:
-        note(f"numbers and pictures: {folder}")
+        note(f"numbers and plots: {folder}")
 
 
-def show(found: dict[str, Any]) -> None:
-    """Prints one line a method."""
-    labelled, shots = found["measure"] == "accuracy", found["shots"]
+def _rates(text: str) -> tuple[float, ...]:
+    from mlx_melpa.errors import MelpaError
+
+    try:
+        return tuple(float(rate) for rate in names(text))
+    except ValueError:
+        raise MelpaError(f"--rates: '{text}' is no list of numbers; write such as 1e-3,3e-3") from None
+
+
+def _show(summary: dict[str, Any]) -> None:
+    """Prints one line per method."""
+    labelled, shots = summary["measure"] == "accuracy", summary["shots"]
     learned = f"{shots} shots a label" if labelled else f"{shots} texts a task"
-    out(f"{len(found['tasks'])} tasks, {learned}, {found['steps']} steps a task; * stores examples")
+    out(f"{len(summary['tasks'])} tasks, {learned}, {summary['steps']} steps a task; * stores examples")
     if labelled:
-        among = "its own labels" if found["protocol"] == "known" else "the labels of all tasks so far"
-        out(f"accuracy of a task in percent, among {among}; guessing: {found['chance']:.1%}")
+        own = summary["scenario"] == "task-incremental"
+        among = "its own labels" if own else "the labels of all tasks so far"
+        out(f"accuracy of a task in percent, among {among}; chance level: {summary['chance']:.1%}")
     else:
-        out(
-            "bits per byte of a task's texts, less is better; transfer below 0 and forgetting above 0 are for the worse"
-        )
+        out("bits per byte of a task's texts, less is better; negative transfer and positive forgetting are losses")
     columns = ("", *MEASURES.values(), *COSTS)
-    table(columns, [(name, *row(entry, labelled)) for name, entry in found["methods"].items()])
-    out("plain text: bits per byte at the start, and at the end; FWT (GEM): against the untrained model, FWT (single):")
-    out("against a model of that task alone")
+    table(columns, [(name, *_row(entry, labelled)) for name, entry in summary["methods"].items()])
+    out("general text: bits per byte before and after; FWT (GEM): against the untrained model; FWT (single): against")
+    out("a model of that task alone")
 
 
-def row(entry: dict[str, Any], labelled: bool) -> tuple[Any, ...]:
+def _row(entry: dict[str, Any], labelled: bool) -> tuple[Any, ...]:
     """The cells of a method."""
     stored = f"{entry['stored']} *" if entry["stored"] else None
     work = None if entry["flops"] is None else f"{entry['flops'] / 1e9:.3g}"
     before, after = entry["general"]
     text = None if after is None else f"{before:.3f} → {after:.3f}"
     costs = (entry["parameters"], size(entry["nbytes"]), entry["seconds"], work, stored)
-    measures = (shown(entry[name], labelled) for name in MEASURES)
+    measures = (_interval(entry[name], labelled) for name in MEASURES)
     return (*measures, text, entry["runs"], entry["lr"], entry["strength"], *costs)
 
 
-def shown(value: dict[str, float | None], labelled: bool = True) -> str | None:
+def _interval(value: dict[str, float | None], labelled: bool) -> str | None:
     """A mean with its interval, in percent or in bits per byte; nothing where there is none."""
     if value["mean"] is None:
         return None

@@ -83,15 +83,21 @@ def whole(parts: Parts, theta: Tree, own: Array, shared: list[Array]) -> Array:
     return join(parts, own, list(shared))
 
 
-def gradient(parts: Parts, theta: Tree, state: State, support: Batch) -> Array:
-    """The inner gradient (T, own) at a state; differentiable again."""
+def gradient(
+    parts: Parts, theta: Tree, state: State, support: Batch, losses: Callable[[Array], Array] | None = None
+) -> Array:
+    """The inner gradient (T, own) at a state; differentiable again.
+
+    losses: from rows (T, P) to losses (T,), in place of the problem's on the support.
+    """
     own, shared = cut(parts, state["rows"])
 
     def loss(own: Array) -> Array:
         rows = whole(parts, theta, own, shared)
         drift = lambda before: parts.problem.drift(rows, whole(parts, theta, before, shared), support)  # noqa: E731
         penalty = parts.regularizer.penalty(theta["regularizer"], state["carry"], own, drift)
-        return (parts.problem.losses(rows, support) + penalty).sum()
+        each = parts.problem.losses(rows, support) if losses is None else losses(rows)
+        return (each + penalty).sum()
 
     return parts.ops.grad(loss, own)
 

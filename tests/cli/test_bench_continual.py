@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mlx_melpa.benchmarks.continual.methods import KINDS
 from mlx_melpa.benchmarks.continual.metrics import NAMES
-from mlx_melpa.benchmarks.continual.settings import kind
+from mlx_melpa.benchmarks.continual.settings import method_class
 
 FEW = [
     "--steps",
@@ -63,21 +63,19 @@ def test_every_method_is_measured_kept_and_drawn(recipe: Path, tmp_path: Path) -
     methods = found["methods"]
     for name, entry in methods.items():
         assert 0 <= entry["acc"]["mean"] <= 1 and set(NAMES) <= set(entry)
-        assert entry["runs"] == (2 if kind(name).ordered else 1)
+        assert entry["runs"] == (2 if method_class(name).ordered else 1)
         assert entry["steps"] == (0 if name == "frozen" else 6), "equal gradient steps"
-        assert entry["stored"] == (9 if kind(name).rehearses else 0)
+        assert entry["stored"] == (9 if method_class(name).stores_examples else 0)
         before, after = entry["general"]
-        assert before == pytest.approx(methods["sequential"]["general"][0]), (
-            "the base's: a random start changes nothing"
-        )
+        assert before == pytest.approx(methods["naive"]["general"][0]), "the base's: a random start changes nothing"
         assert (after == before) == (name == "frozen")
         assert entry["flops"] > 0
-    assert methods["frozen"]["flops"] < methods["sequential"]["flops"] < methods["replay"]["flops"]
-    assert methods["separate"]["bwt"]["mean"] == methods["separate"]["forgetting"]["mean"] == 0
-    assert methods["separate"]["fwt_single"]["mean"] == 0 and methods["sequential"]["fwt_single"]["mean"] is not None
+    assert methods["frozen"]["flops"] < methods["naive"]["flops"] < methods["replay"]["flops"]
+    assert methods["single_task"]["bwt"]["mean"] == methods["single_task"]["forgetting"]["mean"] == 0
+    assert methods["single_task"]["fwt_single"]["mean"] == 0 and methods["naive"]["fwt_single"]["mean"] is not None
     assert methods["joint"]["bwt"]["mean"] is None
-    more = methods["separate"]["nbytes"] - methods["sequential"]["nbytes"]
-    assert more == 2 * 2 * methods["sequential"]["parameters"], "two rows more, as fp16"
+    more = methods["single_task"]["nbytes"] - methods["naive"]["nbytes"]
+    assert more == 2 * 2 * methods["naive"]["parameters"], "two rows more, as fp16"
     assert len(list((folder / "streams").iterdir())) == sum(entry["runs"] for entry in methods.values())
     assert json.loads((folder / "continual.json").read_text()) == found
     assert (folder / "r-replay.png").is_file() and (folder / "tasks-replay.png").is_file()
@@ -86,45 +84,50 @@ def test_every_method_is_measured_kept_and_drawn(recipe: Path, tmp_path: Path) -
 
 def test_a_second_start_goes_on(recipe: Path, tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    order = [str(recipe), "--methods", "sequential", *FEW, "--out", str(folder), "--json"]
+    order = [str(recipe), "--methods", "naive", *FEW, "--out", str(folder), "--json"]
     first = json.loads(said(*order))
     streams = sorted((folder / "streams").iterdir())
     times = [path.stat().st_mtime_ns for path in streams]
     streams[1].unlink()
     again = json.loads(said(*order))
     assert streams[0].stat().st_mtime_ns == times[0] and streams[1].is_file()
-    assert again["methods"]["sequential"]["acc"] == first["methods"]["sequential"]["acc"]
+    assert again["methods"]["naive"]["acc"] == first["methods"]["naive"]["acc"]
     done = CliRunner().invoke(app, ["bench", "continual", *order, "--rates", "1e-2"])
     assert done.exit_code == 1 and "give another --out" in done.stderr
 
 
-def test_rates_are_tuned_and_the_time_is_told(recipe: Path, tmp_path: Path) -> None:
-    order = [str(recipe), "--methods", "sequential", *FEW, "--rates", "1e-3,3e-2", "--json"]
+def test_rates_are_tuned_once(recipe: Path, tmp_path: Path) -> None:
+    order = [str(recipe), "--methods", "naive", *FEW, "--rates", "1e-3,3e-2", "--json"]
     folder = tmp_path / "out"
-    entry = json.loads(said(*order, "--out", str(folder)))["methods"]["sequential"]
+    entry = json.loads(said(*order, "--out", str(folder)))["methods"]["naive"]
     tried = {path.stem: json.loads(path.read_text())["r"][-1] for path in (folder / "tuning").iterdir()}
-    best = max(("1e-3", "3e-2"), key=lambda lr: sum(tried[f"sequential.{float(lr):g}.None"]))
+    best = max(("1e-3", "3e-2"), key=lambda lr: sum(tried[f"naive.{float(lr):g}.None"]))
     assert entry["lr"] == float(best)
-    assert json.loads(said(*order, "--out", str(folder), "--estimate")) == {"seconds": 0, "streams": 0}
-    for path in (*(folder / "streams").iterdir(), folder / "tuning" / "sequential.0.03.None.json"):
+    trials = {path.name: path.stat().st_mtime_ns for path in (folder / "tuning").iterdir()}
+    for path in (folder / "streams").iterdir():
         path.unlink()
-    assert json.loads(said(*order, "--out", str(folder), "--estimate"))["streams"] == 2 + 1, "one rate is tried"
-    told = json.loads(said(*order, "--estimate"))
-    assert told["streams"] == 2 + 2 and 0 < told["seconds"] < 600
+    again = json.loads(said(*order, "--out", str(folder)))["methods"]["naive"]
+    assert again["lr"] == entry["lr"] and again["acc"] == entry["acc"]
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "tuning").iterdir()} == trials
 
 
 def test_among_all_labels_a_task_is_harder(recipe: Path, tmp_path: Path) -> None:
-    order = [str(recipe), "--methods", "frozen,separate,sequential", *FEW, "--orders", "1", "--json"]
+    order = [str(recipe), "--methods", "frozen,single_task,naive", *FEW, "--orders", "1", "--json"]
     own = json.loads(said(*order))
-    found = json.loads(said(*order, "--protocol", "all", "--out", str(tmp_path / "out")))
-    assert (own["protocol"], found["protocol"], found["chance"]) == ("known", "all", pytest.approx(1 / 6))
-    for name in ("frozen", "sequential"):
+    among_all = ("--scenario", "class-incremental")
+    found = json.loads(said(*order, *among_all, "--out", str(tmp_path / "out")))
+    assert (own["scenario"], found["scenario"], found["chance"]) == (
+        "task-incremental",
+        "class-incremental",
+        pytest.approx(1 / 6),
+    )
+    for name in ("frozen", "naive"):
         entry, before = found["methods"][name], own["methods"][name]
         assert entry["acc"]["mean"] <= before["acc"]["mean"] and entry["fwt_gem"]["mean"] is None
         assert entry["r"][0][0] == before["r"][0][0] and entry["r"][0][1] is None
-        assert entry["fwt_single"]["mean"] is None, "separate tasks are asked among their own labels"
-    assert found["methods"]["separate"]["r"][-1] == own["methods"]["separate"]["r"][-1]
-    assert (tmp_path / "out/r-sequential.png").is_file()
+        assert entry["fwt_single"]["mean"] is None, "single tasks are measured among their own labels"
+    assert found["methods"]["single_task"]["r"][-1] == own["methods"]["single_task"]["r"][-1]
+    assert (tmp_path / "out/r-naive.png").is_file()
 
 
 @pytest.fixture
@@ -150,7 +153,7 @@ def test_texts_are_streams_in_bits_per_byte(letters: Path, tmp_path: Path) -> No
     found = json.loads(said(str(letters), *few, "--json", "--out", str(tmp_path / "out")))
     assert (found["measure"], found["chance"], found["tasks"]) == ("bits_per_byte", None, ["1900", "1950", "2000"])
     assert {"lwf", "con_pet_dynamic"}.isdisjoint(found["methods"]) and {"replay", "ewc"} <= set(found["methods"])
-    frozen, entry = found["methods"]["frozen"], found["methods"]["sequential"]
+    frozen, entry = found["methods"]["frozen"], found["methods"]["naive"]
     assert entry["acc"]["mean"] < frozen["acc"]["mean"], "fewer bits after learning"
     r = entry["r"]
     assert entry["bwt"]["mean"] == pytest.approx(((r[0][0] - r[2][0]) + (r[1][1] - r[2][1])) / 2)
@@ -158,7 +161,7 @@ def test_texts_are_streams_in_bits_per_byte(letters: Path, tmp_path: Path) -> No
     assert "bits per byte of a task's texts" in said(str(letters), *few, "--out", str(tmp_path / "out"))
     for words, problem in (
         (["--methods", "lwf"], "'lwf' answers with labels, and these tasks are texts"),
-        (["--protocol", "all"], "texts have no labels to choose from"),
+        (["--scenario", "class-incremental"], "texts have no labels to choose from"),
         (["--set", "readout=prototypes"], "the tasks are texts, and readout 'prototypes' is not for them"),
     ):
         done = CliRunner().invoke(app, ["bench", "continual", str(letters), *few, *words])
@@ -167,9 +170,9 @@ def test_texts_are_streams_in_bits_per_byte(letters: Path, tmp_path: Path) -> No
 
 def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recipe: Path) -> None:
     run = str(trained / "sorting")
-    found = json.loads(said(str(recipe), "--methods", "sequential,o_lora", *FEW, "--run", run, "--json"))
-    assert list(found["methods"]) == ["sequential", "sequential from sorting", "o_lora"]
-    assert found["methods"]["sequential from sorting"]["lr"] is None
+    found = json.loads(said(str(recipe), "--methods", "naive,o_lora", *FEW, "--run", run, "--json"))
+    assert list(found["methods"]) == ["naive", "naive from sorting", "o_lora"]
+    assert found["methods"]["naive from sorting"]["lr"] is None
     assert "stories260k" in found["recipe"]["model"], "what is written is what was used: the run's own"
     other = ["bench", "continual", str(recipe), *FEW, "--run", run, "--set", "adapter.rank=4"]
     refused = CliRunner().invoke(app, other)
@@ -179,13 +182,17 @@ def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recip
 @pytest.mark.parametrize(
     ("words", "problem"),
     [
-        (["--methods", "magic"], "'magic' is no method; choose from frozen, sequential"),
+        (["--methods", "sequential"], "'sequential' is now 'naive'"),
+        (["--methods", "magic"], "'magic' is no method; choose from frozen, naive"),
         (["--rates", "fast"], "'fast' is no list of numbers"),
         (["--tasks", "a,zoo"], "has no task 'zoo'"),
         (["--set", "readout=completion"], "the tasks are labels, and readout 'completion' is not for them"),
-        (["--protocol", "all", "--set", "readout={kind: labels, words: letters}"], "add --set readout.words=own"),
-        (["--protocol", "all", "--set", "readout=linear"], "a head of 'linear' is of one task's labels alone"),
-        (["--protocol", "all", "--set", "readout=ridge"], "a head of 'ridge' is of one task's labels alone"),
+        (
+            ["--scenario", "class-incremental", "--set", "readout={kind: labels, words: letters}"],
+            "add --set readout.words=own",
+        ),
+        (["--scenario", "class-incremental", "--set", "readout=linear"], "a head of 'linear' has one task's labels"),
+        (["--scenario", "class-incremental", "--set", "readout=ridge"], "a head of 'ridge' has one task's labels"),
         (["--methods", "o_lora", "--set", "adapter={kind: bottleneck, width: 2}"], "puts LoRA beside LoRA"),
         (["--corpus", "nowhere.txt"], "nowhere.txt"),
     ],

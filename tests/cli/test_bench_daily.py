@@ -1,4 +1,4 @@
-"""`melpa bench daily`: what a person's days are made of, and two of them lived."""
+"""`melpa bench daily`: what a person's days are made of, and two of them."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa.benchmarks.continual.daily import diary, ends
-from mlx_melpa.benchmarks.continual.tasks import Stream, reserved
+from mlx_melpa.benchmarks.continual.daily import ends, simulate_history
+from mlx_melpa.benchmarks.continual.tasks import Stream, reserved_for_tuning
 from mlx_melpa.core.types import Example
 from mlx_melpa.errors import DataError
 
@@ -24,20 +24,20 @@ def groups(count: int, **more: tuple[str, ...]) -> dict[str, dict[str, tuple[Exa
 
 def test_days_go_through_the_tasks_and_never_show_what_is_asked() -> None:
     held = groups(20)
-    lived = diary(Stream(held, 2, 2), 6, labels=2, shots=3, seed=0)
-    assert len(lived.days) == 6 and all(len(notes) == 6 for notes in lived.days)
-    topics = ["a" if notes[0].label in TOPICS["a"] else "b" for notes in lived.days]
+    history = simulate_history(Stream(held, 2, 2), 6, labels=2, shots=3, seed=0)
+    assert len(history.days) == 6 and all(len(notes) == 6 for notes in history.days)
+    topics = ["a" if notes[0].label in TOPICS["a"] else "b" for notes in history.days]
     assert topics == ["a"] * 3 + ["b"] * 3
-    shown = {e for notes in lived.days for e in notes}
-    assert not shown & set(lived.asked)
-    assert {e.label for e in lived.asked} == {e.label for e in lived.days[0]}
-    assert len(lived.asked) == 2 * reserved(20)
-    counts = {word: [e for notes in lived.days for e in notes if e.label == word] for word in TOPICS["a"]}
+    shown = {e for notes in history.days for e in notes}
+    assert not shown & set(history.held_out)
+    assert {e.label for e in history.held_out} == {e.label for e in history.days[0]}
+    assert len(history.held_out) == 2 * reserved_for_tuning(20)
+    counts = {word: [e for notes in history.days for e in notes if e.label == word] for word in TOPICS["a"]}
     for word, examples in counts.items():  # in turn, each once
-        assert examples == list(held["a"][word][reserved(20) :])[: len(examples)]
+        assert examples == list(held["a"][word][reserved_for_tuning(20) :])[: len(examples)]
     with pytest.raises(DataError, match="finds no new example in task 'a'; lower --days, --labels or --shots"):
-        diary(Stream(held, 2, 2), 60, labels=3, shots=5, seed=0)
-    assert lived != diary(Stream(held, 2, 2), 6, labels=2, shots=3, seed=1)
+        simulate_history(Stream(held, 2, 2), 60, labels=3, shots=5, seed=0)
+    assert history != simulate_history(Stream(held, 2, 2), 6, labels=2, shots=3, seed=1)
 
 
 def test_ends_are_medians_of_tenths() -> None:

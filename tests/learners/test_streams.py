@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa.benchmarks.continual.methods.method import Start, lesson
-from mlx_melpa.benchmarks.continual.methods.sequential import sequential
+from mlx_melpa.benchmarks.continual.methods.method import Initialization, encode_task
+from mlx_melpa.benchmarks.continual.methods.naive import naive
 from mlx_melpa.benchmarks.continual.tasks import Task
 from mlx_melpa.config.build import compose
 from mlx_melpa.config.recipe import load_recipe
@@ -139,13 +139,13 @@ def test_every_task_begins_with_the_rates_of_the_first_step() -> None:
 def test_training_sees_what_the_continual_benchmark_sees(readout: str, rule: str, language: Any) -> None:
     composed, theta = language(readout, rule)
     parts, episodes = composed.parts, [sentences(place, 0) for place in (2, 0, 1)]
-    lessons = [lesson(parts, Task(e.name, e.labels, e.support, e.query)) for e in episodes]
-    method = sequential(Start(composed, theta), steps=STEPS, seed=0, tasks=3)
+    encoded = [encode_task(parts, Task(e.name, e.labels, e.support, e.query)) for e in episodes]
+    method = naive(Initialization(composed, theta), steps=STEPS, seed=0, tasks=3)
     state, learned = method.begin(), []
-    for one in lessons:
+    for one in encoded:
         state = method.learn(state, [one])
         learned.append(true_class(method, state, one))
-    wanted = [true_class(method, state, one) for one in lessons]
+    wanted = [true_class(method, state, one) for one in encoded]
     found = retention.retained(parts, theta, [tuple(episodes)], STEPS)
     # the benchmark rounds class means to half precision
     assert found["loss"][0] == pytest.approx(np.mean([loss for loss, _ in wanted]), rel=2e-3)

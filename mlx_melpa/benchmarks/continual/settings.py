@@ -1,6 +1,7 @@
-"""What a continual benchmark is told: methods, streams, steps; and the jobs that come of it."""
+"""The settings of a continual benchmark, and the streams to learn that follow from them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
@@ -11,24 +12,14 @@ from ...core.types import Example
 from ...errors import MelpaError
 from ...evaluation.perplexity import plain
 from ...store.run import Run
-from .methods import KINDS
+from .methods import KINDS, RENAMED
 from .methods.lwf import Lwf
 from .methods.method import Method
-from .protocol import PROTOCOLS, Ask
 from .tasks import Stream
-
-RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-
-
-class Trial(NamedTuple):
-    """Adam's rate for a random start, and the strength of what holds the row, None where a method has none."""
-
-    lr: float
-    strength: float | None = None
 
 
 class Job(NamedTuple):
-    """One stream to learn: a method, where it starts, an order and a seed."""
+    """One stream to learn: a method, where it starts ("random" or a run's name), an order and a seed."""
 
     method: str
     start: str
@@ -36,59 +27,66 @@ class Job(NamedTuple):
     seed: int
 
     @property
-    def file(self) -> str:
-        """The name of its result."""
-        return f"{self.method}.{self.start}.order{self.order}.seed{self.seed}.json"
+    def key(self) -> str:
+        """The key of its result."""
+        return f"streams/{self.method}.{self.start}.order{self.order}.seed{self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """What is measured.
 
-    recipe: the adapter and readout of all methods, a run's own where there is one. run: methods begin from it too.
-    steps: of each task. rates: of a random start; several are tuned (see `continual_tuning`). buffer: what replay
-    stores of a task. protocol: what is asked (see `continual_protocol`). corpus: the text of general ability, the
-    package's own if None.
+    recipe: the adapter and readout of all methods, those of the run if there is one. run: methods begin from it too.
+    methods: all that fit unless given. steps: of each task. rates: of a random start; several are tuned (see
+    `tuning.py`). buffer: examples that replay stores of a task. scenario: see `scenarios.py`. corpus: the text for
+    general ability, the package's own if None.
     """
 
     recipe: Recipe
     stream: Stream
     run: Run | None = None
-    methods: tuple[str, ...] = tuple(KINDS)
+    methods: tuple[str, ...] = ()
     orders: int = 5
     seeds: int = 3
     steps: int = 20
-    rates: tuple[float, ...] = RATES
+    rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2)
     buffer: int = 50
-    protocol: str = "known"
+    scenario: str = "task-incremental"
     corpus: Path | None = None
     out: Path | None = None
 
-    def jobs(self) -> list[Job]:
-        """All streams to learn; a method that knows no order takes the first one only."""
-        unknown = [name for name in self.methods if name not in KINDS]
-        if unknown:
-            raise MelpaError(f"--methods: '{unknown[0]}' is no method; choose from {', '.join(KINDS)}")
-        asking = [name for name in self.methods if not self.stream.labelled and not writes(name)]
-        if asking:
-            able = ", ".join(filter(writes, KINDS))
-            raise MelpaError(
-                f"--methods: '{asking[0]}' answers with labels, and these tasks are texts; choose from {able}"
-            )
-        beside = [name for name in self.methods if kind(name).blocks and not self.lora]
-        if beside:
-            raise MelpaError(f"--methods: '{beside[0]}' puts LoRA beside LoRA, and this adapter is none; leave it out")
-        if not self.stream.labelled and self.protocol != "known":
-            raise MelpaError(f"--protocol {self.protocol}: texts have no labels to choose from; leave it out")
-        found = []
-        for seed, name, start in product(range(self.seeds), self.methods, self.starts):
-            if start == "random" or not kind(name).blocks:
-                found += [Job(name, start, o, seed) for o in range(self.orders if kind(name).ordered else 1)]
-        return found
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            reason = self.reason_against(name)
+            if reason:
+                raise MelpaError(f"--methods: {reason}")
+        if not self.stream.labelled and self.scenario != "task-incremental":
+            raise MelpaError(f"--scenario {self.scenario}: texts have no labels to choose from; leave it out")
 
-    def pieces(self) -> int:
-        """How often `learn` is called over all streams."""
-        return sum(1 if kind(job.method).at_once else len(self.stream.groups) for job in self.jobs())
+    def reason_against(self, name: str) -> str | None:
+        """The reason why a method can't be measured here, with the remedy; None if it can."""
+        if name in RENAMED:
+            return f"'{name}' is now '{RENAMED[name]}'"
+        if name not in KINDS:
+            return f"'{name}' is no method; choose from {', '.join(KINDS)}"
+        if not self.stream.labelled and not writes(name):
+            able = ", ".join(filter(writes, KINDS))
+            return f"'{name}' answers with labels, and these tasks are texts; choose from {able}"
+        if method_class(name).block_per_task and self.recipe.kind("adapter") != "lora":
+            return f"'{name}' puts LoRA beside LoRA, and this adapter is none; leave it out"
+        return None
+
+    @cached_property
+    def jobs(self) -> list[Job]:
+        """All streams to learn; only the first order for a method whose results don't depend on it."""
+        methods = self.methods or [name for name in KINDS if self.reason_against(name) is None]
+        starts = ("random", self.run.name) if self.run else ("random",)
+        jobs = []
+        for seed, name, start in product(range(self.seeds), methods, starts):
+            if start == "random" or not method_class(name).block_per_task:
+                orders = self.orders if method_class(name).ordered else 1
+                jobs += [Job(name, start, order, seed) for order in range(orders)]
+        return jobs
 
     @property
     def chance(self) -> float | None:
@@ -96,14 +94,9 @@ class Settings:
         groups = self.stream.groups.values()
         if not self.stream.labelled:
             return None
-        if self.protocol == "all":
+        if self.scenario == "class-incremental":
             return 1 / len({label for labels in groups for label in labels})
         return sum(1 / len(labels) for labels in groups) / len(groups)
-
-    @property
-    def lora(self) -> bool:
-        """Says whether the adapter is LoRA."""
-        return bool(self.recipe.resolved["adapter"]["kind"] == "lora")
 
     @property
     def measure(self) -> str:
@@ -115,48 +108,38 @@ class Settings:
         """-1 where less is better."""
         return 1 if self.stream.labelled else -1
 
-    @property
-    def ask(self) -> Ask:
-        """What is asked after each task."""
-        return PROTOCOLS[self.protocol]
-
-    @property
+    @cached_property
     def texts(self) -> tuple[Example, ...]:
         """The texts of general ability."""
         return plain() if self.corpus is None else plain(self.corpus)
 
-    @property
-    def starts(self) -> tuple[str, ...]:
-        """Where methods begin."""
-        return ("random", self.run.name) if self.run else ("random",)
-
     def identity(self) -> dict[str, Any]:
-        """What results of one folder have in common."""
-        texts = repr([(name, labels) for name, labels in self.stream.groups.items()])
-        keys = ("model", "adapter", "readout", "backend")
+        """What all results of one folder have in common."""
+        examples = repr([(name, labels) for name, labels in self.stream.groups.items()])
+        texts = repr([example.target for example in self.texts])
         return {
-            "recipe": {key: self.recipe.resolved[key] for key in keys},
+            "recipe": {key: self.recipe.resolved[key] for key in ("model", "adapter", "readout", "backend")},
             "run": self.run.fingerprint if self.run else None,
             "tasks": list(self.stream.groups),
-            "examples": sha256(texts.encode()).hexdigest()[:16],
+            "examples": sha256(examples.encode()).hexdigest()[:16],
             "shots": self.stream.shots,
             "queries": self.stream.queries,
             "steps": self.steps,
             "rates": list(self.rates),
             "buffer": self.buffer,
-            "protocol": self.protocol,
+            "scenario": self.scenario,
             "measure": self.measure,
-            "corpus": sha256(repr([example.target for example in self.texts]).encode()).hexdigest()[:16],
+            "corpus": sha256(texts.encode()).hexdigest()[:16],
         }
 
 
-def kind(name: str) -> type[Method]:
+def method_class(name: str) -> type[Method]:
     """The class that a method's builder returns."""
     found: type[Method] = get_type_hints(KINDS[name])["return"]
     return found
 
 
 def writes(name: str) -> bool:
-    """Says whether a method needs no labels: the row alone answers, and no answers are distilled."""
-    method = kind(name)
+    """True if a method needs no labels: it predicts with its row alone and distils no answers."""
+    method = method_class(name)
     return method.predict is Method.predict and not issubclass(method, Lwf)

@@ -1,6 +1,6 @@
-"""One stream under one method: its matrix R, and what it cost."""
+"""One method on one stream: its matrix R, and what learning cost."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -9,20 +9,19 @@ import numpy as np
 
 from ...core.types import Example
 from ...evaluation.perplexity import general
-from .counted import Counted
-from .methods.method import Lesson, Method, State
-from .protocol import Ask, known
+from ..study import Advance, silent
+from .methods.method import EncodedTask, Method, State
+from .scenarios import Scenario, task_incremental
 
 
 @dataclass(frozen=True)
-class Found:
-    """What one order and seed came to.
+class StreamResult:
+    """The result of one order and seed.
 
-    tasks: names in their order. r: R (T, T), NaN as None. untrained: the same (T,) of the start. seconds: of learning,
-    per task. nbytes: of one person at the end. parameters: numbers that steps move. stored: examples kept. steps: of
-    all tasks. lr: the rate of a random start, None where a run has its own; strength: see `Method`. general: bits per
-    byte of plain text at the start and at the end, the mean over rows. flops: of learning, per task, None where they
-    can't be counted.
+    tasks: names in their order. r: R (T, T), NaN as None. untrained: the same (T,) before the first task. seconds: of
+    learning, per task. nbytes: per user, at the end. parameters: numbers that steps change. stored: examples kept.
+    steps: of all tasks. lr: Adam's rate of a random start, None for a run. strength: see `Method`. general: bits per
+    byte of general text before and after, the mean over rows. flops: of learning, per task, None where unknown.
     """
 
     tasks: list[str]
@@ -44,66 +43,63 @@ class Found:
         return np.array(self.r, np.float64)
 
     def to_json(self) -> dict[str, Any]:
-        """All by name."""
+        """All fields by name."""
         return asdict(self)
 
 
-def learn(
+def learn_stream(
     method: Method,
-    lessons: Sequence[Lesson],
+    tasks: Sequence[EncodedTask],
     lr: float | None = None,
-    advance: Callable[..., None] = lambda *_: None,
-    ask: Ask = known,
+    scenario: Scenario = task_incremental,
     texts: Sequence[Example] | None = (),
-) -> Found:
-    """Learns the lessons in their order and asks about all of them after each.
+    advance: Advance = silent,
+) -> StreamResult:
+    """Learns the tasks in their order and measures all of them after each.
 
-    `texts` are for general ability: the package's own if empty, and None where it is not asked for.
+    texts: for general ability; the package's own if empty, not measured if None.
     """
-    state, learned = method.begin(), list[Lesson]()
+    state, learned = method.begin(), list[EncodedTask]()
+    counter, seconds = method.start.flops, 0.0
 
-    def asked() -> list[float | None]:
-        return [ask(method, state, one, learned) for one in lessons]
+    def measured() -> list[float | None]:
+        return [scenario(method, state, one, learned) for one in tasks]
 
-    untrained, before = asked(), ability(method, state, texts)
-    pieces = [lessons] if method.at_once else [[one] for one in lessons]
-    unknown: list[float | None] = [None] * len(lessons)
-    r = [unknown] * (len(lessons) - len(pieces))
-    seconds = operations = 0.0
+    untrained, before = measured(), general_bits_per_byte(method, state, texts)
+    pieces = [tasks] if method.at_once else [[one] for one in tasks]
+    unknown: list[float | None] = [None] * len(tasks)
+    r = [unknown] * (len(tasks) - len(pieces))
+    operations = 0
     for piece in pieces:
-        began, done = perf_counter(), products(method)
+        advance(0, piece[0].task.name)
+        began, counted = perf_counter(), counter.total if counter else 0
         state = method.learn(state, piece)
-        seconds, operations = seconds + perf_counter() - began, operations + products(method) - done
+        seconds += perf_counter() - began
+        operations += (counter.total if counter else 0) - counted
         learned += piece
-        r.append([*asked()])
-        advance(1, piece[-1].task.name)
-    return Found(
-        tasks=[one.task.name for one in lessons],
+        r.append(measured())
+    return StreamResult(
+        tasks=[one.task.name for one in tasks],
         r=r,
         untrained=untrained,
-        seconds=seconds / len(lessons),
+        seconds=seconds / len(tasks),
         nbytes=method.nbytes(state),
-        parameters=method.trainable(),
+        parameters=method.trained_parameters(),
         stored=sum(map(len, state.examples.values())),
-        steps=method.steps * len(lessons),
+        steps=method.steps * len(tasks),
         lr=lr,
         strength=method.strength,
-        general=(before, ability(method, state, texts)),
-        flops=operations / len(lessons) if isinstance(method.problem, Counted) else None,
+        general=(before, general_bits_per_byte(method, state, texts)),
+        flops=operations / len(tasks) if counter else None,
     )
 
 
-def ability(method: Method, state: State, texts: Sequence[Example] | None = ()) -> float | None:
-    """General ability, the mean over a method's rows that answer; of the start where it has none yet."""
+def general_bits_per_byte(method: Method, state: State, texts: Sequence[Example] | None = ()) -> float | None:
+    """Bits per byte of general text, the mean over the rows that answer; of the initialization if there is none yet."""
     if texts is None:
         return None
     rows = state.rows if state.rows.shape[0] else Method.begin(method).rows
     used = sorted(set(state.row_of.values())) or range(rows.shape[0])
-    found = [general(method.start.composed, rows[i : i + 1], texts) for i in used]
-    told = [value for value in found if value is not None]
-    return sum(told) / len(told) if told else None
-
-
-def products(method: Method) -> int:
-    """The floating-point operations that a method has asked for so far."""
-    return method.problem.flops if isinstance(method.problem, Counted) else 0
+    measured = [general(method.start.composed, rows[i : i + 1], texts) for i in used]
+    values = [value for value in measured if value is not None]
+    return sum(values) / len(values) if values else None

@@ -1,33 +1,37 @@
-"""Rates and strengths of methods from a random start, tuned with equally many trials on a stream kept apart."""
+"""Rates and strengths of methods from a random start, tuned with the same number of trials on a separate stream."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from .settings import Settings, Trial, kind
+from .methods.method import Method
 
-FACTORS = (10.0, 0.1, 100.0, 0.01)
-
-
-def first(settings: Settings, name: str) -> Trial:
-    """The trial that stands where nothing is tuned: the first rate, the method's own strength."""
-    return Trial(settings.rates[0], kind(name).strength)
+STRENGTH_FACTORS = (10.0, 0.1, 100.0, 0.01)
+"""Multiples of a method's default strength, in the order in which they are tried."""
 
 
-def count(settings: Settings, name: str) -> int:
-    """How many trials a method takes."""
-    return len(settings.rates) if len(settings.rates) > 1 and kind(name).learns else 0
+class Hyperparameters(NamedTuple):
+    """Adam's rate for a random start, and the strength of the penalty or distillation, None for methods without one."""
+
+    lr: float
+    strength: float | None = None
 
 
-def best(settings: Settings, name: str, worth: Callable[[str, Trial], float]) -> Trial:
-    """The best of as many trials as there are rates.
+def trial_count(method: type[Method], rates: Sequence[float]) -> int:
+    """The number of trials of a method: as many as there are rates, 0 where there is nothing to tune."""
+    return len(rates) if len(rates) > 1 and method.trains else 0
 
-    A method with a strength takes every other rate at its own strength, then other strengths at the best of them.
+
+def tune(method: type[Method], rates: Sequence[float], score: Callable[[Hyperparameters], float]) -> Hyperparameters:
+    """The hyperparameters with the highest score.
+
+    A method with a strength takes every other rate at its default strength, then other strengths at the best rate.
     """
-    own, total = kind(name).strength, count(settings, name)
+    default, total = method.strength, trial_count(method, rates)
     if not total:
-        return first(settings, name)
-    rates = settings.rates if own is None else settings.rates[::2]
-    found = max((Trial(lr, own) for lr in rates), key=lambda trial: worth(name, trial))
-    if own is None:
-        return found
-    others = [Trial(found.lr, own * factor) for factor in FACTORS[: total - len(rates)]]
-    return max([found, *others], key=lambda trial: worth(name, trial))
+        return Hyperparameters(rates[0], default)
+    tried = rates if default is None else rates[::2]
+    best = max((Hyperparameters(lr, default) for lr in tried), key=score)
+    if default is None:
+        return best
+    others = [Hyperparameters(best.lr, default * factor) for factor in STRENGTH_FACTORS[: total - len(tried)]]
+    return max([best, *others], key=score)

@@ -1,4 +1,4 @@
-"""Methods that learn task after task, streams of tasks, and what is kept. `melpa bench continual RECIPE`"""
+"""Continual methods: they learn task after task. `melpa bench continual RECIPE`"""
 
 from collections.abc import Callable
 
@@ -10,17 +10,17 @@ from .joint import joint
 from .lwf import lwf
 from .maml import maml
 from .method import Method
+from .naive import naive
 from .o_lora import o_lora
 from .oml import oml
 from .replay import replay
 from .safe import safe
 from .sema import sema
-from .separate import separate
-from .sequential import sequential
+from .single_task import single_task
 
 KINDS: dict[str, Callable[..., Method]] = {
     "frozen": frozen,
-    "sequential": sequential,
+    "naive": naive,
     "ewc": ewc,
     "lwf": lwf,
     "o_lora": o_lora,
@@ -31,6 +31,8 @@ KINDS: dict[str, Callable[..., Method]] = {
     "oml": oml,
     "safe": safe,
     "sema": sema,
-    "separate": separate,
+    "single_task": single_task,
     "joint": joint,
 }
+RENAMED = {"sequential": "naive", "separate": "single_task"}
+"""Names of version 0.1."""

@@ -1,4 +1,4 @@
-"""ConPET, static: one row learns each task beside a bounded sample of all stored examples."""
+"""ConPET, static: one row learns each task together with a bounded sample of all stored examples."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 
 from ....core.bounds import Count, Share
 from ....core.types import Example
-from .method import Lesson, Start, State, Weighted
+from .method import EncodedTask, Initialization, State, WeightedBatches
 from .replay import Replay
 
 
@@ -14,41 +14,40 @@ class ConPetStatic(Replay):
     """w_i = the steps on (1 - share) L_i + share sum_{j<i} (n_j / n) M_j, n_j of the n replayed examples from task j.
 
     Song et al. 2023: with a fixed share of each step and a bounded number of replayed examples, a step costs the same
-    however many tasks there were. They draw each step's stored examples anew; here the n <= `buffer` are drawn once for
-    a task, from all that is stored alike, since the frozen prefix then runs once for them. Unlike `replay` a step
-    replays all earlier tasks, each example among its own task's candidates. A task's store is that of `replay`; the
-    paper picks its examples by clustering.
+    for any number of tasks. They draw the stored examples anew for each step. Here n <= `buffer` are drawn once per
+    task, uniformly from all stored ones, so that the frozen prefix runs once for them. Unlike `replay` a step replays
+    all earlier tasks, each example among its own task's candidates. A task's store is that of `replay`; the paper
+    picks its examples by clustering.
     """
 
-    def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, buffer: int, share: float):
+    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, buffer: int, share: float):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)
         self.share = share
 
-    def batches(self, state: State, now: Lesson, rng: np.random.Generator) -> Weighted:
-        """The task's batch, and those of the tasks that the replayed examples are of."""
-        drawn = replace(state, examples=self.drawn(state))
+    def batches(self, state: State, now: EncodedTask, rng: np.random.Generator) -> WeightedBatches:
+        """The task's batch, and those of the earlier tasks' replayed examples."""
+        drawn = replace(state, examples=self.replayed(state))
         if not drawn.examples:
             return super().batches(state, now, rng)
         total = sum(map(len, drawn.examples.values()))
-        replayed = [
-            (self.share * len(some) / total, {**self.stored(drawn, name), **self.recalled(state.means[name])})
-            for name, some in drawn.examples.items()
+        earlier = [
+            (self.share * len(some) / total, self.stored_batch(drawn, name)) for name, some in drawn.examples.items()
         ]
-        return (1 - self.share, now.support), *replayed
+        return (1 - self.share, now.support), *earlier
 
-    def drawn(self, state: State) -> dict[str, tuple[Example, ...]]:
-        """The stored examples that the next task's steps replay, by task, at most `buffer` of them."""
+    def replayed(self, state: State) -> dict[str, tuple[Example, ...]]:
+        """At most `buffer` stored examples by task, which the steps on the next task replay."""
         rng = np.random.default_rng([self.seed, 5, len(state.labels)])
-        held = [(name, example) for name, kept in state.examples.items() for example in kept]
-        found: dict[str, tuple[Example, ...]] = {}
-        for i in sorted(rng.permutation(len(held))[: self.buffer]):
-            name, example = held[i]
-            found[name] = (*found.get(name, ()), example)
-        return found
+        stored = [(name, example) for name, kept in state.examples.items() for example in kept]
+        drawn: dict[str, tuple[Example, ...]] = {}
+        for i in sorted(rng.permutation(len(stored))[: self.buffer]):
+            name, example = stored[i]
+            drawn[name] = (*drawn.get(name, ()), example)
+        return drawn
 
 
 def con_pet_static(
-    start: Start, *, steps: int, seed: int, tasks: int, buffer: Count = 50, share: Share = 0.5
+    start: Initialization, *, steps: int, seed: int, tasks: int, buffer: Count = 50, share: Share = 0.5
 ) -> ConPetStatic:
-    """Builds static ConPET: `buffer` stored examples a task, as many replayed, with this `share` of a step's loss."""
+    """Builds static ConPET: at most `buffer` stored and replayed examples a task, with a `share` of a step's loss."""
     return ConPetStatic(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer, share=share)

@@ -1,21 +1,21 @@
-"""The start as it is: no step is taken, and only class means are learned."""
+"""The initialization without a step: only class means are learned."""
 
-from .method import Method, Start
+from .method import Initialization, Method
 
 
 class Frozen(Method):
-    """w_i = w_0: prototypes on features that never move, so that nothing is forgotten; or labels' words as they are.
+    """w_i = w_0: prototypes on features that never change, or the words of the labels. Nothing is forgotten.
 
-    The steps of the other methods have to be worth more than this.
+    Methods that take steps have to do better than this.
     """
 
-    ordered = learns = False
+    ordered = trains = False
 
-    def trainable(self) -> int:
-        """None."""
+    def trained_parameters(self) -> int:
+        """0."""
         return 0
 
 
-def frozen(start: Start, *, steps: int, seed: int, tasks: int) -> Frozen:
-    """Builds the start as it is; `steps` is for the others."""
+def frozen(start: Initialization, *, steps: int, seed: int, tasks: int) -> Frozen:
+    """Builds the method without steps; `steps` is for the others."""
     return Frozen(start, steps=0, seed=seed, tasks=tasks)

@@ -1,17 +1,17 @@
-"""All data at once: one row learns all tasks together, an upper bound."""
+"""Joint (multi-task) training: one row learns all tasks at once, an upper bound."""
 
-from .method import Method, Start
+from .method import Initialization, Method
 
 
 class Joint(Method):
-    """w = `steps` steps a task on mean_i L_i, one task a step, taking turns in an order drawn anew each round.
+    """w = `steps` steps a task on mean_i L_i, one task a step, in turn, in an order that is drawn anew for each round.
 
-    The step's loss is one task's, so that a step costs what it costs the others. R has its last row only.
+    The loss of a step is that of one task, so that a step costs the same as in other methods. R has its last row only.
     """
 
     ordered, at_once = False, True
 
 
-def joint(start: Start, *, steps: int, seed: int, tasks: int) -> Joint:
-    """Builds joint learning."""
+def joint(start: Initialization, *, steps: int, seed: int, tasks: int) -> Joint:
+    """Builds joint training."""
     return Joint(start, steps=steps, seed=seed, tasks=tasks)

@@ -1,53 +1,54 @@
-"""LwF: one row goes on answering the new task's texts, with earlier tasks' labels, as it did before that task."""
+"""LwF: distils the answers from before a task, among earlier tasks' labels, on the task's own texts."""
 
 import numpy as np
 
 from ....core.bounds import Positive
 from ....core.types import Array, Batch
-from .method import Lesson, Means, Method, Start, State, Weighted
+from .method import EncodedTask, Initialization, Means, Method, State, WeightedBatches
 
 
 class Lwf(Method):
     """w_i = the steps on L_i + strength D_j, j < i drawn anew for each step.
 
     D_j = mean over the new task's training texts of the cross-entropy from p(. | x, w_{i-1}) to p(. | x, w), over the
-    labels of task j. Li and Hoiem 2016 sum over all earlier heads, at temperature 2; here one head a step is taken (a
-    step costs the same however many tasks there were), at temperature 1. A head is what an adapter has: the candidates'
-    words, or the class means of task j. No example is stored.
+    labels of task j. Li and Hoiem 2016 sum over all earlier heads, at temperature 2. Here a step takes one head, at
+    temperature 1, so that its cost does not grow with the tasks. A head is the candidates' words, or the class means of
+    task j. No example is stored.
     """
 
     strength: float = 1.0
 
-    def __init__(self, start: Start, *, steps: int, seed: int, tasks: int, strength: float):
+    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, strength: float):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
-        self.asked: dict[tuple[str, str], Batch] = {}
-        self.taught: tuple[Array, str] = (None, "")
+        self.soft: dict[str, Batch] = {}
+        self.soft_of: tuple[Array, str] = (None, "")
 
-    def batches(self, state: State, now: Lesson, rng: np.random.Generator) -> Weighted:
-        """The task's batch, and its texts with the answers of the row before, among the labels of an earlier task."""
+    def batches(self, state: State, now: EncodedTask, rng: np.random.Generator) -> WeightedBatches:
+        """The task's batch, and its texts with the earlier row's answers among the labels of an earlier task."""
         names = list(state.labels)
         if not names:
             return super().batches(state, now, rng)
         name = names[rng.integers(len(names))]
-        return (1.0, now.support), (self.strength, self.distilled(state, now, name))
+        return (1.0, now.support), (self.strength, self.distillation(state, now, name))
 
-    def distilled(self, state: State, now: Lesson, name: str) -> Batch:
-        """The task's texts with soft labels of task `name`, made once for each pair and row."""
-        if self.taught[0] is not state.rows or self.taught[1] != now.task.name:
-            self.asked, self.taught = {}, (state.rows, now.task.name)
-        if (now.task.name, name) not in self.asked:
+    def distillation(self, state: State, now: EncodedTask, name: str) -> Batch:
+        """The texts of `now` with soft labels of task `name`, computed once per pair of tasks and row."""
+        if self.soft_of[0] is not state.rows or self.soft_of[1] != now.task.name:
+            self.soft, self.soft_of = {}, (state.rows, now.task.name)
+        if name not in self.soft:
             row, labels, means = self.teacher(state, now, name)
-            asked = {**self.problem.ask(now.task.train, labels), **self.recalled(means)}
+            asked = {**self.problem.ask(now.task.train, labels), **self.as_memory(means)}
+            self.count(asked)
             asked["onehot"] = self.problem.predict(row, asked)
             self.ops.evaluate(asked["onehot"])
-            self.asked[now.task.name, name] = asked
-        return self.asked[now.task.name, name]
+            self.soft[name] = asked
+        return self.soft[name]
 
-    def teacher(self, state: State, now: Lesson, name: str) -> tuple[Array, tuple[str, ...], Means]:
-        """Whose answers are learned: a row, the labels of task `name`, and their class means."""
+    def teacher(self, state: State, now: EncodedTask, name: str) -> tuple[Array, tuple[str, ...], Means]:
+        """The row whose answers are distilled, the labels of task `name`, and their class means."""
         return state.rows, state.labels[name], state.means[name]
 
 
-def lwf(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = Lwf.strength) -> Lwf:
+def lwf(start: Initialization, *, steps: int, seed: int, tasks: int, strength: Positive = Lwf.strength) -> Lwf:
     """Builds LwF with the `strength` of its distillation."""
     return Lwf(start, steps=steps, seed=seed, tasks=tasks, strength=strength)

@@ -1,37 +1,38 @@
-"""MAML, continual: each step looks one ahead on the new task, and learns from what that does to all tasks."""
+"""Continual MAML: each step takes a fast step on the new task, and the gradient of all tasks after it."""
 
-from ....core import inner_loop as adapt
+from ....core import inner_loop
 from ....core.bounds import Count
 from ....core.protocols import Parts
 from ....core.types import Array, Tree
-from .method import Start, Weighted
+from .method import Initialization, WeightedBatches
 from .replay import Replay
 
 
 class Maml(Replay):
     """w' = U(w, grad L_i(w)),  w <- U(w, grad (L_i + M_j)(w') / 2),  j < i drawn anew for each step.
 
-    C-MAML of Gupta et al. 2020 in first order: the gradient at the fast row w' is taken for that of the slow row w. M_j
-    is the loss on what is stored of task j, as in `replay`. U is the start's rule: the fast step is its first, with
-    fresh memory, so that no other rate is to be tuned. The paper takes several fast steps, on parts of the new batch;
-    here one, on the whole. La-MAML's rates for each number are a meta-learned rule's to bring. A step costs one more
-    gradient of the new task than a step of `replay`.
+    C-MAML of Gupta et al. 2020 in first order: the gradient at the fast row w' is used for the slow row w. M_j is the
+    loss on the stored examples of task j, as in `replay`. U is the initialization's rule; the fast step is its first,
+    with a new state, so that no other rate needs tuning. The paper takes several fast steps, on parts of the new batch;
+    here one, on all of it. Per-parameter rates as in La-MAML need a meta-learned rule. A step costs one more gradient
+    of the new task than a step of `replay`.
     """
 
-    def gradient(self, parts: Parts, k: int, at: Tree, batches: Weighted) -> Array:
+    def gradient(self, components: Parts, k: int, at: Tree, batches: WeightedBatches) -> Array:
         """The gradient (1, own) of all batches at the fast row."""
-        own, _ = adapt.cut(parts, at["rows"])
-        fresh = {**at, "memory": parts.rule.begin(own)}
-        fast = adapt.move(parts, self.start.theta, 0, fresh, super().gradient(parts, k, at, new(batches)))
-        parts.ops.evaluate(fast["rows"])
-        return super().gradient(parts, k, {**at, "rows": fast["rows"]}, batches)
+        own, _ = inner_loop.cut(components, at["rows"])
+        begun = {**at, "memory": components.rule.begin(own)}
+        new_task = super().gradient(components, k, at, of_new_task(batches))
+        fast = inner_loop.move(components, self.start.theta, 0, begun, new_task)
+        self.ops.evaluate(fast["rows"])
+        return super().gradient(components, k, {**at, "rows": fast["rows"]}, batches)
 
 
-def new(batches: Weighted) -> Weighted:
-    """The new task's batch alone."""
+def of_new_task(batches: WeightedBatches) -> WeightedBatches:
+    """The batch of the new task alone."""
     return ((1.0, batches[0][1]),)
 
 
-def maml(start: Start, *, steps: int, seed: int, tasks: int, buffer: Count = 50) -> Maml:
+def maml(start: Initialization, *, steps: int, seed: int, tasks: int, buffer: Count = 50) -> Maml:
     """Builds continual MAML with `buffer` stored examples a task."""
     return Maml(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)

@@ -1,4 +1,4 @@
-"""SAFE: a slow row that stays as the first task left it, and a fast one that it guides; the surer one answers."""
+"""SAFE: a slow row, fixed after the first task, guides a fast row; their answers are mixed by entropy."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,7 @@ import numpy as np
 from ....core.bounds import Positive
 from ....core.types import Array
 from .lwf import Lwf
-from .method import Lesson, Means, Start, State, Weighted
+from .method import EncodedTask, Initialization, Means, State, WeightedBatches
 
 
 class Safe(Lwf):
@@ -22,65 +22,65 @@ class Safe(Lwf):
     mixed. No example is stored, but class means under both rows.
     """
 
-    def first(self, state: State) -> Array:
-        """The fast row, which was the slow one's copy; the start at first."""
+    def first_row(self, state: State) -> Array:
+        """The fast row, at first a copy of the slow one; the initialization before the first task."""
         return state.rows[-1:]
 
-    def row(self, state: State, name: str) -> Array:
-        """The fast row, where one alone is asked."""
-        return self.first(state)
+    def row_for(self, state: State, name: str) -> Array:
+        """The fast row, where one row is needed."""
+        return self.first_row(state)
 
     def slow(self, state: State) -> Array:
-        """The row (1, P) that guides: the start at first."""
+        """The slow row (1, P); the initialization before the first task."""
         return state.rows[:1]
 
-    def batches(self, state: State, now: Lesson, rng: np.random.Generator) -> Weighted:
-        """The task's batch, and its texts with the slow row's answers, among the labels of a task so far."""
+    def batches(self, state: State, now: EncodedTask, rng: np.random.Generator) -> WeightedBatches:
+        """The task's batch, and its texts with the slow row's answers among the labels of a task so far."""
         names = [*state.labels, now.task.name]
-        return (1.0, now.support), (self.strength, self.distilled(state, now, names[rng.integers(len(names))]))
+        return (1.0, now.support), (self.strength, self.distillation(state, now, names[rng.integers(len(names))]))
 
-    def teacher(self, state: State, now: Lesson, name: str) -> tuple[Array, tuple[str, ...], Means]:
+    def teacher(self, state: State, now: EncodedTask, name: str) -> tuple[Array, tuple[str, ...], Means]:
         """The slow row, the labels of task `name`, and their class means under it."""
         if name not in state.labels:
-            return self.slow(state), now.task.labels, self.means(self.slow(state), now)
-        return self.slow(state), state.labels[name], of_slow(state.means[name])
+            return self.slow(state), now.task.labels, self.class_means(self.slow(state), now)
+        return self.slow(state), state.labels[name], slow_class_means(state.means[name])
 
-    def known(self, state: State, row: Array, lessons: Sequence[Lesson]) -> State:
+    def add_tasks(self, state: State, row: Array, tasks: Sequence[EncodedTask]) -> State:
         """The state with a slow and a fast row (2, P), and the tasks' class means under both."""
         slow = self.slow(state) if state.labels else row
-        found, means = super().known(state, row, lessons), dict(state.means)
-        for one in lessons:
-            fast, under = found.means[one.task.name], self.means(slow, one)
-            means[one.task.name] = {**fast, "slow": under["means"]} if under else {}
-        return replace(found, rows=self.ops.concatenate([slow, row], 0), means=means)
+        learned, means = super().add_tasks(state, row, tasks), dict(state.means)
+        for one in tasks:
+            fast, under_slow = learned.means[one.task.name], self.class_means(slow, one)
+            means[one.task.name] = {**fast, "slow": under_slow["means"]} if under_slow else {}
+        return replace(learned, rows=self.ops.concatenate([slow, row], 0), means=means)
 
-    def predict(self, state: State, asked: Lesson) -> Array:
-        """Probabilities (1, n, N) of a task's labels; the start's while nothing is learned."""
+    def predict(self, state: State, asked: EncodedTask) -> Array:
+        """Probabilities (1, n, N) of a task's labels; those of the initialization before the first task."""
         if not state.labels:
             return super().predict(state, asked)
-        rows, kept = (self.slow(state), self.first(state)), state.means.get(asked.task.name)
-        both = [self.means(row, asked) for row in rows] if kept is None else [of_slow(kept), kept]
-        asks = ({**asked.test, **self.recalled(means)} for means in both)
-        answers = [self.ops.numpy(self.problem.predict(row, ask)) for row, ask in zip(rows, asks, strict=True)]
-        return self.ops.array(surest(np.concatenate(answers))[None])
+        means = state.means.get(asked.task.name)
+        slow = self.answers(self.slow(state), asked, None if means is None else slow_class_means(means))
+        fast = self.answers(self.first_row(state), asked, means)
+        both = np.concatenate([self.ops.numpy(answers) for answers in (slow, fast)])
+        return self.ops.array(entropy_ensemble(both)[None])
 
-    def trainable(self) -> int:
+    def trained_parameters(self) -> int:
         """A slow and a fast row."""
-        return 2 * super().trainable()
+        return 2 * super().trained_parameters()
 
 
-def of_slow(means: Means) -> Means:
+def slow_class_means(means: Means) -> Means:
     """A task's class means under the slow row."""
     return {"means": means["slow"], "counts": means["counts"]} if means else {}
 
 
-def surest(answers: np.ndarray) -> np.ndarray:
-    """Probabilities (n, N): those of several rows (R, n, N), weighted by e to the power of less their entropy."""
+def entropy_ensemble(answers: np.ndarray) -> np.ndarray:
+    """Probabilities (n, N): those of several rows (R, n, N), weighted by exp(-entropy)."""
     entropy = -(answers * np.log(np.maximum(answers, 1e-30))).sum(-1, keepdims=True)
     weights = np.exp(-entropy)
     return (weights * answers).sum(0) / weights.sum(0)
 
 
-def safe(start: Start, *, steps: int, seed: int, tasks: int, strength: Positive = Safe.strength) -> Safe:
-    """Builds SAFE with the `strength` of what the slow row asks of the fast one."""
+def safe(start: Initialization, *, steps: int, seed: int, tasks: int, strength: Positive = Safe.strength) -> Safe:
+    """Builds SAFE with the `strength` of the distillation from the slow row."""
     return Safe(start, steps=steps, seed=seed, tasks=tasks, strength=strength)

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from mlx_melpa.benchmarks.continual.methods import KINDS
-from mlx_melpa.benchmarks.continual.methods.method import Lesson, Method, Start, lesson
-from mlx_melpa.benchmarks.continual.settings import kind
-from mlx_melpa.benchmarks.continual.tasks import Stream, of_records
+from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Initialization, Method, encode_task
+from mlx_melpa.benchmarks.continual.settings import method_class
+from mlx_melpa.benchmarks.continual.tasks import Stream, stream_of_records
 from mlx_melpa.config.build import Composition, compose
 from mlx_melpa.config.recipe import check
 from mlx_melpa.config.yaml_document import Document
@@ -37,7 +37,7 @@ def stream() -> Stream:
         for label, text in labels.items()
         for number in range(12)
     ]
-    return of_records(records, shots=4, queries=4)
+    return stream_of_records(records, shots=4, queries=4)
 
 
 def composition(model: str, readout: str) -> Composition:
@@ -52,8 +52,8 @@ def composed(request: pytest.FixtureRequest, shared: object) -> Iterator[Composi
 
 
 @pytest.fixture(scope="module")
-def lessons(composed: Composition, stream: Stream) -> list[Lesson]:
-    return [lesson(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
+def encoded(composed: Composition, stream: Stream) -> list[EncodedTask]:
+    return [encode_task(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +61,8 @@ def built(composed: Composition) -> Callable[..., Method]:
     """Builds a method by its name, from a random start with Adam: two steps a task, three stored examples a task."""
 
     def make(name: str, **settings: float) -> Method:
-        baseline, rehearses = composed.baseline(0.01), kind(name).rehearses
-        settings = {"buffer": 3} | settings if rehearses else settings
-        return KINDS[name](Start(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3, **settings)
+        baseline, stores = composed.baseline(0.01), method_class(name).stores_examples
+        settings = {"buffer": 3} | settings if stores else settings
+        return KINDS[name](Initialization(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3, **settings)
 
     return make

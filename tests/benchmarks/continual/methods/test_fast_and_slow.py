@@ -9,8 +9,8 @@ import pytest
 
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.benchmarks.continual.methods.maml import Maml
-from mlx_melpa.benchmarks.continual.methods.method import Lesson, Method, Start, Together
-from mlx_melpa.benchmarks.continual.methods.oml import Oml, upper
+from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Initialization, Method
+from mlx_melpa.benchmarks.continual.methods.oml import Oml, fast_mask
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.core.protocols import Parts
@@ -43,9 +43,7 @@ def stepped(kind: type[Method]) -> np.ndarray:
     parts = Parts(ops, problem, universal(ops), sgd(ops, problem.layout, lr=LR), none(ops))
     composed: Any = SimpleNamespace(parts=parts, layout=problem.layout)
     theta = {"initializer": {"start": ops.array(ROW)}, "rule": {}, "regularizer": {}}
-    method = kind(Start(composed, theta), steps=1, seed=0, tasks=2, buffer=1)  # type: ignore[call-arg]
-    together: Any = Together(problem)
-    parts = Parts(ops, together, parts.initializer, parts.rule, parts.regularizer)
+    method = kind(Initialization(composed, theta), steps=1, seed=0, tasks=2, buffer=1)  # type: ignore[call-arg]
     at = adapt.resume(parts, ops.array(ROW[None]))
     batches = tuple((0.5, {"goal": ops.array(goal[None])}) for goal in (NOW, OLD))
     found = adapt.move(parts, theta, 0, at, method.gradient(parts, 0, at, batches))
@@ -60,7 +58,7 @@ def test_maml_takes_the_gradient_of_all_tasks_at_the_row_one_step_ahead_on_the_n
 
 def test_oml_moves_fast_numbers_by_the_new_task_and_slow_ones_by_all_after_that() -> None:
     fast = np.array([0, 0, 1, 1, 1])
-    assert upper(Quadratic.layout).tolist() == fast.tolist()
+    assert fast_mask(Quadratic.layout).tolist() == fast.tolist()
     now = gradient(ROW, NOW)
     ahead = ROW - LR * fast * now
     later = 0.5 * (gradient(ahead, NOW) + gradient(ahead, OLD))
@@ -69,18 +67,18 @@ def test_oml_moves_fast_numbers_by_the_new_task_and_slow_ones_by_all_after_that(
 
 def test_the_fast_and_the_slow_part_of_lora_are_halves(built: Callable[..., Method]) -> None:
     layout = built("oml").start.layout.personal
-    fast = {name: set(part.reshape(-1).tolist()) for name, part in layout.views(upper(layout)).items()}
+    fast = {name: set(part.reshape(-1).tolist()) for name, part in layout.views(fast_mask(layout)).items()}
     for name, found in fast.items():
         assert found == {0.0 if "q_proj" in name else 1.0}, name
 
 
 @pytest.mark.parametrize("name", ["maml", "oml"])
-def test_stored_examples_move_the_row(built: Callable[..., Method], lessons: list[Lesson], name: str) -> None:
+def test_stored_examples_move_the_row(built: Callable[..., Method], encoded: list[EncodedTask], name: str) -> None:
     found = []
     for stored in (True, False):
         method = built(name)
-        state = method.learn(method.begin(), lessons[:1])
+        state = method.learn(method.begin(), encoded[:1])
         if not stored:
             state = type(state)(state.rows, state.labels, state.row_of, state.means)
-        found.append(ops.numpy(method.learn(state, lessons[1:2]).rows))
+        found.append(ops.numpy(method.learn(state, encoded[1:2]).rows))
     assert np.abs(found[0] - found[1]).max() > 1e-3

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlx_melpa.benchmarks.continual.methods import KINDS
-from mlx_melpa.benchmarks.continual.methods.method import Lesson, Method, Together
+from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Method, weighted_losses
 from mlx_melpa.benchmarks.continual.methods.o_lora import OLora, Orthogonal
 from mlx_melpa.benchmarks.continual.methods.replay import sample
 from mlx_melpa.config.build import Composition, compose
@@ -29,55 +29,55 @@ def numbers(method: Method, rows: object) -> np.ndarray:
 
 @pytest.mark.parametrize("name", KINDS)
 def test_learning_is_repeatable_takes_its_steps_and_answers_with_probabilities(
-    built: Build, lessons: list[Lesson], name: str, monkeypatch: pytest.MonkeyPatch
+    built: Build, encoded: list[EncodedTask], name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = []
     for _ in range(2):
         method, taken = built(name), []
-        through = method.let_through
-        monkeypatch.setattr(method, "let_through", lambda *args, f=through, to=taken: to.append(1) or f(*args))
+        through = method.project_gradient
+        monkeypatch.setattr(method, "project_gradient", lambda *args, f=through, to=taken: to.append(1) or f(*args))
         state = method.begin()
-        for piece in [lessons] if method.at_once else [[one] for one in lessons]:
+        for piece in [encoded] if method.at_once else [[one] for one in encoded]:
             state = method.learn(state, piece)
         found.append(numbers(method, state.rows))
-        probabilities = numbers(method, method.predict(state, lessons[0]))
+        probabilities = numbers(method, method.predict(state, encoded[0]))
         assert probabilities.shape == (1, 8, 2)
         assert probabilities.sum(-1) == pytest.approx(1, abs=1e-5)
-        assert len(taken) == (2 * len(lessons) if method.learns else 0)
-        assert [len(kept) for kept in state.examples.values()] == ([3] * len(lessons) if method.rehearses else [])
+        assert len(taken) == (2 * len(encoded) if method.trains else 0)
+        assert [len(kept) for kept in state.examples.values()] == ([3] * len(encoded) if method.stores_examples else [])
     assert np.array_equal(*found)
     assert np.array_equal(found[0][:1], numbers(method, Method.begin(method).rows)) == (name == "frozen")
 
 
-def test_sequential_moves_one_row_and_separate_leaves_earlier_rows(built: Build, lessons: list[Lesson]) -> None:
-    one, many = built("sequential"), built("separate")
-    state, apart = one.learn(one.begin(), lessons[:1]), many.learn(many.begin(), lessons[:1])
+def test_naive_moves_one_row_and_single_task_leaves_earlier_rows(built: Build, encoded: list[EncodedTask]) -> None:
+    one, many = built("naive"), built("single_task")
+    state, apart = one.learn(one.begin(), encoded[:1]), many.learn(many.begin(), encoded[:1])
     assert np.array_equal(numbers(one, state.rows), numbers(many, apart.rows))
-    after, more = one.learn(state, lessons[1:2]), many.learn(apart, lessons[1:2])
+    after, more = one.learn(state, encoded[1:2]), many.learn(apart, encoded[1:2])
     assert numbers(one, after.rows).shape[0] == 1 and numbers(many, more.rows).shape[0] == 2
     assert not np.array_equal(numbers(one, after.rows), numbers(one, state.rows))
     assert np.array_equal(numbers(many, more.rows)[0], numbers(many, apart.rows)[0])
-    before, now = (numbers(many, many.predict(s, lessons[0])) for s in (apart, more))
+    before, now = (numbers(many, many.predict(s, encoded[0])) for s in (apart, more))
     assert np.array_equal(before, now)
 
 
-def test_joint_begins_as_one_task_does(built: Build, lessons: list[Lesson]) -> None:
-    joint, one = built("joint"), built("sequential")
-    once = joint.learn(joint.begin(), lessons[:1])
-    assert np.array_equal(numbers(joint, once.rows), numbers(one, one.learn(one.begin(), lessons[:1]).rows))
+def test_joint_begins_as_one_task_does(built: Build, encoded: list[EncodedTask]) -> None:
+    joint, one = built("joint"), built("naive")
+    once = joint.learn(joint.begin(), encoded[:1])
+    assert np.array_equal(numbers(joint, once.rows), numbers(one, one.learn(one.begin(), encoded[:1]).rows))
 
 
 def test_replay_stores_as_many_as_it_may_and_its_loss_counts_them(
-    built: Build, composed: Composition, lessons: list[Lesson]
+    built: Build, composed: Composition, encoded: list[EncodedTask]
 ) -> None:
     method = built("replay")
-    state = method.learn(method.begin(), lessons[:1])
-    held = state.examples[lessons[0].task.name]
-    assert len(held) == 3 and set(held) <= set(lessons[0].task.train)
-    now, earlier = method.batches(state, lessons[1], np.random.default_rng(0))
+    state = method.learn(method.begin(), encoded[:1])
+    held = state.examples[encoded[0].task.name]
+    assert len(held) == 3 and set(held) <= set(encoded[0].task.train)
+    now, earlier = method.batches(state, encoded[1], np.random.default_rng(0))
     problem = composed.parts.problem
     both = [float(problem.losses(state.rows, batch)[0]) for _, batch in (now, earlier)]
-    loss = Together(problem).losses(state.rows, (now, earlier))
+    loss = weighted_losses(method.problem, (now, earlier), state.rows)
     assert float(loss[0]) == pytest.approx(sum(both) / 2, rel=1e-5)
     assert int(numbers(method, earlier[1]["weights"]).sum()) == 3
 
@@ -94,12 +94,14 @@ def test_a_store_is_a_uniform_sample() -> None:
     assert sample(examples, 20, rng) == tuple(examples)
 
 
-def test_o_lora_moves_the_block_of_its_task_alone(built: Build, composed: Composition, lessons: list[Lesson]) -> None:
+def test_o_lora_moves_the_block_of_its_task_alone(
+    built: Build, composed: Composition, encoded: list[EncodedTask]
+) -> None:
     method = built("o_lora")
     assert isinstance(method, OLora) and method.rank == 1
     views = composed.layout.views
     states = [method.begin()]
-    for one in lessons:
+    for one in encoded:
         states.append(method.learn(states[-1], [one]))
     rows = [views(numbers(method, state.rows)[0]) for state in states]
     for block, (before, after) in enumerate(pairwise(rows)):
@@ -123,8 +125,8 @@ def test_the_penalty_of_o_lora_is_its_formula(composed: Composition) -> None:
         assert float(held.penalty({}, {}, ops.array(row[None]), ops.zeros_like)[0]) == pytest.approx(value, rel=1e-5)
 
 
-def test_a_row_s_drift_is_the_divergence_of_its_answers(composed: Composition, lessons: list[Lesson]) -> None:
-    parts, support = composed.parts, lessons[0].support
+def test_a_row_s_drift_is_the_divergence_of_its_answers(composed: Composition, encoded: list[EncodedTask]) -> None:
+    parts, support = composed.parts, encoded[0].support
     rng = np.random.default_rng(1)
     start = parts.problem.layout.draw(rng)
     moved = start + 0.05 * rng.standard_normal(len(start))
@@ -144,38 +146,38 @@ def test_texts_have_no_answers_to_distil(shared: object) -> None:
         compose(recipe_of({**tree, "learner": "fomaml", "regularizer": "lwf"}, "texts"))
 
 
-def test_bytes_are_counted(built: Build, composed: Composition, lessons: list[Lesson]) -> None:
+def test_bytes_are_counted(built: Build, composed: Composition, encoded: list[EncodedTask]) -> None:
     own = int(composed.layout.own.sum())
     width = {"prototypes": composed.layout.segments[-2].size ** 0.5}.get(composed.recipe.resolved["readout"]["kind"], 0)
     means = 2 * (2 * int(width) + 4) if width else 0
-    for name, rows in (("sequential", 1), ("replay", 1), ("con_pet_static", 1), ("oml", 1), ("separate", 2)):
+    for name, rows in (("naive", 1), ("replay", 1), ("con_pet_static", 1), ("oml", 1), ("single_task", 2)):
         method = built(name)
         state = method.begin()
-        for one in lessons[:2]:
+        for one in encoded[:2]:
             state = method.learn(state, [one])
         texts = sum(len(e.text) + len(e.label or "") for kept in state.examples.values() for e in kept)
-        assert (texts > 0) == method.rehearses
+        assert (texts > 0) == method.stores_examples
         assert method.nbytes(state) == 2 * own * rows + 2 * means * (1 if means else 0) + texts, name
 
 
-def test_ewc_holds_the_row_more_than_nothing_does(built: Build, lessons: list[Lesson]) -> None:
+def test_ewc_holds_the_row_more_than_nothing_does(built: Build, encoded: list[EncodedTask]) -> None:
     moves = []
-    for name, settings in (("sequential", {}), ("ewc", {"strength": 1e-2}), ("ewc", {"strength": 1e4})):
+    for name, settings in (("naive", {}), ("ewc", {"strength": 1e-2}), ("ewc", {"strength": 1e4})):
         method = built(name, **settings)
-        first = method.learn(method.begin(), lessons[:1])
-        after = method.learn(first, lessons[1:2])
+        first = method.learn(method.begin(), encoded[:1])
+        after = method.learn(first, encoded[1:2])
         moves.append(np.abs(numbers(method, after.rows) - numbers(method, first.rows)).sum())
         assert method.strength == settings.get("strength")
-        assert set(after.carry) == ({"root"} if name == "ewc" else set())
+        assert set(after.regularizer_state) == ({"root"} if name == "ewc" else set())
     # Adam's first step is the sign of the gradient whatever holds the row: the second turns back.
     assert moves[2] < 0.75 * moves[0] and moves[1] <= moves[0] * 1.01
 
 
-def test_lwf_distils_from_the_row_before(built: Build, composed: Composition, lessons: list[Lesson]) -> None:
+def test_lwf_distils_from_the_row_before(built: Build, composed: Composition, encoded: list[EncodedTask]) -> None:
     method = built("lwf")
-    state = method.learn(method.begin(), lessons[:1])
-    (_, now), (strength, old) = method.batches(state, lessons[1], np.random.default_rng(0))
-    assert now is lessons[1].support and strength == 1
+    state = method.learn(method.begin(), encoded[:1])
+    (_, now), (strength, old) = method.batches(state, encoded[1], np.random.default_rng(0))
+    assert now is encoded[1].support and strength == 1
     ops, problem = method.ops, composed.parts.problem
     soft, weights = numbers(method, old["onehot"])[0], numbers(method, old["weights"])[0]
     entropy = -(soft * np.log(soft)).sum(-1)
@@ -189,7 +191,7 @@ def test_lwf_distils_from_the_row_before(built: Build, composed: Composition, le
     assert here < 1e-3 * there
 
 
-def test_what_a_regularizer_carries_counts(built: Build, composed: Composition, lessons: list[Lesson]) -> None:
-    plain, held = built("sequential"), built("ewc")
-    sizes = [m.nbytes(m.learn(m.begin(), lessons[:1])) for m in (plain, held)]
+def test_what_a_regularizer_carries_counts(built: Build, composed: Composition, encoded: list[EncodedTask]) -> None:
+    plain, held = built("naive"), built("ewc")
+    sizes = [m.nbytes(m.learn(m.begin(), encoded[:1])) for m in (plain, held)]
     assert sizes[1] - sizes[0] == 2 * int(composed.layout.own.sum())

@@ -1,22 +1,19 @@
-"""What methods are asked, and what learning costs: against answers and counts made by hand."""
+"""Both scenarios, against answers computed by hand."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mlx_melpa.benchmarks.continual.counted import Counted, counted
 from mlx_melpa.benchmarks.continual.methods import KINDS
-from mlx_melpa.benchmarks.continual.methods.method import Lesson, Method, Start, lesson
-from mlx_melpa.benchmarks.continual.protocol import among_all, known, merged
-from mlx_melpa.benchmarks.continual.tasks import of_records
+from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Initialization, Method, encode_task
+from mlx_melpa.benchmarks.continual.scenarios import class_incremental, merged, task_incremental
+from mlx_melpa.benchmarks.continual.tasks import stream_of_records
 from mlx_melpa.config.build import Composition, compose
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core.types import Example
 from mlx_melpa.data.readers import Record
-from mlx_melpa.evaluation.flops import Work, flops, names, products
 from mlx_melpa.problems.language import classified
 
 WORDS = {"a": ("red", "blue"), "b": ("north", "south"), "c": ("red", "green")}
@@ -35,39 +32,39 @@ def composed(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> An
 
 
 @pytest.fixture
-def lessons(composed: Composition) -> list[Lesson]:
+def encoded(composed: Composition) -> list[EncodedTask]:
     records = [
         Record(Example(f"the {word} thing {i}", label=word), task)
         for task, words in WORDS.items()
         for word in words
         for i in range(12)
     ]
-    stream = of_records(records, shots=3, queries=3)
-    return [lesson(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
+    stream = stream_of_records(records, shots=3, queries=3)
+    return [encode_task(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
 
 
-def method(composed: Composition, name: str = "sequential") -> Method:
+def method(composed: Composition, name: str = "naive") -> Method:
     baseline = composed.baseline(0.01)
-    return KINDS[name](Start(counted(baseline), baseline.begin(0)), steps=2, seed=0, tasks=3)
+    return KINDS[name](Initialization(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3)
 
 
-def test_all_labels_so_far_are_candidates(composed: Composition, lessons: list[Lesson]) -> None:
+def test_all_labels_so_far_are_candidates(composed: Composition, encoded: list[EncodedTask]) -> None:
     made = method(composed)
     state = made.begin()
-    assert among_all(made, state, lessons[0], []) is None, "nothing is learned yet"
-    for at, one in enumerate(lessons):
+    assert class_incremental(made, state, encoded[0], []) is None, "nothing is learned yet"
+    for at, one in enumerate(encoded):
         state = made.learn(state, [one])
         if not at:
-            assert among_all(made, state, one, lessons[:1]) == known(made, state, one, lessons[:1])
-            assert among_all(made, state, lessons[1], lessons[:1]) is None
+            assert class_incremental(made, state, one, encoded[:1]) == task_incremental(made, state, one, encoded[:1])
+            assert class_incremental(made, state, encoded[1], encoded[:1]) is None
     labels = ("red", "blue", "north", "south", "green")
-    one = lessons[2]
+    one = encoded[2]
     asked = made.problem.ask(one.task.test, labels)
     if state.means["a"]:
         # Red is in two tasks: the mean over both tasks' examples.
         sums = {label: np.zeros(state.means["a"]["means"].shape[1]) for label in labels}
         counts = dict.fromkeys(labels, 0)
-        for each in lessons:
+        for each in encoded:
             for i, label in enumerate(each.task.labels):
                 held = state.means[each.task.name]
                 sums[label] = sums[label] + held["means"][i].astype(np.float64) * held["counts"][i]
@@ -80,21 +77,23 @@ def test_all_labels_so_far_are_candidates(composed: Composition, lessons: list[L
     found = made.ops.numpy(made.problem.predict(state.rows, asked))
     assert found.shape[-1] == 5
     right = classified(found, made.ops.numpy(asked["onehot"]), made.ops.numpy(asked["weights"]))["accuracy"][0]
-    assert among_all(made, state, one, lessons) == pytest.approx(right)
+    assert class_incremental(made, state, one, encoded) == pytest.approx(right)
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_method_can_be_asked_among_all(composed: Composition, lessons: list[Lesson], name: str) -> None:
+def test_every_method_can_be_asked_among_all(composed: Composition, encoded: list[EncodedTask], name: str) -> None:
     if name == "o_lora":
         pytest.skip("wants an adapter with a rank for each task")
     made = method(composed, name)
     state = made.begin()
-    for some in [lessons] if made.at_once else [[one] for one in lessons]:
+    for some in [encoded] if made.at_once else [[one] for one in encoded]:
         state = made.learn(state, some)
-    found = [among_all(made, state, one, lessons) for one in lessons]
+    found = [class_incremental(made, state, one, encoded) for one in encoded]
     assert all(value is not None and 0 <= value <= 1 for value in found)
-    if name == "separate":
-        assert found == [known(made, state, one, lessons) for one in lessons], "its rows have seen no other labels"
+    if name == "single_task":
+        assert found == [task_incremental(made, state, one, encoded) for one in encoded], (
+            "its rows have seen no other labels"
+        )
 
 
 def test_labels_of_one_name_are_one_class() -> None:
@@ -105,21 +104,3 @@ def test_labels_of_one_name_are_one_class() -> None:
     assert found["counts"].tolist() == [2, 4, 1]
     assert found["means"][:, 0].tolist() == [1, 1.75, 5], "(4 + 3 x 1) / 4"
     assert merged([(("x",), {})], ("x",)) == {}
-
-
-def test_products_are_counted_as_steps_ask_for_them(composed: Composition, lessons: list[Lesson], shared: Path) -> None:
-    made = method(composed)
-    assert isinstance(made.problem, Counted)
-    made.trained(made.begin(), lessons[:1])
-    config = json.loads((shared / "models/stories260k/config.json").read_text())
-    expected = 0
-    for part in lessons[0].support["parts"]:
-        read = part["index"].shape[0] if "index" in part else 0
-        work = Work(*part["tokens"].shape, read, composed.model.adapter, names(composed.model.sites))
-        expected += 2 * flops(products(config, work))
-    assert made.problem.flops == expected > 0
-    before = made.problem.flops
-    made.problem.predict(
-        made.begin().rows, {**lessons[0].test, **made.recalled(made.means(made.begin().rows, lessons[0]))}
-    )
-    assert 0 < made.problem.flops - before < expected
