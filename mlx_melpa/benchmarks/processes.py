@@ -25,14 +25,20 @@ class Commands:
     def run(self, *words: str) -> tuple[float, str]:
         """The seconds that a command takes from its start to its end, and what it prints; raises MelpaError."""
         began = perf_counter()
-        command = [sys.executable, "-m", "melpa_cli", *words]
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
+        done = self.start(words, subprocess.PIPE, subprocess.PIPE)
         seconds = perf_counter() - began
         if done.returncode:
             raise MelpaError(
                 f"bench: melpa {' '.join(words)} ended with code {done.returncode}:\n{done.stderr.strip()}"
             )
         return seconds, done.stdout
+
+    def start(
+        self, words: Sequence[str], stdout: int | None, stderr: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command to its end, its output to the screen (None) or to what subprocess calls PIPE or DEVNULL."""
+        command = [sys.executable, "-m", "melpa_cli", *words]
+        return subprocess.run(command, env=self.environment, stdout=stdout, stderr=stderr, text=True)
 
     def tell(self, *words: str) -> tuple[float, Any]:
         """The seconds of a command with --json, and what it says."""
