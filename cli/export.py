@@ -11,7 +11,7 @@ from .options import AllowOtherWeights, Json
 
 if TYPE_CHECKING:
     from mlx_melpa.core.layout import Layout
-    from mlx_melpa.exports import Report
+    from mlx_melpa.exports.common import Exported, Metadata
     from mlx_melpa.store import Store, Version
     from mlx_melpa.store.run import Run
 
@@ -57,7 +57,7 @@ def export(
             store, user, base=base, other_weights=allow_other_weights, backend=ENGINES.get(to.value)
         )
     layout, row = found.plain(version.state["rows"])
-    report = KINDS[to.value](found.composed.model, row, folder, meta=_meta(found, version, layout))
+    report = KINDS[to.value](found.composed.model, row, folder, metadata=_metadata(found, version, layout))
     following = _next(report, found.composed.base)
     if json:
         record = {"user": user, "version": version.number, "to": report.to, "out": report.folder, "files": report.files}
@@ -83,17 +83,17 @@ def _moved(store: "Store", user: str, run: str) -> None:
     store.add_run(folder.name, folder, found, describe(folder)["base"]["family"])
 
 
-def _meta(run: "Run", version: "Version", layout: "Layout") -> Any:
-    from mlx_melpa.exports import Meta
+def _metadata(run: "Run", version: "Version", layout: "Layout") -> "Metadata":
+    from mlx_melpa.exports.common import Metadata
 
     known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
     arrays = {name: array for name, array in version.state.items() if name != "rows"}
     readout = run.composed.recipe.resolved["readout"] or {"kind": run.info["readout"]}
     same = layout == version.layout  # a code's decoder stays with the run: what is written stands by itself
-    return Meta(layout, known, version.run if same else None, readout, version.labels, arrays)
+    return Metadata(layout, known, version.run if same else None, readout, version.labels, arrays)
 
 
-def _next(report: "Report", base: Any) -> list[str]:
+def _next(report: "Exported", base: Any) -> list[str]:
     import shlex
 
     model = shlex.quote(str(base.folder) if base.name == "pocket" else base.name)
@@ -106,7 +106,7 @@ def _next(report: "Report", base: Any) -> list[str]:
     return [f'mlx_lm.generate --model {model} --adapter-path {folder} --prompt "Dear"', back]
 
 
-def _show(report: "Report", user: str, number: int, following: list[str]) -> None:
+def _show(report: "Exported", user: str, number: int, following: list[str]) -> None:
     rows = [(name, size(nbytes)) for name, nbytes in report.files.items()]
     table((f"version {number} of '{user}' in {report.folder}", "size"), rows)
     if report.to in ENGINES:

@@ -9,7 +9,7 @@ from .console import command, json_out, note, out
 from .options import AllowOtherWeights, Json
 
 if TYPE_CHECKING:
-    from mlx_melpa.exports import Found
+    from mlx_melpa.exports.common import Imported
     from mlx_melpa.store import Store, Version
 
 
@@ -26,18 +26,18 @@ def import_(
     from mlx_melpa.backends.checkpoints import located
     from mlx_melpa.config.build import part_of
     from mlx_melpa.errors import ExportError
-    from mlx_melpa.exports import named_base, read
+    from mlx_melpa.exports import base_name, read
     from mlx_melpa.store import Store, check_id
     from mlx_melpa.store.run import check_base
 
     user, folder = check_id(user), folder.expanduser()
-    name = named_base(folder) if base is None else base
+    name = base_name(folder) if base is None else base
     if name is None:
         raise ExportError(f"{folder} names no base model; give the one that it was trained on: --base MODEL")
     loaded = part_of(backend, "model").load(located(name))
     found = read(loaded, folder)
-    if {"name", "family", "weights"} <= found.meta.base.keys():
-        check_base(loaded, dict(found.meta.base), f"the adapter in {folder}", allow_other_weights)
+    if {"name", "family", "weights"} <= found.metadata.base.keys():
+        check_base(loaded, dict(found.metadata.base), f"the adapter in {folder}", allow_other_weights)
     with Store() as store:
         version, half = _version(store, loaded, found, backend)
         number = store.put(user, version, parent=None, half=half)
@@ -53,13 +53,13 @@ def import_(
         note("it comes without a run: it answers as it is, and adapting it further goes without a meta-learned rule")
 
 
-def _version(store: "Store", base: Any, found: "Found", backend: str) -> tuple["Version", bool]:
+def _version(store: "Store", base: Any, found: "Imported", backend: str) -> tuple["Version", bool]:
     """The version, and whether half precision holds its row exactly."""
     import numpy as np
 
     from mlx_melpa.store import Version
 
-    meta, rows = found.meta, found.row[None]
+    meta, rows = found.metadata, found.row[None]
     known = meta.run if meta.run in {run.fingerprint for run in store.runs()} else None
     version = Version(
         {**meta.arrays, "rows": rows},

@@ -1,28 +1,40 @@
-"""Exports: a person's adapter as files for other tools, and back. `melpa export --to mlx-lm`."""
+"""Exports: a user's adapter as files for other tools, and back. `melpa export --to mlx-lm`."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from .common import Found, Meta, Report
-from .melpa import build, describe, melpa, read_melpa
-from .mlx_lm import mlx_lm
+from ..errors import ExportError
+from .common import Exported, Imported, adapter_values, layout_of
+from .melpa import FILE, build, melpa, read_melpa
+from .mlx_lm import CONFIG, mlx_lm
 from .peft import peft
 from .read_mlx_lm import read_mlx_lm
-from .reading import named_base, read
 
-KINDS: dict[str, Callable[..., Report]] = {"mlx-lm": mlx_lm, "peft": peft, "melpa": melpa}
+KINDS: dict[str, Callable[..., Exported]] = {"mlx-lm": mlx_lm, "peft": peft, "melpa": melpa}
 
-__all__ = [
-    "KINDS",
-    "Found",
-    "Meta",
-    "Report",
-    "build",
-    "describe",
-    "melpa",
-    "mlx_lm",
-    "named_base",
-    "peft",
-    "read",
-    "read_melpa",
-    "read_mlx_lm",
-]
+
+def read(base: Any, folder: Path) -> Imported:
+    """Reads an adapter of `base` from a folder that melpa, mlx-lm or its trainer wrote.
+
+    Raises ExportError, and ModelError where the base has no such sites.
+    """
+    imported = read_melpa(folder) if (folder / FILE).is_file() else read_mlx_lm(base, folder)
+    adapter_values(layout_of(base, build(imported.adapter)), imported.row, imported.metadata)
+    return imported
+
+
+def base_name(folder: Path) -> str | None:
+    """The base model that a folder's files name; None where they name none."""
+    if (folder / FILE).is_file():
+        return read_melpa(folder).metadata.base.get("name")
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ExportError(
+            f"there is no adapter in {folder} ({error.strerror}: {CONFIG}); give an export's folder"
+        ) from error
+    except ValueError as error:
+        raise ExportError(f"{folder / CONFIG} is no JSON ({error}); export the adapter again") from error
+    return config.get("melpa", {}).get("base", {}).get("name") or config.get("model")

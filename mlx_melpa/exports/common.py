@@ -1,8 +1,8 @@
-"""What exports share: what goes with a row, what was written, what was read, and folders that appear whole."""
+"""What exports share: the metadata of a row, results, the comparison of logits, and folders that appear whole."""
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..adapters.lora import Lora
 from ..core.layout import Layout
 from ..errors import ExportError
 
@@ -18,15 +19,16 @@ TEXTS = (
     "Dear all,\nthank you for the 12 notes from Monday. Best wishes",
     '{"name": "value", "list": [1, 2, 3]}',
 )
-MOST = 1e-3
-"""The largest difference of two logits that is allowed, as a share of the largest logit, in float32."""
-ROUNDINGS = 4
+"""The texts whose logits are compared."""
+MAX_DIFFERENCE = 1e-3
+"""The largest allowed difference of two logits, as a share of the largest logit, in float32."""
+MAX_ROUNDINGS = 4
 """The same in the half formats, in units of their precision: one product in another order moves a logit by more."""
 
 
 @dataclass(frozen=True)
-class Meta:
-    """What goes with a row.
+class Metadata:
+    """The metadata of a row.
 
     `layout` maps the whole row, the readout's segments last; `base` has name, family and weights; `run` is a run's
     fingerprint; `readout` has its kind and settings; `labels` are the user's own; `arrays` the rest of the state.
@@ -41,9 +43,12 @@ class Meta:
 
 
 @dataclass(frozen=True)
-class Report:
-    """What an export wrote: bytes by file name; `difference` is the largest one between its logits and ours, `scale`
-    the largest logit; `left_out` names what the format can't hold."""
+class Exported:
+    """The result of an export.
+
+    `files` are bytes by file name; `difference` is the largest one between the tool's logits and ours, `scale` the
+    largest logit; `left_out` names what the format can't hold.
+    """
 
     to: str
     folder: Path
@@ -54,18 +59,18 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an import read: the adapter's settings, its row (P,), and what else the files tell."""
+class Imported:
+    """The result of an import: the adapter's settings, its row (P,), and its metadata."""
 
     adapter: Mapping[str, Any]
     row: np.ndarray
-    meta: Meta
+    metadata: Metadata
 
 
-def meta_of(adapted: Any) -> Meta:
-    """What is known of a row of the adapter alone."""
+def metadata_of(adapted: Any) -> Metadata:
+    """The metadata of a row of the adapter alone."""
     base = adapted.base
-    return Meta(adapted.layout, {"name": base.name, "family": base.family, "weights": base.weights})
+    return Metadata(adapted.layout, {"name": base.name, "family": base.family, "weights": base.weights})
 
 
 def layout_of(base: Any, adapter: Any) -> Layout:
@@ -73,21 +78,75 @@ def layout_of(base: Any, adapter: Any) -> Layout:
     return Layout(segment for site in adapter.choose(base.sites) for segment in adapter.segments(site))
 
 
-def adapter_row(own: Layout, row: np.ndarray, meta: Meta) -> np.ndarray:
-    """The numbers of layout `own` in a row; raises ExportError where the row is not one of this adapter."""
-    beginning = Layout(meta.layout.segments[: len(own.segments)])  # of which a learner may share some
-    if row.shape != (meta.layout.size,) or beginning.fingerprint != own.fingerprint:
+def adapter_values(layout: Layout, row: np.ndarray, metadata: Metadata) -> np.ndarray:
+    """The adapter's numbers, mapped by `layout`, of a row; raises ExportError where the row is of another adapter."""
+    beginning = Layout(metadata.layout.segments[: len(layout.segments)])  # of which a learner may share some
+    if row.shape != (metadata.layout.size,) or beginning.fingerprint != layout.fingerprint:
         raise ExportError(
-            f"a row of {row.size} numbers does not fit this adapter of {own.size}; "
+            f"a row of {row.size} numbers does not fit this adapter of {layout.size}; "
             "take the base and the run that it was adapted with"
         )
     if not np.isfinite(row).all():
         raise ExportError("the row holds numbers that are not finite; roll back with: melpa users rollback")
-    return np.asarray(row[: own.size], np.float32)
+    return np.asarray(row[: layout.size], np.float32)
+
+
+def lora_of(adapted: Any, tool: str) -> Lora:
+    """The adapter, if it is LoRA on a base that lies in a folder; raises ExportError otherwise."""
+    if not isinstance(adapted.adapter, Lora):
+        raise ExportError(f"{tool} has no place for a {adapted.adapter.kind} adapter; write it with: --to melpa")
+    if adapted.base.folder is None:
+        raise ExportError(f"base '{adapted.base.name}' has no folder that {tool} could load; write it with: --to melpa")
+    return adapted.adapter
+
+
+def block_names(base: Any) -> list[str]:
+    """The path of each block in the model, as in "model.layers.0"."""
+    paths = {id(module): path for path, module in base.model.named_modules()}
+    return [paths[id(block)] for block in base.blocks]
+
+
+def left_out(adapted: Any, metadata: Metadata) -> tuple[str, ...]:
+    """The names of what belongs to a user and is no weight of the adapter."""
+    beyond = metadata.layout.segments[len(adapted.layout.segments) :]
+    return (*(segment.name for segment in beyond), *metadata.arrays)
+
+
+def check_weights(tool: str, written: Mapping[str, np.ndarray], taken: Mapping[str, np.ndarray]) -> None:
+    """Raises ExportError unless a tool took every weight that was written."""
+    lost = [name for name, w in written.items() if name not in taken or not np.array_equal(taken[name], w)]
+    if lost:
+        raise ExportError(
+            f"{tool} did not take {len(lost)} of {len(written)} weights, the first is {lost[0]}; use --to melpa"
+        )
+
+
+def check_logits(
+    tool: str, logits: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], precision: float
+) -> tuple[float, float]:
+    """The largest difference between a tool's logits and ours, and our largest logit.
+
+    `logits` are ours, those of the base alone, and the tool's, one triple a text; `precision` is the relative precision
+    of the tool's. Raises ExportError where they differ, and where the adapter changes nothing.
+    """
+    difference = scale = change = 0.0
+    for ours, plain, theirs in logits:
+        difference = max(difference, float(np.abs(theirs - ours).max()))
+        scale, change = max(scale, float(np.abs(ours).max())), max(change, float(np.abs(ours - plain).max()))
+    if change == 0:
+        raise ExportError(
+            "this adapter changes no logit of its base, so there is nothing to export; adapt with more steps"
+        )
+    if not difference <= max(MAX_DIFFERENCE, MAX_ROUNDINGS * precision) * scale:
+        raise ExportError(
+            f"{tool}'s logits differ from ours by {difference:.3g} of {scale:.3g}, so nothing was written; "
+            "use --to melpa"
+        )
+    return difference, scale
 
 
 @contextmanager
-def whole(out: Path, names: Collection[str]) -> Iterator[Path]:
+def new_folder(out: Path, names: Collection[str]) -> Iterator[Path]:
     """Lends a temporary folder that takes the place of `out` when the block ends well, and vanishes when it fails.
 
     An earlier export with files of these names only is replaced; anything else there raises ExportError.
@@ -113,6 +172,6 @@ def whole(out: Path, names: Collection[str]) -> Iterator[Path]:
         shutil.rmtree(around, ignore_errors=True)
 
 
-def sizes(folder: Path) -> dict[str, int]:
+def file_sizes(folder: Path) -> dict[str, int]:
     """Bytes of a folder's files, by name."""
     return {path.name: path.stat().st_size for path in sorted(folder.iterdir())}

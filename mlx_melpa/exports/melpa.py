@@ -11,37 +11,37 @@ from safetensors.numpy import save_file
 from ..adapters import KINDS
 from ..core.layout import Layout
 from ..errors import ExportError
-from .common import Found, Meta, Report, adapter_row, meta_of, sizes, whole
+from .common import Exported, Imported, Metadata, adapter_values, file_sizes, metadata_of, new_folder
 
 FILE = "melpa.safetensors"
 FORMAT = "melpa 1"
 
 
-def melpa(adapted: Any, row: np.ndarray, out: Path, *, meta: Meta | None = None) -> Report:
+def melpa(adapted: Any, row: np.ndarray, out: Path, *, metadata: Metadata | None = None) -> Exported:
     """Writes a row (P,) of an adapted base to OUT/melpa.safetensors: "rows" (1, P) float32 and the rest of the state.
 
     Raises ExportError for a row of another adapter, or a folder that holds other files.
     """
-    meta = meta or meta_of(adapted)
-    adapter_row(adapted.layout, row, meta)
-    arrays = {**meta.arrays, "rows": np.asarray(row, np.float32)[None]}
+    metadata = metadata or metadata_of(adapted)
+    adapter_values(adapted.layout, row, metadata)
+    arrays = {**metadata.arrays, "rows": np.asarray(row, np.float32)[None]}
     described = {
         "format": FORMAT,
         "adapter": json.dumps(describe(adapted.adapter)),
-        "layout": meta.layout.to_json(),
-        "base": json.dumps(dict(meta.base)),
-        "run": meta.run or "",
-        "readout": json.dumps(meta.readout),
-        "labels": json.dumps(meta.labels, ensure_ascii=False),
+        "layout": metadata.layout.to_json(),
+        "base": json.dumps(dict(metadata.base)),
+        "run": metadata.run or "",
+        "readout": json.dumps(metadata.readout),
+        "labels": json.dumps(metadata.labels, ensure_ascii=False),
     }
-    with whole(out, (FILE,)) as draft:
+    with new_folder(out, (FILE,)) as draft:
         save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, draft / FILE, described)
         if not np.array_equal(read_melpa(draft).row, arrays["rows"][0]):
             raise ExportError(f"{FILE} does not hold the row that was written; check the disk of {out.parent}")
-    return Report("melpa", out, sizes(out))
+    return Exported("melpa", out, file_sizes(out))
 
 
-def read_melpa(folder: Path) -> Found:
+def read_melpa(folder: Path) -> Imported:
     """Reads what `melpa` wrote; raises ExportError where it is missing, damaged or of a later format."""
     path = folder / FILE
     if not path.is_file():
@@ -67,7 +67,7 @@ def read_melpa(folder: Path) -> Found:
         raise ExportError(
             f"{path} holds rows of shape {rows.shape}, its layout has (1, {layout.size}); export it again"
         )
-    return Found(adapter, rows[0], Meta(layout, base, described["run"] or None, readout, labels, arrays))
+    return Imported(adapter, rows[0], Metadata(layout, base, described["run"] or None, readout, labels, arrays))
 
 
 def describe(adapter: Any) -> dict[str, Any]:

@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.mlx import ops
+from ..backends.mlx import mx, ops
 from ..core.sites import Site
 from ..errors import ExportError
-from .common import Found, Meta, layout_of
+from .common import Imported, Metadata, block_names, layout_of
 from .melpa import build
-from .mlx_lm import CONFIG, WEIGHTS, block_names
-
-import mlx.core as mx  # isort: skip  (a line above loads the BLAS that mlx.core is to find)
+from .mlx_lm import CONFIG, WEIGHTS
 
 
-def read_mlx_lm(base: Any, folder: Path) -> Found:
+def read_mlx_lm(base: Any, folder: Path) -> Imported:
     """Reads FOLDER/adapters.safetensors and adapter_config.json as a LoRA of `base` and its row (P,).
 
     Sites whose B is zero are left out where others are not: they change nothing. Raises ExportError for missing or
@@ -44,7 +42,7 @@ def read_mlx_lm(base: Any, folder: Path) -> Found:
     for site, (a, b) in sites.items():
         weights |= {f"{site.name}.lora_a": a, f"{site.name}.lora_b": b}
     known = described.get("melpa", {}).get("base", {})
-    return Found(settings, layout.row(weights), Meta(layout, known))
+    return Imported(settings, layout.row(weights), Metadata(layout, known))
 
 
 def _config(path: Path) -> dict[str, Any]:

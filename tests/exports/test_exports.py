@@ -18,7 +18,9 @@ from mlx_melpa.backends.mlx.model import Base, load
 from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.errors import ExportError
 from mlx_melpa.exports import KINDS as FORMATS
-from mlx_melpa.exports import Meta, build, describe, named_base, read, read_melpa, read_mlx_lm
+from mlx_melpa.exports import base_name, build, read, read_melpa, read_mlx_lm
+from mlx_melpa.exports.common import Metadata
+from mlx_melpa.exports.melpa import describe
 
 TOKENS = mx.array([[5, 9, 33, 21, 8, 60]])
 Put = Callable[..., Adapted]
@@ -121,18 +123,18 @@ def test_what_is_exported_comes_back_as_the_same_row(
     row = stored(adapted)
     FORMATS[to](adapted, row, tmp_path / "out")
     found = read(base, tmp_path / "out")
-    assert np.array_equal(found.row, row) and found.meta.layout == adapted.layout
-    assert found.meta.base["family"] == base.family
+    assert np.array_equal(found.row, row) and found.metadata.layout == adapted.layout
+    assert found.metadata.base["family"] == base.family
     before = ours(adapted, row)
     adapted.detach()
     assert np.array_equal(ours(put(base, **found.adapter), found.row), before)
 
 
-def whole_meta(adapted: Adapted) -> Meta:
+def whole_metadata(adapted: Adapted) -> Metadata:
     layout = adapted.layout + Layout([Segment("readout.log_scale", (1,), ("constant", 2.3))])
     means = np.arange(6, dtype=np.float16).reshape(2, 3)
     base = {"name": "b", "family": "f", "weights": "w"}
-    return Meta(
+    return Metadata(
         layout, base, "0123456789abcdef", {"kind": "prototypes", "temperature": 9.0}, ("work", "Дом"), {"means": means}
     )
 
@@ -140,7 +142,7 @@ def whole_meta(adapted: Adapted) -> Meta:
 def test_mlx_lm_leaves_the_readout_out_and_says_so(base: Base, put: Put, tmp_path: Path) -> None:
     adapted = put(base, rank=2, sites=["q_proj"])
     row = np.append(stored(adapted), np.float32(2.5))
-    report = FORMATS["mlx-lm"](adapted, row, tmp_path / "out", meta=whole_meta(adapted))
+    report = FORMATS["mlx-lm"](adapted, row, tmp_path / "out", metadata=whole_metadata(adapted))
     assert report.left_out == ("readout.log_scale", "means")
     assert np.array_equal(read_mlx_lm(base, tmp_path / "out").row, row[:-1])
 
@@ -148,15 +150,15 @@ def test_mlx_lm_leaves_the_readout_out_and_says_so(base: Base, put: Put, tmp_pat
 @pytest.mark.parametrize("kind", KINDS)
 def test_melpa_keeps_the_whole_state(base: Base, put: Put, tmp_path: Path, kind: str) -> None:
     adapted = put(base, kind)
-    meta = whole_meta(adapted)
+    metadata = whole_metadata(adapted)
     row = np.append(stored(adapted), np.float32(2.5))
-    report = FORMATS["melpa"](adapted, row, tmp_path / "out", meta=meta)
+    report = FORMATS["melpa"](adapted, row, tmp_path / "out", metadata=metadata)
     assert report.left_out == () and report.difference == 0
     found = read_melpa(tmp_path / "out")
     assert np.array_equal(found.row, row)
-    assert vars(found.meta) | {"arrays": 0} == vars(meta) | {"arrays": 0}
-    assert np.array_equal(found.meta.arrays["means"], meta.arrays["means"])
-    assert found.meta.arrays["means"].dtype == np.float16
+    assert vars(found.metadata) | {"arrays": 0} == vars(metadata) | {"arrays": 0}
+    assert np.array_equal(found.metadata.arrays["means"], metadata.arrays["means"])
+    assert found.metadata.arrays["means"].dtype == np.float16
     assert describe(build(found.adapter)) == describe(adapted.adapter)
 
 
@@ -187,9 +189,9 @@ def test_what_can_not_be_exported(base: Base, put: Put, tmp_path: Path) -> None:
     assert "does not fit this adapter" in refused(lambda: write(adapted, row[:-1], out))
     assert "not finite" in refused(lambda: write(adapted, row * np.float32("nan"), out))
     homeless = SimpleNamespace(**{**vars(adapted), "base": SimpleNamespace(**{**vars(base), "folder": None})})
-    assert "--to melpa" in refused(lambda: write(homeless, row, out, meta=Meta(adapted.layout, {})))
+    assert "--to melpa" in refused(lambda: write(homeless, row, out, metadata=Metadata(adapted.layout, {})))
     adapted.detach()
-    assert "a bottleneck adapter has no place in mlx-lm's files; write it with: --to melpa" in refused(
+    assert "mlx-lm has no place for a bottleneck adapter; write it with: --to melpa" in refused(
         lambda: write(bottle := put(base, "bottleneck"), stored(bottle), out)
     )
     assert list(tmp_path.iterdir()) == []
@@ -222,5 +224,5 @@ def test_a_row_for_another_base_is_refused(base: Base, put: Put, tmp_path: Path)
     adapted = put(base, "bottleneck")
     FORMATS["melpa"](adapted, stored(adapted), tmp_path / "out")
     assert "does not fit this adapter of" in refused(lambda: read(load("pocket"), tmp_path / "out"))
-    assert named_base(tmp_path / "out") == base.name
-    assert "there is no adapter in" in refused(lambda: named_base(tmp_path))
+    assert base_name(tmp_path / "out") == base.name
+    assert "there is no adapter in" in refused(lambda: base_name(tmp_path))

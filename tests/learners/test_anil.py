@@ -110,7 +110,7 @@ def test_a_baseline_is_not_held_by_the_learner(tmp_path: Path) -> None:
 
 
 def test_a_language_run_stores_and_exports_the_whole_adapter(tmp_path: Path, shared: Path) -> None:
-    from mlx_melpa.exports.common import adapter_row, meta_of
+    from mlx_melpa.exports.common import adapter_values, metadata_of
 
     (tmp_path / "r.yaml").write_text(
         f"model: {shared}/models/stories260k\nadapter: {{kind: lora, rank: 2, sites: [q_proj, v_proj], layers: 2}}\n"
@@ -121,6 +121,6 @@ def test_a_language_run_stores_and_exports_the_whole_adapter(tmp_path: Path, sha
     moving = {s.name.split(".")[0] for s in made.layout.personal.segments}
     assert moving == {"4", "readout"}
     row = np.zeros(made.layout.size, np.float32)
-    meta = type(meta_of(made.model))(made.layout, {})
-    assert adapter_row(made.model.layout, row, meta).shape == (made.model.layout.size,)
+    metadata = type(metadata_of(made.model))(made.layout, {})
+    assert adapter_values(made.model.layout, row, metadata).shape == (made.model.layout.size,)
     made.model.detach()

@@ -66,7 +66,8 @@ def test_hidden_states_and_logits_are_those_of_mlx(pair: list[Any], adapted: Cal
         assert np.array_equal(*logits)
         found.append((logits[0], ops.numpy(model.hidden(values, tokens))))
     for mlx, torch_ in zip(*found, strict=True):
-        assert np.abs(mlx - torch_).max() <= 2e-6 * max(10, np.abs(mlx).max())
+        # Both sum in float32, in other orders: by processor and threads up to 20 roundings of the largest number here.
+        assert np.abs(mlx - torch_).max() <= 32 * np.finfo(np.float32).eps * max(10, np.abs(mlx).max())
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -57,7 +57,7 @@ def test_its_description_names_modules_as_servers_expect(bases: dict[str, Any], 
 
 def test_what_peft_has_no_place_for_is_refused(put: Any, tmp_path: Path) -> None:
     adapted = put("torch", "bottleneck")
-    with pytest.raises(ExportError, match=r"bottleneck adapter has no place in PEFT's files; .* --to melpa"):
+    with pytest.raises(ExportError, match=r"peft has no place for a bottleneck adapter; .* --to melpa"):
         FORMATS["peft"](adapted, row(adapted), tmp_path / "out")
     lora = put("torch", base=part_of("torch", "model").load(str(adapted.base.folder)))
     with pytest.raises(ExportError, match="changes no logit"):

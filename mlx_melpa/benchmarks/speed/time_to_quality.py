@@ -93,7 +93,7 @@ def _theirs(settings: Settings, person: Episode, folder: Path, advance: Advance)
 
     from ...config.build import compose
     from ...config.recipe import recipe_of
-    from ...exports.mlx_lm import block_names
+    from ...exports.common import block_names
 
     tree = {**recipe(settings), "adapter": {"kind": "lora", "rank": ADAPTER["rank"], "scale": ADAPTER["scale"]}}
     composed = compose(recipe_of(tree, "bench"))

@@ -77,12 +77,12 @@ def leave(folder: Path, composed: Any, row: Any, encoded: list[Any]) -> None:
     """Writes the start as mlx-lm names it, and [[tokens, where the supervised ones begin], ...]."""
     import mlx.core as mx
 
-    from ....exports.common import meta_of
+    from ....exports.common import metadata_of
     from ....exports.mlx_lm import CONFIG, config, tensors
 
     weights = {name: mx.array(value) for name, value in tensors(composed.model, row).items()}
     mx.save_safetensors(str(folder / START), weights)
-    (folder / CONFIG).write_text(json.dumps(config(composed.model, meta_of(composed.model))))
+    (folder / CONFIG).write_text(json.dumps(config(composed.model, metadata_of(composed.model))))
     (folder / EXAMPLES).write_text(json.dumps([[list(tokens), spans[0][0]] for tokens, spans in encoded]))
 
 
