@@ -1,231 +1,214 @@
-"""`melpa adapt`: from a person's examples to a stored version."""
+"""`melpa adapt`: from a user's examples to a stored version."""
 
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
 from .console import command, json_out, note, out, size, table
-from .options import AllowOtherWeights, Json
+from .options import AllowOtherWeights, Backend, Json, Model, User
 
 if TYPE_CHECKING:
-    from mlx_melpa.personal.examples import Look
-    from mlx_melpa.personal.result import Outcome
-    from mlx_melpa.store import Kept
+    from mlx_melpa.personal.preview import Preview
+    from mlx_melpa.personal.result import Adaptation
+    from mlx_melpa.store import Reservoir
+
+Row = tuple[str, Any]
 
 
 @command
 def adapt(
-    data: Annotated[
-        Path | None, typer.Argument(help="Examples: .jsonl, .csv or .txt, plain or .gz, or a folder of them.")
-    ] = None,
-    user: Annotated[str | None, typer.Option(help="Whose adapter this is.", show_default=False)] = None,
-    users: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Examples of many people, with a field 'user': all of them.")
-    ] = None,
+    data: Annotated[Path, typer.Argument(help="Examples: .jsonl, .csv or .txt, plain or .gz, or a folder of them.")],
+    user: User,
     run: Annotated[
         str | None, typer.Option(help="What melpa prepare or meta-train made, by folder or name; the newest that fits.")
     ] = None,
-    base: Annotated[str | None, typer.Option(help="The base model, by hub name or folder.")] = None,
+    model: Model = None,
     allow_other_weights: AllowOtherWeights = False,
     steps: Annotated[str, typer.Option(help="A number of steps, or auto.")] = "auto",
-    backend: Annotated[
-        Literal["mlx", "torch"] | None, typer.Option(help="The engine; the run's own unless given.")
-    ] = None,
-    keep: Annotated[
+    backend: Backend = None,
+    store_examples: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Store up to N of the examples themselves, to rehearse and to judge by."),
+        typer.Option(metavar="N", min=1, help="Store up to N of the examples, to replay and to check for forgetting."),
     ] = None,
-    margin: Annotated[
+    max_forgetting: Annotated[
         float | None,
-        typer.Option(min=0, help="How much worse earlier kept examples (nats), plain text (bits/byte) may get; 0.1."),
+        typer.Option(
+            min=0,
+            help="Largest allowed increase of the loss on stored examples (nats) and on general text (bits per byte). "
+            "Default 0.1.",
+        ),
     ] = None,
-    about: Annotated[
-        str, typer.Option(metavar="TEXT", help="Who this is, for runs that begin there; kept.", show_default=False)
+    description: Annotated[
+        str, typer.Option(metavar="TEXT", help="Who the user is, for runs that read it; stored.", show_default=False)
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be learned from.")] = False,
     random_start: Annotated[bool, typer.Option("--random-start", help="Do without a meta-trained run.")] = False,
     json: Json = False,
 ) -> None:
-    """Adapt to one person's examples, in seconds; or to everyone's in a file, in batches."""
-    if users is not None:
-        from .adapt_users import adapt_users
-
-        alone = {"DATA": data, "--user": user, "--keep": keep, "--margin": margin, "--dry-run": dry_run}
-        alone |= {"--random-start": random_start, "--about": about or None}
-        adapt_users(users, alone, _steps(steps), run, base, allow_other_weights, backend, json)
-        return
-    if data is None or user is None:
-        raise typer.BadParameter("give --user NAME and a file of their examples, or --users FILE for many people")
+    """Adapt to one user's examples, in seconds."""
     from mlx_melpa.data.readers import read_examples
-    from mlx_melpa.personal.acceptance import MARGIN
-    from mlx_melpa.personal.adaptation import adapt_person
-    from mlx_melpa.personal.examples import check_about, look
-    from mlx_melpa.personal.resolve import to_adapt
-    from mlx_melpa.store import Store, check_id
+    from mlx_melpa.personal.acceptance import MAX_FORGETTING
+    from mlx_melpa.personal.adaptation import adapt_user
+    from mlx_melpa.personal.examples import check_description
+    from mlx_melpa.personal.preview import preview
+    from mlx_melpa.personal.resolve import BaseChoice, resolve_adaptation
+    from mlx_melpa.store import Reservoir, Store, check_id
 
-    user, wanted = check_id(user), _steps(steps)
+    user, wanted = check_id(user), number_of_steps(steps)
     records = read_examples(data)
     examples = [record.example for record in records]
     groups = {record.group for record in records}
+    choice = BaseChoice(model, allow_other_weights, backend)
     with Store() as store:
-        found, previous, notes = to_adapt(
-            store,
-            user,
-            examples,
-            run=run,
-            base=base,
-            other_weights=allow_other_weights,
-            random_start=random_start,
-            backend=backend,
+        found, previous, notes = resolve_adaptation(
+            store, user, examples, run=run, random_start=random_start, choice=choice
         )
         if len(groups) > 1:
-            notes += (f"{data} names {len(groups)} people; all of their examples are taken as those of '{user}'",)
-        check_about(found, about)
+            notes += (f"{data} names {len(groups)} users; all of their examples are taken as those of '{user}'",)
         if not found.fingerprint:
             notes += ("this is a random start, not meta-learned: expect less of it than of a run",)
+        check_description(found, description)
         if dry_run:
-            _show_look(look(found, examples, previous), found.name, notes, json)
+            _show_preview(preview(found, examples, previous), found.name, notes, json)
             return
-        earlier, most = store.kept(user).examples, MARGIN if margin is None else margin
-        told = about or store.about(user)  # a version that begins anew is of the same person
-        outcome = adapt_person(found, examples, previous=previous, steps=wanted, kept=earlier, margin=most, about=told)
+        known = store.description(user) if found.uses_descriptions else ""
+        result = adapt_user(
+            found,
+            examples,
+            previous=previous,
+            steps=wanted,
+            stored=store.stored_examples(user).examples,
+            max_forgetting=MAX_FORGETTING if max_forgetting is None else max_forgetting,
+            description=description or known,
+        )
+        # A rejected version has learned nothing; a user's first examples are stored all the same, for the next try.
+        stores = store_examples and (result.accepted or previous is None)
         number = store.put(
             user,
-            outcome.version,
+            result.version,
             parent=previous.number if previous else None,
-            activate=outcome.better,
-            # What was refused has not been learned; where nothing was before, the next try begins with it.
-            keep=(keep, outcome.new) if keep and (outcome.better or previous is None) else None,
+            activate=result.accepted,
+            keep=Reservoir(store_examples or 0, result.data.new) if stores else None,
         )
-        stored, kept = store.get(user, number), store.kept(user)
-    answers = number if outcome.better else (previous.number if previous else None)
-    done = _Done(outcome, user, number, answers, stored.nbytes, found.name, notes, kept)
+        active = number if result.accepted else (previous.number if previous else None)
+        done = _Stored(
+            result, user, number, active, store.get(user, number).nbytes, found.name, notes, store.stored_examples(user)
+        )
     if json:
         json_out(_record(done))
     else:
         _show(done)
 
 
-def _steps(text: str) -> Any:
+def number_of_steps(text: str) -> int | Literal["auto"]:
+    """The value of --steps; raises RecipeError for anything but "auto" and a number up to 1000."""
     from mlx_melpa.errors import RecipeError
 
-    if text == "auto" or (text.isdecimal() and int(text) <= 1000):
-        return text if text == "auto" else int(text)
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) <= 1000:
+        return int(text)
     raise RecipeError(f"--steps {text}: give auto, or a number from 0 to 1000")
 
 
-class _Done(NamedTuple):
-    """A stored adaptation: `answers` is the number of the version that answers now, if one does."""
+class _Stored(NamedTuple):
+    """A stored adaptation: `active` is the number of the user's active version, if there is one."""
 
-    outcome: "Outcome"
+    result: "Adaptation"
     user: str
     number: int
-    answers: int | None
+    active: int | None
     nbytes: int
     run: str
     notes: tuple[str, ...]
-    kept: "Kept"
+    examples: "Reservoir"
 
 
-def _record(done: _Done) -> dict[str, Any]:
-    outcome = done.outcome
-    fits = dict(zip(("before", "after"), (fit._asdict() for fit in outcome.earlier or ()), strict=False))
+def _record(done: _Stored) -> dict[str, Any]:
+    found = done.result.to_json()
     return {
         "user": done.user,
         "version": done.number,
-        "answers": done.answers,
-        "kept": outcome.better,
-        "reason": outcome.reason,
+        "active_version": done.active,
+        **found,
         "run": done.run,
-        "random_start": bool(outcome.version.metrics.get("random_start")),
-        "steps": outcome.steps,
-        **{name: outcome.version.metrics[name] for name in ("loss_before", "loss_after", "accuracy")},
-        "earlier": {"examples": outcome.judging, **fits} if fits else None,
-        "general": {**outcome.general._asdict(), "unchanged": outcome.steps == 0},
-        "rehearsed": outcome.rehearsed,
-        "examples_kept": len(done.kept.examples),
-        "folds": outcome.folds,
-        "curve": outcome.curve,
-        "labels": outcome.version.labels,
-        "seconds": outcome.seconds,
+        "examples_kept": len(done.examples.examples),
         "bytes": done.nbytes,
-        "notes": [*done.notes, *outcome.notes],
+        "notes": [*done.notes, *found["notes"]],
     }
 
 
-def _show(done: _Done) -> None:
-    import shlex
-
-    outcome, number, answers = done.outcome, done.number, done.answers
-    unheld = (outcome.reason,) if outcome.better and not outcome.folds else ()
-    for remark in (*done.notes, *outcome.notes, *unheld):
+def _show(done: _Stored) -> None:
+    result, verdict = done.result, done.result.verdict
+    folds, metrics = result.data.folds, result.version.metrics
+    for remark in (*done.notes, *result.notes, *((verdict.reason,) if verdict.accepted and not folds else ())):
         note(remark)
-    on = "examples held out" if outcome.folds else "the examples themselves"
-    loss, accuracy = (outcome.version.metrics[name] for name in ("loss_after", "accuracy"))
-    losses = f"{outcome.before.loss:.3f} before, {outcome.after.loss:.3f} after"
-    losses = "not measured: each is its label's only one" if loss is None else losses
-    rows: list[tuple[str, Any]] = [("run", done.run), (f"loss on {on}", losses)]
-    if accuracy is not None:
-        rows.append((f"accuracy on {on}", f"{accuracy:.0%}"))
-    rows += [*_earlier(outcome, done.kept), *_general(outcome)]
-    rows += [("steps", outcome.steps), ("seconds", f"{outcome.seconds:.2f}"), ("size", size(done.nbytes))]
-    table(("", f"version {number} of '{done.user}'"), rows)
-    name = shlex.quote(done.user)
-    if not outcome.better:
-        nothing = "nothing answers yet" if outcome.version.labels else "the base model stays the answer"
-        stays = f"version {answers} stays the answer" if answers else nothing
-        out(f"\n{stays}: {outcome.reason}.")
-        out(f"Version {number} is kept aside; to take it all the same: melpa users rollback {name} {number}")
+    on = "held-out examples" if folds else "the examples themselves"
+    before, after = verdict.before.new, verdict.after.new
+    losses = f"{before.loss:.3f} before, {after.loss:.3f} after"
+    if metrics["loss_after"] is None:
+        losses = "not measured: each is its label's only one"
+    rows: list[Row] = [("run", done.run), (f"loss on {on}", losses)]
+    if metrics["accuracy"] is not None:
+        rows.append((f"accuracy on {on}", f"{metrics['accuracy']:.0%}"))
+    rows += [*_earlier(result, done.examples), *_general(result)]
+    rows += [("steps", result.steps), ("seconds", f"{result.seconds:.2f}"), ("size", size(done.nbytes))]
+    table(("", f"version {done.number} of '{done.user}'"), rows)
+    name, labels = shlex.quote(done.user), result.version.labels
+    if verdict.accepted:
+        what = f'melpa label --user {name} "TEXT"' if labels else f'melpa generate --user {name} "PROMPT"'
+        out(f"\nNext: {what}, or melpa export --user {name} --out DIR")
         return
-    what = f'melpa label --user {name} "TEXT"' if outcome.version.labels else f'melpa generate --user {name} "PROMPT"'
-    out(f"\nNext: {what}, or melpa export --user {name} --out DIR")
+    without = "there is no active version yet" if labels else "the base model stays active"
+    stays = f"version {done.active} stays active" if done.active else without
+    out(f"\n{stays}: {verdict.reason}.")
+    out(f"Version {done.number} is stored too; to activate it: melpa users rollback {name} {done.number}")
 
 
-def _earlier(outcome: "Outcome", kept: "Kept") -> list[tuple[str, Any]]:
-    rows: list[tuple[str, Any]] = []
-    if outcome.earlier is not None:
-        before, after = outcome.earlier
-        on = f"on {outcome.judging} earlier examples"
-        rows.append((f"loss {on}", f"{before.loss:.3f} before, {after.loss:.3f} after"))
+def _earlier(result: "Adaptation", examples: "Reservoir") -> Iterator[Row]:
+    before, after = result.before.earlier, result.after.earlier
+    if before is not None and after is not None:
+        on = f"on {len(result.data.held_out)} earlier examples"
+        yield f"loss {on}", f"{before.loss:.3f} before, {after.loss:.3f} after"
         if before.accuracy is not None:
-            rows.append((f"accuracy {on}", f"{before.accuracy:.0%} before, {after.accuracy:.0%} after"))
-    if outcome.rehearsed:
-        rows.append(("earlier examples rehearsed", outcome.rehearsed))
-    if kept.size:
-        rows.append(("examples kept", f"{len(kept.examples)} of at most {kept.size}"))
-    return rows
+            yield f"accuracy {on}", f"{before.accuracy:.0%} before, {after.accuracy:.0%} after"
+    if result.data.replayed:
+        yield "earlier examples replayed", len(result.data.replayed)
+    if examples.size:
+        yield "examples stored", f"{len(examples.examples)} of at most {examples.size}"
 
 
-def _general(outcome: "Outcome") -> list[tuple[str, Any]]:
-    found, what = outcome.general, "plain text, bits per byte"
-    if outcome.steps == 0:
-        at = "" if found.after is None else f"{found.after:.3f}, "
-        return [(what, f"{at}unchanged: no step was taken")]
-    if found.after is None:
-        return []
-    before = "" if found.before == found.base else f"{found.before:.3f} before, "
-    return [(what, f"{found.base:.3f} by the base, {before}{found.after:.3f} after")]
+def _general(result: "Adaptation") -> Iterator[Row]:
+    before, after = result.before.bits_per_byte, result.after.bits_per_byte
+    what = "general text, bits per byte"
+    if result.steps == 0:
+        yield what, f"{'' if after.version is None else f'{after.version:.3f}, '}unchanged: no step was taken"
+    elif after.version is not None:
+        previous = "" if before.version == after.base else f"{before.version:.3f} before, "
+        yield what, f"{after.base:.3f} by the base, {previous}{after.version:.3f} after"
 
 
-def _show_look(seen: "Look", run: str, notes: tuple[str, ...], json: bool) -> None:
+def _show_preview(found: "Preview", run: str, notes: tuple[str, ...], json: bool) -> None:
     if json:
-        json_out({**vars(seen), "run": run, "notes": notes})
+        json_out({**vars(found), "run": run, "notes": notes})
         return
     for remark in notes:
         note(remark)
-    rows: list[tuple[str, Any]] = [
+    rows: list[Row] = [
         ("run", run),
-        ("examples", f"{seen.examples} ({seen.form})"),
-        ("there twice", seen.duplicates),
-        ("longer than the limit, cut", f"{seen.cut} (limit {seen.limit} tokens)"),
-        ("tokens read", seen.tokens),
-        ("labels learned" if seen.labels else "tokens learned", seen.supervised),
+        ("examples", f"{found.examples} ({found.form})"),
+        ("duplicates", found.duplicates),
+        ("longer than the limit, cut", f"{found.cut} (limit {found.limit} tokens)"),
+        ("tokens read", found.tokens),
+        ("labels learned" if found.labels else "tokens learned", found.supervised),
     ]
-    if seen.labels:
-        rows += [("one text, two labels", seen.conflicts)]
-        rows += [(f"label {label}", count) for label, count in sorted(seen.labels.items())]
+    if found.labels:
+        rows += [("one text, two labels", found.conflicts)]
+        rows += [(f"label {label}", count) for label, count in sorted(found.labels.items())]
     table(("", "dry run"), rows)
-    if seen.single:
-        out(f"\nOnly one example each: {', '.join(seen.single)}. Nothing is measured on those.")
+    if found.single:
+        out(f"\nOnly one example each: {', '.join(found.single)}. Nothing is measured on those.")
     out("\nNothing was learned or stored; leave out --dry-run for that.")

@@ -46,17 +46,15 @@ def export(
 ) -> None:
     """Write a person's adapter for mlx-lm and other tools, checked by loading it there."""
     from mlx_melpa.exports import KINDS
-    from mlx_melpa.personal.resolve import opened
+    from mlx_melpa.personal.resolve import BaseChoice, load_user
     from mlx_melpa.store import Store, check_id
 
     user, folder = check_id(user), to_folder.expanduser()
     with Store() as store:
         if run is not None:
             _moved(store, user, run)
-        found, version = opened(
-            store, user, base=base, other_weights=allow_other_weights, backend=ENGINES.get(to.value)
-        )
-    layout, row = found.plain(version.state["rows"])
+        found, version = load_user(store, user, BaseChoice(base, allow_other_weights, ENGINES.get(to.value)))
+    layout, row = found.plain(version.state.rows)
     report = KINDS[to.value](found.composed.model, row, folder, metadata=_metadata(found, version, layout))
     following = _next(report, found.composed.base)
     if json:
@@ -86,11 +84,10 @@ def _moved(store: "Store", user: str, run: str) -> None:
 def _metadata(run: "Run", version: "Version", layout: "Layout") -> "Metadata":
     from mlx_melpa.exports.common import Metadata
 
-    known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
-    arrays = {name: array for name, array in version.state.items() if name != "rows"}
+    arrays = {name: array for name, array in version.state.arrays().items() if name != "rows"}
     readout = run.composed.recipe.resolved["readout"] or {"kind": run.info["readout"]}
     same = layout == version.layout  # a code's decoder stays with the run: what is written stands by itself
-    return Metadata(layout, known, version.run if same else None, readout, version.labels, arrays)
+    return Metadata(layout, version.base, version.run if same else None, readout, version.labels, arrays)
 
 
 def _next(report: "Exported", base: Any) -> list[str]:

@@ -57,12 +57,12 @@ def _version(store: "Store", base: Any, found: "Imported", backend: str) -> tupl
     """The version, and whether half precision holds its row exactly."""
     import numpy as np
 
-    from mlx_melpa.store import Version
+    from mlx_melpa.store import Origin, UserState, Version
 
     meta, rows = found.metadata, found.row[None]
     known = meta.run if meta.run in {run.fingerprint for run in store.runs()} else None
     version = Version(
-        {**meta.arrays, "rows": rows},
+        UserState.from_arrays({**meta.arrays, "rows": rows}),
         meta.layout,
         base.family,
         base.name,
@@ -70,11 +70,7 @@ def _version(store: "Store", base: Any, found: "Imported", backend: str) -> tupl
         known,
         "import",
         labels=meta.labels,
-        metrics={
-            "adapter": dict(found.adapter),
-            "readout": meta.readout or {"kind": "completion"},
-            "backend": backend,
-        },
+        origin=Origin(backend, dict(found.adapter), meta.readout or {"kind": "completion"}),
     )
     with np.errstate(over="ignore"):
         return version, bool(np.array_equal(rows.astype(np.float16).astype(np.float32), rows))

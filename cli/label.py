@@ -1,11 +1,11 @@
-"""`melpa label`: a person's own labels for texts."""
+"""`melpa label`: a user's own labels for texts."""
 
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import command, json_out, out, table
-from .options import AllowOtherWeights, Json
+from .options import AllowOtherWeights, Json, Model, User
 
 if TYPE_CHECKING:
     from mlx_melpa.core.types import Example
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 @command
 def label(
     text: Annotated[str, typer.Argument(help="A text, or a file of texts.", metavar="TEXT|FILE")],
-    user: Annotated[str, typer.Option(help="Whose labels.", show_default=False)],
-    base: Annotated[str | None, typer.Option(help="Another copy of the base model.")] = None,
+    user: User,
+    model: Model = None,
     allow_other_weights: AllowOtherWeights = False,
     json: Json = False,
 ) -> None:
-    """Give a text this person's own labels, with probabilities."""
+    """Give a text this user's own labels, with probabilities."""
     from os.path import expanduser, isfile
 
     from mlx_melpa.core.types import Example
     from mlx_melpa.data.readers import named_like_a_file, read_examples
     from mlx_melpa.errors import DataError
     from mlx_melpa.personal.predict import answer
-    from mlx_melpa.personal.resolve import opened
+    from mlx_melpa.personal.resolve import BaseChoice, load_user
     from mlx_melpa.store import Store, check_id
 
     if not text.strip():
@@ -36,7 +36,7 @@ def label(
     else:
         examples = [Example(text)]
     with Store() as store:
-        run, version = opened(store, check_id(user), base=base, other_weights=allow_other_weights)
+        run, version = load_user(store, check_id(user), BaseChoice(model, allow_other_weights))
     found = answer(run, version, examples)
     ranked = [sorted(zip(version.labels, map(float, row), strict=True), key=lambda pair: -pair[1]) for row in found]
     if json:
@@ -54,7 +54,7 @@ def label(
 
 
 def _plain(example: "Example") -> "Example":
-    """The one text that a row of a file is about; raises DataError for a row of more."""
+    """The text of a row; raises DataError for dialogues and prompts with completions."""
     from mlx_melpa.core.types import Example
     from mlx_melpa.errors import DataError
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "prepare": Entry("prepare", MAIN, "Meta-train for any base model from what is at hand."),
     "meta-train": Entry("meta_train", MAIN, "Learn how to adapt, over many tasks or people."),
     "adapt": Entry("adapt", MAIN, "Adapt to one person's examples, in seconds."),
+    "adapt-all": Entry("adapt_all", MAIN, "Adapt to all users of a file, in batches."),
     "export": Entry("export", MAIN, "Write a person's adapter for mlx-lm and other tools."),
     "eval": Entry("eval_", MAIN, "Measure a run on unseen tasks, beside the baselines."),
     "label": Entry("label", PERSON, "Give a text this person's own labels."),

@@ -1,4 +1,4 @@
-"""`melpa users`: what is stored for whom, and how to go back, thin out or delete."""
+"""`melpa users`: stored versions and examples: list, show, roll back, prune, delete."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +19,7 @@ users = typer.Typer(no_args_is_help=True, context_settings={"help_option_names":
 
 @users.callback()
 def main() -> None:
-    """List, show, roll back, prune or remove stored adapters, and kept examples."""
+    """List, show, roll back, prune or remove stored adapters and examples."""
 
 
 def _store() -> "Store":
@@ -29,9 +29,10 @@ def _store() -> "Store":
 
 
 def _record(version: "Version") -> dict[str, Any]:
-    hidden = {"state", "layout"}
+    hidden = {"state", "layout", "origin", "bits_per_byte"}
     shown = {name: value for name, value in vars(version).items() if name not in hidden}
-    return shown | {"made": when(version.made, iso=True), "parameters": version.layout.size}
+    shown |= {"origin": vars(version.origin), "bits_per_byte": vars(version.bits_per_byte)}
+    return shown | {"made": when(version.made, iso=True), "parameters": version.parameters}
 
 
 def _loss(metrics: "Mapping[str, Any]") -> str | None:
@@ -42,7 +43,7 @@ def _loss(metrics: "Mapping[str, Any]") -> str | None:
 @users.command("list")
 @command
 def list_(json: Json = False) -> None:
-    """List everyone with an adapter."""
+    """List all users with an adapter."""
     with _store() as store:
         people = store.users()
     if json:
@@ -51,7 +52,7 @@ def list_(json: Json = False) -> None:
         ]
         json_out([vars(p) | made for p, made in zip(people, times, strict=True)])
     elif not people:
-        out("No one yet; run: melpa adapt --user me DATA")
+        out("No users yet; run: melpa adapt --user me DATA")
     else:
         columns = ("user", "versions", "active", "bytes", "base", "last adapted")
         rows = [
@@ -76,11 +77,12 @@ def show(
         number = version or next((v.number for v in store.history(user) if v.active), None)
         if number is None:
             raise StoreError(f"'{user}' has no active version; run: melpa users history {shlex.quote(user)}")
-        found, kept = store.get(user, number), store.kept(user)
-    arrays = {name: f"{array.dtype} {list(array.shape)}" for name, array in found.state.items()}
+        found, stored = store.get(user, number), store.stored_examples(user)
+    arrays = {name: f"{array.dtype} {list(array.shape)}" for name, array in found.state.arrays().items()}
     if json:
-        json_out(_record(found) | {"arrays": arrays, "examples_kept": len(kept.examples)})
+        json_out(_record(found) | {"arrays": arrays, "examples_kept": len(stored.examples)})
         return
+    bits = {"base": found.bits_per_byte.base, "version": found.bits_per_byte.version}
     rows = {
         "user": found.user,
         "version": f"{found.number}{' (active)' if found.active else ''}",
@@ -90,12 +92,14 @@ def show(
         "weights": found.base_weights,
         "run": found.run or "none",
         "labels": ", ".join(found.labels) or "none",
-        "about": found.about or "nothing",
-        "examples kept": f"{len(kept.examples)} of at most {kept.size}" if kept.size else "none",
-        "parameters": f"{found.layout.size:,}",
+        "description": found.description or "none",
+        "examples stored": f"{len(stored.examples)} of at most {stored.size}" if stored.size else "none",
+        "parameters": f"{found.parameters:,}",
         "bytes": size(found.nbytes),
         "arrays": "; ".join(f"{name} {text}" for name, text in arrays.items()),
+        **{name: value for name, value in vars(found.origin).items() if value is not None},
         **found.metrics,
+        **{f"bits per byte, {name}": value for name, value in bits.items() if value is not None},
     }
     table(("", ""), rows.items())
 
@@ -125,13 +129,13 @@ def history(user: User, json: Json = False) -> None:
 def rollback(
     user: User, version: Annotated[int, typer.Argument(help="The version to go back to.", min=1)], json: Json = False
 ) -> None:
-    """Make an earlier version the answer again; nothing is lost."""
+    """Make an earlier version active again; nothing is lost."""
     with _store() as store:
         number = store.rollback(user, version)
     if json:
         json_out({"user": user, "version": number, "source": version})
     else:
-        out(f"'{user}' answers as in version {version} again, kept as version {number}.")
+        out(f"Version {version} of '{user}' is active again, as version {number}.")
 
 
 @users.command()
@@ -169,23 +173,22 @@ def remove(
 @users.command()
 @command
 def examples(user: User, json: Json = False) -> None:
-    """List a user's own examples that are kept (melpa adapt --keep N)."""
+    """List a user's stored examples (melpa adapt --store-examples N)."""
     import shlex
 
     with _store() as store:
-        store.history(user)  # raises where there is no such person
-        kept = store.kept(user)
+        store.history(user)  # raises for an unknown user
+        stored = store.stored_examples(user)
     if json:
-        names = ("text", "target", "label", "messages")
-        json_out([{n: getattr(e, n) for n in names if getattr(e, n)} for e in kept.examples])
-    elif not kept.examples:
-        out(f"None are kept; to keep up to 50: melpa adapt --user {shlex.quote(user)} DATA --keep 50")
+        json_out([{n: v for n, v in vars(e).items() if v and n != "source"} for e in stored.examples])
+    elif not stored.examples:
+        out(f"None are stored; to store up to 50: melpa adapt --user {shlex.quote(user)} DATA --store-examples 50")
     else:
-        told = [
+        rows = [
             (e.label, " / ".join(filter(None, (e.text, e.target, *(said for _, said in e.messages)))))
-            for e in kept.examples
+            for e in stored.examples
         ]
-        table(("label", "text"), told, title=f"{len(told)} of at most {kept.size}, out of {kept.seen}")
+        table(("label", "text"), rows, title=f"{len(rows)} of at most {stored.size}, out of {stored.seen}")
 
 
 @users.command("forget-examples")
@@ -193,13 +196,13 @@ def examples(user: User, json: Json = False) -> None:
 def forget_examples(
     user: User, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False, json: Json = False
 ) -> None:
-    """Delete every byte of a user's kept examples; the versions stay."""
+    """Delete every byte of a user's stored examples; the versions stay."""
     with _store() as store:
-        store.history(user)  # raises where there is no such person
-        count = len(store.kept(user).examples)
-        agree(f"Delete the {count} kept examples of '{user}' for good?", yes, "nothing deleted")
+        store.history(user)  # raises for an unknown user
+        count = len(store.stored_examples(user).examples)
+        agree(f"Delete the {count} stored examples of '{user}' for good?", yes, "nothing deleted")
         store.forget_examples(user)
     if json:
         json_out({"user": user, "deleted": count})
     else:
-        out(f"Deleted {count} kept examples of '{user}'; the versions stay.")
+        out(f"Deleted {count} stored examples of '{user}'; the versions stay.")

@@ -26,13 +26,13 @@ def test_train_adapt_store_and_evaluate(shared: Path, tmp_path: Path) -> None:
     notes = [Example(f"{text} on day {n}", label=label) for label, text in words.items() for n in range(5)]
     outcome = adapt(run, notes)
     own = int(run.composed.layout.own.sum())
-    assert outcome.version.labels == ("farm", "sea") and outcome.version.state["rows"].shape == (1, own)
-    assert outcome.folds == 3 and len(outcome.curve) >= 2
+    assert outcome.version.labels == ("farm", "sea") and outcome.version.state.rows.shape == (1, own)
+    assert len(outcome.data.folds) == 3 and len(outcome.search.fits) >= 2
     with Store(tmp_path / "home") as store:
         assert store.put("me", outcome.version) == 1
         latest = store.latest("me")
     assert latest is not None
     again = adapt(run, [Example("a new fish in the sea", label="sea")], previous=latest, steps=1)
-    assert again.version.labels == ("farm", "sea") and again.folds == 0
+    assert again.version.labels == ("farm", "sea") and again.data.folds == ()
     found = evaluate(run, episodes=4, methods=("base", "meta"))
     assert set(found) == {"base", "meta", "notes"} and 0 <= found["meta"]["accuracy"] <= 1

@@ -12,6 +12,7 @@ from ..config.build import Composition
 from ..core import inner_loop as adapt
 from ..core.class_means import averaged
 from ..core.types import Batch, Episode, Tree, spelled
+from ..store import UserState
 from ..store.version import pack
 from .baselines import frozen_features as frozen
 from .baselines.in_context import InContext, Trial, of
@@ -49,9 +50,10 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
         peak, asked = ops.peak_memory(), replace(episode, query=episode.query[:1])
         rows = state["rows"]
         _, answering = timed(lambda: problem.measure(rows, {**problem.questions([asked]), **memory}))  # noqa: B023
-        kept = {"rows": problem.layout.stored(ops.numpy(rows)[0])[None]} if steps else {}
-        kept |= averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
-        one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": len(pack(kept)) if kept else 0}
+        own = problem.layout.stored(ops.numpy(rows)[0])[None] if steps else np.zeros((1, 0))
+        means = averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
+        nbytes = len(pack(UserState.from_arrays({"rows": own, **means}))) if steps or memory else 0
+        one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": nbytes}
         found.append({**one, "memory": peak, "flops": counted(composed, support, steps, bool(memory))})
     able = [general(composed, whole(episode)[0]["rows"]) for episode in drawn[:PLAIN]]
     plain = {"general": _mean([value for value in able if value is not None])}

@@ -1,131 +1,141 @@
-"""Whether a new version may answer: held-out examples of today, earlier ones and plain text, before it and after."""
+"""The acceptance test: a new version replaces the previous one if it fits new examples better and forgets little."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.class_means import recall
-from ..core.types import Episode, Example
+from ..errors import StoreError
 from ..evaluation.perplexity import general, plain
-from ..problems.language import classified
-from ..store import Version
+from ..store import NOT_MEASURED, BitsPerByte, UserState
 from ..store.run import Run
-from .cross_validation import Fit, curve
-from .predict import probabilities
+from .cross_validation import MIN_EXAMPLES
+from .examples import UserExamples
+from .predict import Fit, engine_rows, evaluate_state
+from .step_search import StepSearch, base_fit
+from .train import Trained
 
-ENOUGH = 8
-"""With fewer new examples none are held out."""
-MARGIN = 0.1
-"""How much worse earlier examples (nats) and plain text (bits per byte) may get."""
+MAX_FORGETTING = 0.1
+"""Largest allowed increase of the loss on stored examples (nats) and on general text (bits per byte)."""
 TEXTS = slice(None, None, 2)
-"""Of the package's plain texts: half of them, which tell as much for half the time."""
+"""Half of the package's general texts: they tell as much for half the time."""
 
 
-class General(NamedTuple):
-    """Bits per byte of plain text: of the base, of the version before (else the base), and of the new version.
+@dataclass(frozen=True)
+class Measures:
+    """What is measured of one state.
 
-    None where nothing is known: no step was taken yet, or the base does not write.
+    new: the fit to new examples, held out where there are folds. earlier: the fit to the held-out stored examples, None
+    without any. bits_per_byte: on general text.
     """
 
-    base: float | None = None
-    before: float | None = None
-    after: float | None = None
-
-    def worse(self, margin: float) -> bool:
-        """Says whether the new version is worse than what was before by more than a margin."""
-        return self.before is not None and self.after is not None and not self.after <= self.before + margin
+    new: Fit
+    earlier: Fit | None
+    bits_per_byte: BitsPerByte
 
 
-UNKNOWN = General()
+@dataclass(frozen=True)
+class Verdict:
+    """The decision on one state. `forgotten` names what it loses too much of, "" if nothing."""
+
+    accepted: bool
+    reason: str
+    before: Measures
+    after: Measures
+    forgotten: str = ""
+
+    @property
+    def keeps_earlier(self) -> bool:
+        """True if the loss on stored examples and on general text rises by no more than the allowed amount."""
+        return not self.forgotten
 
 
-def fit(run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
-    """The fit of a version's state: of its own answers to labelled examples, or to text.
+def measure_previous(trained: Trained, search: StepSearch) -> Measures:
+    """Measures the previous version, or what a new user has without one.
 
-    A label that it has nothing of counts as a guess of probability 1 / N, and as wrong.
+    For labels that is a guess, log N or the share of the largest class; for text the base model. Without folds the
+    support set is measured before the first step. Bits per byte are measured only if steps may change the adapter.
     """
-    if labels:
-        onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
-        found, counts = probabilities(run, state, examples, labels), recall(state, labels).get("known")
-        if counts is not None:
-            unheard = (onehot * (counts[0] == 0)).any(-1, keepdims=True)
-            found = np.where(unheard, 1 / len(labels), found)
-        return fit_of(classified(found[None], onehot[None], np.ones((1, len(examples)))))
-    parts = run.composed.parts
-    batch = parts.problem.support([Episode("", tuple(examples), ())])
-    return fit_of(parts.problem.measure(parts.ops.array(run.rows(state["rows"])), batch))
+    run, (data,) = trained.run, trained.users
+    previous, moves = data.previous, search.steps > 0
+    known = previous.bits_per_byte if previous else NOT_MEASURED
+    base = general(run.composed, None, plain()[TEXTS]) if moves and known.base is None else known.base
+    version = known.version
+    if moves and version is None:
+        version = bits_per_byte(run, previous.state) if previous else base
+    earlier = evaluate_state(run, previous.state, data.held_out, data.labels) if previous and data.held_out else None
+    return Measures(_fit_before(trained, search), earlier, BitsPerByte(base, version))
 
 
-def fit_of(measures: Mapping[str, np.ndarray]) -> Fit:
-    """The fit of one task's measures."""
-    accuracy = measures.get("accuracy")
-    return Fit(float(measures["loss"][0]), None if accuracy is None else float(accuracy[0]))
+def measure(trained: Trained, search: StepSearch, steps: int, state: UserState, before: Measures) -> Measures:
+    """Measures a user's state after a number of steps. Raises StoreError for a row that is not finite."""
+    run, (data,) = trained.run, trained.users
+    if not state.finite:
+        raise StoreError("the adapted row holds numbers that are not finite; adapt again with a lower lr")
+    new = search.fits[steps] if search.fits else trained.fits(engine_rows(run, [state]))[0]
+    earlier = evaluate_state(run, state, data.held_out, data.labels) if before.earlier else None
+    bits = BitsPerByte(before.bits_per_byte.base, bits_per_byte(run, state)) if steps else before.bits_per_byte
+    return Measures(new, earlier, bits)
 
 
-def before_folds(
-    run: Run, folds: Sequence[Episode], labels: tuple[str, ...], previous: Version | None, fits: Sequence[Fit]
-) -> Fit:
-    """How well what there was fits the examples that the folds ask about; `fits` are those after 0, 1, ... steps."""
-    if previous is None and labels:
-        counts = Counter(e.label for fold in folds for e in fold.query)
-        return Fit(float(np.log(len(labels))), max(counts.values()) / counts.total())
-    if previous is None:
-        return curve(run.composed.parts, run.theta, folds, 0, rows=run.composed.unchanged())[0]
-    if "means" not in previous.state:
-        return fits[0]
-    return fit(run, previous.state, [e for fold in folds for e in fold.query], labels)
+def compare(data: UserExamples, before: Measures, after: Measures, max_forgetting: float = MAX_FORGETTING) -> Verdict:
+    """Accepts or rejects a new version by what it and the previous one measure.
+
+    Its loss on held-out new examples must be lower. Its loss on stored examples and its bits per byte of general text
+    may rise by `max_forgetting` at most; a first version is not held to these.
+    """
+    better, reason = improves(data, before.new, after.new)
+    forgotten, cost = "", ""
+    if exceeds_margin(before.earlier and before.earlier.loss, after.earlier and after.earlier.loss, max_forgetting):
+        assert before.earlier and after.earlier
+        forgotten = "earlier examples"
+        cost = f"the loss on earlier examples would be {after.earlier.loss:.3f}, and {before.earlier.loss:.3f}"
+    elif exceeds_margin(before.bits_per_byte.version, after.bits_per_byte.version, max_forgetting):
+        forgotten = "general text"
+        bits = (after.bits_per_byte.version, before.bits_per_byte.version)
+        cost = f"general text would take {bits[0]:.3f} bits per byte, and {bits[1]:.3f}"
+    if better and data.previous and forgotten:
+        better = False
+        reason = f"{cost} with version {data.previous.number}: worse by more than the allowed {max_forgetting:g}"
+    return Verdict(better, reason, before, after, forgotten)
 
 
-def standing(run: Run, previous: Version | None, moves: bool) -> General:
-    """General ability as it stands, with the version before as the new one; measured only if the row `moves`."""
-    known = previous.metrics if previous else {}
-    base, before = known.get("general_base"), known.get("general")
-    if moves and base is None:
-        base = general(run.composed, None, plain()[TEXTS])
-    if moves and before is None:
-        before = reached(run, previous.state["rows"]) if previous else base
-    return General(base, before, before)
-
-
-def reached(run: Run, stored: np.ndarray) -> float | None:
-    """General ability under a person's stored numbers."""
-    return general(run.composed, run.rows(stored), plain()[TEXTS])
-
-
-def forgets(earlier: tuple[Fit, Fit] | None, margin: float) -> bool:
-    """Says whether the fit to earlier examples, before and after, is worse by more than a margin; nats."""
-    return earlier is not None and not earlier[1].loss <= earlier[0].loss + margin
-
-
-def judged(
-    before: Fit,
-    after: Fit,
-    folds: int,
-    previous: Version | None,
-    earlier: tuple[Fit, Fit] | None = None,
-    margin: float = MARGIN,
-    ability: General = UNKNOWN,
-) -> tuple[bool, str]:
-    """Says whether the new version shall answer, and why; `earlier` is the fit to earlier examples before and after."""
-    better, reason = _on_new(before, after, folds, previous)
-    worse = f"worse by more than the margin of {margin:g}"
-    if better and previous and earlier and forgets(earlier, margin):
-        told = f"on earlier examples the loss would be {earlier[1].loss:.3f}, and that of version {previous.number} is "
-        return False, f"{told}{earlier[0].loss:.3f}: {worse}"
-    if better and previous and ability.worse(margin):
-        told = f"plain text would take {ability.after:.3f} bits per byte, and with version {previous.number} it takes "
-        return False, f"{told}{ability.before:.3f}: {worse}"
-    return better, reason
-
-
-def _on_new(before: Fit, after: Fit, folds: int, previous: Version | None) -> tuple[bool, str]:
-    if not folds:
-        return True, f"with fewer than {ENOUGH} new examples none are held out"
-    if previous is None and before.accuracy is not None and (after.accuracy or 0) > before.accuracy:
-        return True, f"on examples held out {after.accuracy:.0%} are right, and {before.accuracy:.0%} by a guess"
-    there = f"version {previous.number}" if previous else "the base model" if after.accuracy is None else "a guess"
+def improves(data: UserExamples, before: Fit, after: Fit) -> tuple[bool, str]:
+    """True if a new version fits the held-out new examples better, and the reason in words."""
+    if not data.folds:
+        return True, f"with fewer than {MIN_EXAMPLES} new examples none are held out"
+    if data.previous is None and before.accuracy is not None and (after.accuracy or 0) > before.accuracy:
+        return True, f"on held-out examples {after.accuracy:.0%} are right, and {before.accuracy:.0%} by chance"
+    other = "the base model" if after.accuracy is None else "chance"
+    other = f"version {data.previous.number}" if data.previous else other
     better = after.loss < before.loss
-    is_ = "is" if better else "would be"
-    return better, f"on examples held out the loss {is_} {after.loss:.3f}, and that of {there} is {before.loss:.3f}"
+    return better, (
+        f"on held-out examples the loss {'is' if better else 'would be'} {after.loss:.3f}, and that of {other} is "
+        f"{before.loss:.3f}"
+    )
+
+
+def exceeds_margin(before: float | None, after: float | None, margin: float) -> bool:
+    """True if a measure rises by more than a margin or is NaN; False if one of the two was not measured."""
+    return before is not None and after is not None and not after <= before + margin
+
+
+def bits_per_byte(run: Run, state: UserState) -> float | None:
+    """Bits per byte of general text under a user's row; None for a base that does not write."""
+    return general(run.composed, engine_rows(run, [state]), plain()[TEXTS])
+
+
+def _fit_before(trained: Trained, search: StepSearch) -> Fit:
+    run, (data,) = trained.run, trained.users
+    previous, queries = data.previous, [e for fold in data.folds for e in fold.query]
+    if not data.folds:
+        if previous and data.memory:
+            return evaluate_state(run, previous.state, data.sample, data.labels)
+        return trained.fits(trained.at[0]["rows"])[0]
+    if previous is not None:
+        known = previous.state.means is not None
+        return evaluate_state(run, previous.state, queries, data.labels) if known else search.fits[0]
+    if data.labels:
+        counts = Counter(e.label for e in queries)
+        return Fit(float(np.log(len(data.labels))), max(counts.values()) / counts.total())
+    return base_fit(run, data.folds)

@@ -1,74 +1,144 @@
-"""What a person's examples come to, before anything is learned from them."""
+"""One user's examples: checks, and their division into support, replay, held-out and calibration sets."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ..core.types import Example
-from ..data.tokens import Encoder
+import numpy as np
+
+from ..core.class_means import recall
+from ..core.types import Episode, Example
 from ..errors import DataError
 from ..store import Version
 from ..store.run import Run
-from .history import merged, unlearned
+from .cross_validation import MIN_EXAMPLES, make_folds
+from .history import LearnedExamples, label_set, new_examples, split_replay
+
+MAX_SUPPORT = 64
+"""Examples that gradient steps see, and as many replayed ones. Class means are made of all examples."""
+MAX_TOGETHER = 1024
+"""Examples that the temperature is fitted on, and that one update of the class means takes."""
 
 
 @dataclass(frozen=True)
-class Look:
-    """What an adaptation would be given: counts of examples and tokens; `cut` examples are longer than the limit."""
+class UserExamples:
+    """One user's examples, divided for an adaptation.
 
-    examples: int
-    duplicates: int
-    conflicts: int
-    tokens: int
-    supervised: int
-    cut: int
-    limit: int
-    labels: Mapping[str, int]
-    single: tuple[str, ...]
+    given: their number, without the `added` stored ones of a user who starts again. distinct: how many differ. new:
+    those that the previous version has not learned. available: those that may be trained on: all, or the new ones if
+    the previous version's class means include the others. sample: at most MAX_SUPPORT of these. replayed and held_out:
+    stored earlier examples, trained on or kept for the forgetting check. calibration: what the temperature is fitted
+    on. memory: the readout's class means of earlier examples. folds: cross-validation episodes over the new examples.
+    """
+
     form: str
+    labels: tuple[str, ...]
+    description: str
+    previous: Version | None
+    given: int
+    added: int
+    distinct: int
+    new: tuple[Example, ...]
+    available: tuple[Example, ...]
+    sample: tuple[Example, ...]
+    replayed: tuple[Example, ...]
+    held_out: tuple[Example, ...]
+    calibration: tuple[Example, ...]
+    memory: Mapping[str, np.ndarray]
+    folds: tuple[Episode, ...]
+
+    @property
+    def support(self) -> tuple[Example, ...]:
+        """The support set of the gradient steps."""
+        return (*self.sample, *self.replayed)
+
+    @property
+    def learned(self) -> LearnedExamples:
+        """What the next version has learned."""
+        return LearnedExamples.of(self.previous).add(self.new)
+
+    def episode(self, examples: Sequence[Example]) -> Episode:
+        """Some of the user's examples as the support set of one task."""
+        return Episode("", tuple(examples), (), self.labels, self.description)
+
+    def fold(self, fold: Episode) -> "UserExamples":
+        """The same user with the support set of one fold, which also fits the temperature."""
+        return replace(self, sample=fold.support, replayed=(), calibration=fold.support)
 
 
-def look(run: Run, examples: Sequence[Example], previous: Version | None = None) -> Look:
-    """Counts what would be supervised, cut, or is there twice; raises DataError as `adapt_person` does."""
-    form, once = check(run, examples), distinct(examples)
-    merged(previous, examples)
-    unlearned(previous, once)
-    readout = run.composed.readout
-    whole = copy(readout)
-    whole.encoder = Encoder(readout.encoder.tokenizer, 10**9)
-    limit, tokens, supervised, cut = readout.encoder.max_length, 0, 0, 0
-    for example in examples:
-        if readout.classifies:
-            length, marked = len(whole.encoder.whole(example.text)), 1
-        else:
-            length = len(whole.tokens(example)[0])
-            marked = sum(b - a for a, b in readout.tokens(example)[1])
-        tokens, supervised, cut = tokens + min(length, limit), supervised + marked, cut + (length > limit)
-    texts = Counter((e.text, e.target, e.messages) for e in once)
-    labels = Counter(e.label for e in once if e.label is not None)
-    single = tuple(sorted(label for label, count in labels.items() if count == 1))
-    conflicts = sum(count > 1 for count in texts.values()) if labels else 0
-    twice = len(examples) - len(once)
-    return Look(len(examples), twice, conflicts, tokens, supervised, cut, limit, dict(labels), single, form)
+def split_examples(
+    run: Run,
+    examples: Sequence[Example],
+    previous: Version | None = None,
+    stored: Sequence[Example] = (),
+    description: str = "",
+    seed: int = 0,
+) -> UserExamples:
+    """Divides a user's examples and their `stored` earlier ones. Without a previous version all count as given.
+
+    Raises DataError for examples that don't fit the run, and where none is new.
+    """
+    given = list(examples)
+    if previous is None:
+        given += [e for e in stored if (e.label is None) == (examples[0].label is None)]
+    form, labels, once = check(run, given), label_set(previous, given), distinct(given)
+    new, earlier = new_examples(previous, once), LearnedExamples.of(previous).contains(stored)
+    available = once if previous is None or previous.state.means is None else new
+    rng = np.random.default_rng([seed, 2])
+    sample, replayed, held_out = (
+        draw(part, rng, MAX_SUPPORT) for part in (available, *split_replay(earlier, once, labels))
+    )
+    description = description or (previous.description if previous else "")
+    enough = len(new) >= MIN_EXAMPLES
+    folds = make_folds([*sample, *replayed], set(new), labels, rng, description) if enough else []
+    more = labels and len(available) > len(sample)
+    return UserExamples(
+        form=form,
+        labels=labels,
+        description=description,
+        previous=previous,
+        given=len(given),
+        added=len(given) - len(examples),
+        distinct=len(once),
+        new=tuple(new),
+        available=tuple(available),
+        sample=tuple(sample),
+        replayed=tuple(replayed),
+        held_out=tuple(held_out),
+        calibration=(*(draw(available, rng, MAX_TOGETHER) if more else sample), *replayed),
+        memory=recall(previous.state.class_means if previous else {}, labels, replayed),
+        folds=tuple(folds),
+    )
 
 
 def distinct(examples: Sequence[Example]) -> list[Example]:
-    """Each example once, in order, with the place where it stands first."""
+    """Each example once, in order, with its first source."""
     return list(dict.fromkeys(examples))
 
 
-def check_about(run: Run, about: str) -> None:
-    """Raises DataError for a description where the run has no use for one."""
-    if about and not run.described:
+def draw(examples: Sequence[Example], rng: np.random.Generator, most: int) -> list[Example]:
+    """Draws at most `most` examples, taking turns between labels."""
+    if len(examples) <= most:
+        return list(examples)
+    turn: Counter[str | None] = Counter()
+    ranked = []
+    for i in rng.permutation(len(examples)):
+        turn[examples[i].label] += 1
+        ranked.append((turn[examples[i].label], int(i)))
+    return [examples[i] for _, i in sorted(ranked)[:most]]
+
+
+def check_description(run: Run, description: str) -> None:
+    """Raises DataError for a description if the run does not read any."""
+    if description and not run.uses_descriptions:
         raise DataError(
-            f"--about: run '{run.name}' begins from no description; leave it out, or name with --run one that was "
+            f"--description: run '{run.name}' reads no description; leave it out, or name with --run one that was "
             "trained with initializer: {kind: hypernetwork, context: description}"
         )
 
 
 def check(run: Run, examples: Sequence[Example]) -> str:
-    """Names the examples' form: labels, messages, prompts or lines; raises DataError where the run can't take it."""
+    """The examples' form: labels, messages, prompts or lines. Raises DataError where the run can't take it."""
     if run.composed.model is None:
         raise DataError(f"run '{run.name}' has no language model to adapt; give another --run")
     classifies = run.composed.readout.classifies

@@ -1,7 +1,8 @@
-"""What a person's last version knows of earlier examples, and which kept ones are rehearsed or judge."""
+"""Which examples a version has learned, the union of its labels with new ones, and the split of stored examples."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
@@ -10,12 +11,40 @@ from ..core.types import Example
 from ..errors import DataError
 from ..store import Version
 
-MARKS = 16_384
-"""The newest marks that a version holds, 8 bytes each: an example learned before all of these counts as new again."""
+MAX_HASHES = 16_384
+"""Hashes that a version stores, 8 bytes each. An example learned before the newest so many counts as new again."""
 
 
-def merged(previous: Version | None, examples: Sequence[Example]) -> tuple[str, ...]:
-    """The person's labels: those of their version in its order, then the new ones by name; DataError for just one."""
+@dataclass(frozen=True, eq=False)
+class LearnedExamples:
+    """A set of examples as hashes (n,) uint64, the newest last; the texts are not stored."""
+
+    hashes: np.ndarray
+
+    @classmethod
+    def of(cls, version: Version | None) -> "LearnedExamples":
+        """The examples that a version has learned, none without a version."""
+        return cls(np.zeros(0, np.uint64) if version is None else version.state.learned)
+
+    def contains(self, examples: Iterable[Example]) -> list[Example]:
+        """Those of the examples that are in the set."""
+        known = set(self.hashes.tolist())
+        return [e for e in examples if example_hash(e) in known]
+
+    def add(self, examples: Iterable[Example]) -> "LearnedExamples":
+        """The set with more examples, of which the newest MAX_HASHES stay."""
+        added = np.array([example_hash(e) for e in examples], np.uint64)
+        return LearnedExamples(np.concatenate([self.hashes, added])[-MAX_HASHES:])
+
+
+def example_hash(example: Example) -> int:
+    """A hash of 64 bits over all of an example but its source."""
+    content = repr((example.text, example.target, example.label, example.messages))
+    return int.from_bytes(blake2b(content.encode(), digest_size=8).digest(), "little")
+
+
+def label_set(previous: Version | None, examples: Sequence[Example]) -> tuple[str, ...]:
+    """The user's labels: the version's in their order, then the new ones by name. Raises DataError for only one."""
     known = () if previous is None else previous.labels
     labels = (*known, *sorted({e.label for e in examples if e.label is not None} - set(known)))
     if len(labels) == 1:
@@ -23,34 +52,10 @@ def merged(previous: Version | None, examples: Sequence[Example]) -> tuple[str, 
     return labels
 
 
-def carried(previous: Version | None) -> dict[str, np.ndarray]:
-    """What the version's regularizer carries to the next task, by name; {} where there is none."""
-    state = {} if previous is None else previous.state
-    return {name.removeprefix("carry."): array for name, array in state.items() if name.startswith("carry.")}
-
-
-def halves(
-    kept: Sequence[Example], given: Sequence[Example], labels: tuple[str, ...]
-) -> tuple[list[Example], list[Example]]:
-    """Kept examples to rehearse, and kept ones that are held out to judge by, left out what is `given` once more.
-
-    An example is of one half for good, by its hash: what judges is never rehearsed.
-    """
-    again = {_mark(e) for e in given}
-    fitting = [e for e in kept if (e.label in labels if labels else e.label is None) and _mark(e) not in again]
-    return [e for e in fitting if _mark(e) % 2], [e for e in fitting if not _mark(e) % 2]
-
-
-def taught(version: Version | None, examples: Sequence[Example]) -> list[Example]:
-    """Those of the examples that the version has learned: after a rollback there may be kept ones that it has not."""
-    known = set() if version is None else set(version.state.get("learned", np.zeros(0, np.uint64)).tolist())
-    return [e for e in examples if _mark(e) in known]
-
-
-def unlearned(previous: Version | None, examples: Sequence[Example]) -> list[Example]:
-    """The examples that the version has not learned yet; raises DataError where there are none."""
-    there = set(taught(previous, examples))
-    new = [e for e in examples if e not in there]
+def new_examples(previous: Version | None, examples: Sequence[Example]) -> list[Example]:
+    """The examples that the version has not learned. Raises DataError where there are none."""
+    known = set(LearnedExamples.of(previous).contains(examples))
+    new = [e for e in examples if e not in known]
     if previous is not None and not new:
         name = shlex.quote(previous.user)
         raise DataError(
@@ -60,12 +65,13 @@ def unlearned(previous: Version | None, examples: Sequence[Example]) -> list[Exa
     return new
 
 
-def learned(previous: Version | None, new: Sequence[Example]) -> np.ndarray:
-    """Marks (n,) uint64 of the examples learned so far, the newest last: hashes, no texts."""
-    known = np.zeros(0, np.uint64) if previous is None else previous.state.get("learned", np.zeros(0, np.uint64))
-    return np.concatenate([known, np.array([_mark(e) for e in new], np.uint64)])[-MARKS:]
+def split_replay(
+    stored: Sequence[Example], given: Sequence[Example], labels: tuple[str, ...]
+) -> tuple[list[Example], list[Example]]:
+    """Splits the stored examples into a replay set and a held-out set, without those that appear again in `given`.
 
-
-def _mark(example: Example) -> int:
-    told = repr((example.text, example.target, example.label, example.messages))
-    return int.from_bytes(blake2b(told.encode(), digest_size=8).digest(), "little")
+    The split is by hash, so an example never changes sides.
+    """
+    again = {example_hash(e) for e in given}
+    fitting = [e for e in stored if (e.label in labels if labels else e.label is None) and example_hash(e) not in again]
+    return [e for e in fitting if example_hash(e) % 2], [e for e in fitting if not example_hash(e) % 2]

@@ -1,180 +1,174 @@
-"""Many people from one file: those new to the run in batches, shared over ranks; rank 0 stores, each exactly once."""
+"""Adapts all users of a file: new users in batches that are split over ranks, the others one by one."""
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import NamedTuple
 
-import numpy as np
-
-from ..core import inner_loop as adapt
-from ..core.class_means import averaged, recall
 from ..core.microbatches import chunks
-from ..core.types import Episode, Example
+from ..core.types import Example
+from ..data.readers import Record
 from ..errors import DataError, MelpaError
-from ..store import Store, Version
+from ..store import NOT_MEASURED, Store, check_id
 from ..store.run import Run
 from ..store.version import pack, unpack
-from .adaptation import MOST, adapt_person, closed
-from .cross_validation import begin, measured
-from .examples import check, distinct
-from .history import learned, merged
-from .result import described, version_of
+from .acceptance import Measures
+from .adaptation import adapt_user
+from .examples import MAX_SUPPORT, UserExamples, split_examples
+from .predict import engine_rows
+from .result import metrics_of, version_of
+from .step_search import Steps
+from .train import train
 
-People = Mapping[str, Sequence[Example]]
 DIVERGED = "the adapted row holds numbers that are not finite; adapt again with fewer --steps"
 
 
+class UserData(NamedTuple):
+    """What a file holds of one user."""
+
+    examples: Sequence[Example]
+    description: str = ""
+
+
+Users = Mapping[str, UserData]
+
+
 @dataclass(frozen=True)
-class Told:
-    """What became of one person: the number of the version, or why there is none."""
+class UserResult:
+    """The result for one user: the number of the version, or the reason why there is none."""
 
     user: str
     number: int | None
     reason: str = ""
 
 
-def adapt_people(
+def by_user(run: Run, records: Sequence[Record]) -> dict[str, UserData]:
+    """Groups a file's records by user; descriptions are kept for a run that uses them.
+
+    Raises DataError for a record without a user.
+    """
+    users: dict[str, UserData] = {}
+    for record in records:
+        if record.group is None:
+            raise DataError(f"{record.example.source}: names nobody; give each row a field 'user'")
+        name = check_id(record.group)
+        examples, description = users.get(name, UserData(()))
+        told = record.about if run.uses_descriptions else ""
+        users[name] = UserData((*examples, record.example), told or description)
+    return users
+
+
+def job_id(run: Run, users: Users, steps: int | None) -> str:
+    """16 hex digits over users, examples, descriptions, run and steps: the same job has the same id."""
+    told = sorted(
+        (user, [repr((e.text, e.target, e.label, e.messages)) for e in data.examples]) for user, data in users.items()
+    )
+    described = sorted((user, data.description) for user, data in users.items() if data.description)
+    content = repr((told, run.fingerprint, steps, *((described,) if described else ())))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def adapt_all(
     run: Run,
-    people: People,
+    users: Users,
     store: Store | None,
-    order: str,
+    job: str,
     *,
     steps: int | None = None,
-    about: Mapping[str, str] = {},
-    people_per_pass: int = 32,
+    users_per_pass: int = 32,
     advance: Callable[[int], None] = lambda _: None,
-) -> Iterator[Told]:
-    """Adapts everyone who has no version by this `order` yet, and yields what became of them (on rank 0 alone).
+) -> Iterator[UserResult]:
+    """Adapts all users who have no version of this `job` yet, and yields their results on rank 0.
 
-    `store` is rank 0's; the others give None. A stopped order is begun again with the same name: a version is stored
-    together with it. Those without a version and with at most 64 examples go in passes of `people_per_pass`, for the
-    run's own number of steps unless `steps` is given, as one person with fewer than 8 examples does; then the others
-    one by one, as `adapt_person` does. What can't be adapted is told with the reason and holds up nobody.
-    `about` describes users, for a run that begins from descriptions.
+    `store` is given on rank 0 only. A stopped job resumes under the same name, since each version stores it. Users
+    without a version and with at most MAX_SUPPORT examples go in passes of `users_per_pass`, for `steps` or the run's
+    own number, without folds. The others are adapted one by one on rank 0, as `adapt_user` does. A user whose examples
+    don't fit is reported with the reason and stops nobody.
     """
-    ops = run.composed.parts.ops
-    rank, ranks = ops.ranks()
-    mine = json.dumps(_standing(store, order)).encode() if store else b""
-    done, known = json.loads(ops.gather(mine)[0])
-    waiting = {user: examples for user, examples in sorted(people.items()) if user not in set(done)}
-    many, alone, refused = _divided(run, waiting, set(known), about)
-    advance(len(people) - len(waiting))
+    rank, ranks = run.ops.ranks()
+    done, known = json.loads(run.ops.gather(json.dumps(_status(store, job)).encode() if store else b"")[0])
+    waiting = {user: data for user, data in sorted(users.items()) if user not in set(done)}
+    batched, single, refused = _divide(run, waiting, set(known))
+    advance(len(users) - len(waiting))
     if store:
         yield from refused
-    passes = list(chunks(many, people_per_pass))
+    passes = list(chunks(list(batched.items()), users_per_pass))
     for at in range(0, len(passes), ranks):
-        own = passes[at + rank] if at + rank < len(passes) else ()
-        found = ops.gather(_packed(_adapted(run, own, steps, order)) if own else b"[]")
-        for user, version in (item for part in found for item in _unpacked(run, part) if store):
-            assert store is not None
-            yield Told(user, store.put(user, version)) if version else Told(user, None, DIVERGED)
-        advance(sum(len(p) for p in passes[at : at + ranks]))
-    for user in alone if store else ():
-        assert store is not None
-        yield _by_itself(run, store, user, waiting[user], steps, order, about.get(user, ""))
-        advance(1)
+        some = passes[at : at + ranks]
+        gathered = run.ops.gather(_adapt_batch(run, dict(some[rank]), steps) if rank < len(some) else b"[]")
+        for part, found in zip(some, gathered, strict=False):
+            if store:
+                yield from _store_batch(run, store, dict(part), found, job)
+        advance(sum(map(len, some)))
+    for user in single:
+        if store:
+            yield _adapt_single(run, store, user, waiting[user], steps, job)
+            advance(1)
 
 
-def _standing(store: Store, order: str) -> tuple[list[str], list[str]]:
-    """Who has a version by this order, and who has any."""
-    return sorted(store.with_order(order)), [summary.user for summary in store.users() if summary.versions]
+def _status(store: Store, job: str) -> tuple[list[str], list[str]]:
+    """The users with a version of this job, and those with any."""
+    return sorted(store.with_job(job)), [summary.user for summary in store.users() if summary.versions]
 
 
-class _Person:
-    """One person on the way: distinct examples, labels and a description."""
-
-    def __init__(self, run: Run, user: str, examples: Sequence[Example], about: str):
-        self.user, self.form, self.about = user, check(run, examples), about
-        self.labels = merged(None, examples)
-        self.examples = tuple(distinct(examples))
-        run.composed.readout.support([Episode("", self.examples, (), self.labels)])  # raises what it can't take
-
-
-def _divided(
-    run: Run, people: People, known: set[str], about: Mapping[str, str]
-) -> tuple[list[_Person], list[str], list[Told]]:
-    """Those for batches, of like size side by side; those to be adapted one by one; those refused."""
-    many, alone, refused = [], [], []
-    for user, examples in people.items():
+def _divide(run: Run, users: Users, known: set[str]) -> tuple[dict[str, UserExamples], list[str], list[UserResult]]:
+    """Users for batches, of like size side by side; those to be adapted one by one; those refused."""
+    batched: dict[str, UserExamples] = {}
+    single, refused = [], []
+    for user, (examples, description) in users.items():
         try:
-            person = _Person(run, user, examples, about.get(user, ""))
+            data = split_examples(run, examples, description=description)
+            run.composed.readout.support([data.episode(data.available)])  # raises for what it can't take
         except DataError as error:
-            refused.append(Told(user, None, str(error)))
+            refused.append(UserResult(user, None, str(error)))
             continue
-        if user in known or len(person.examples) > MOST:
-            alone.append(user)
+        if user in known or data.distinct > MAX_SUPPORT:
+            single.append(user)
         else:
-            many.append(person)
-    return sorted(many, key=lambda p: (len(p.labels), len(p.examples), p.user)), alone, refused
+            batched[user] = replace(data, folds=())
+    order = sorted(batched, key=lambda user: (len(batched[user].labels), batched[user].distinct, user))
+    return {user: batched[user] for user in order}, single, refused
 
 
-def _adapted(
-    run: Run, people: Sequence[_Person], steps: int | None, order: str
-) -> Iterator[tuple[_Person, dict[str, np.ndarray], dict[str, Any]]]:
-    """States and numbers of one pass."""
-    parts, chosen = run.composed.parts, run.steps if steps is None else steps
-    problem: Any = parts.problem
-    support = problem.support([Episode("", p.examples, (), p.labels, p.about) for p in people])
-    start = begin(parts, run.theta, support)
-    end = adapt.adapt(parts, run.theta, support, chosen, state=start)
-    rows = parts.ops.numpy(end["rows"])
-    # What is measured and what the means are made from are the person's own numbers as they will be stored, in fp16.
-    own = [run.composed.layout.stored(row)[None] for row in rows]
-    own = [unpack(pack({"rows": o}))["rows"] if np.isfinite(o).all() else o for o in own]
-    whole = parts.ops.array(np.concatenate([run.rows(o) for o in own]))
-    before, after = (problem.measure(r, support)["loss"] for r in (start["rows"], whole))
-    kept = problem.memory(whole, support) if problem.readout.classifies else {}
-    memory = {name: parts.ops.numpy(value) for name, value in kept.items()}
-    for i, person in enumerate(people):
-        state = {"rows": own[i], "learned": learned(None, person.examples)}
-        if memory:
-            state |= averaged(*(memory[name][i][: len(person.labels)] for name in ("prior", "known")))
-        one = parts.ops.map_tree(lambda array, i=i: array[i : i + 1], {"rows": whole, "carry": end["carry"]})
-        state |= closed(run, one, person.examples, person.labels, recall(state, person.labels))
-        numbers: dict[str, Any] = {
-            "steps": chosen,
-            "loss_before": measured(float(before[i])),
-            "loss_after": measured(float(after[i])),
-            "folds": 0,
-        }
-        numbers |= {"form": person.form, "backend": parts.ops.name, "order": order, **described(run)}
-        yield person, state, numbers
+def _adapt_batch(run: Run, users: Mapping[str, UserExamples], steps: int | None) -> bytes:
+    """States and metrics of one pass as JSON, in the users' order; null for a row that is not finite."""
+    steps = run.steps if steps is None else steps
+    trained = train(run, list(users.values()), (steps,))
+    states = trained.states(steps)
+    rows = (trained.at[0]["rows"], engine_rows(run, states))
+    fits = [[Measures(fit, None, NOT_MEASURED) for fit in trained.fits(each)] for each in rows]
+    found = [
+        {"state": base64.b64encode(pack(state)).decode(), "metrics": metrics_of(steps, before, after) | {"folds": 0}}
+        if state.finite
+        else None
+        for state, before, after in zip(states, *fits, strict=True)
+    ]
+    return json.dumps(found).encode()
 
 
-def _packed(found: Iterator[tuple[_Person, dict[str, np.ndarray], dict[str, Any]]]) -> bytes:
-    told = []
-    for person, state, numbers in found:
-        finite = np.isfinite(state["rows"]).all()
-        written = base64.b64encode(pack(state)).decode() if finite else None
-        known = {"labels": person.labels, "count": len(person.examples), "numbers": numbers, "about": person.about}
-        told.append({"user": person.user, **known, "state": written})
-    return json.dumps(told).encode()
-
-
-def _unpacked(run: Run, data: bytes) -> Iterator[tuple[str, Version | None]]:
-    for told in json.loads(data):
-        if told["state"] is None:
-            yield told["user"], None
+def _store_batch(
+    run: Run, store: Store, users: Mapping[str, UserExamples], found: bytes, job: str
+) -> Iterator[UserResult]:
+    for (user, data), one in zip(users.items(), json.loads(found), strict=True):
+        if one is None:
+            yield UserResult(user, None, DIVERGED)
             continue
-        state = unpack(base64.b64decode(told["state"]))
-        labels, count, numbers = tuple(told["labels"]), told["count"], told["numbers"]
-        yield told["user"], version_of(run, state, labels, count, numbers, told["about"])
+        state = unpack(base64.b64decode(one["state"]))
+        yield UserResult(user, store.put(user, version_of(run, data, state, one["metrics"], job=job)))
 
 
-def _by_itself(
-    run: Run, store: Store, user: str, examples: Sequence[Example], steps: int | None, order: str, about: str
-) -> Told:
-    previous, kept, about = store.latest(user), store.kept(user).examples, about or store.about(user)
-    if previous and (previous.run or "", previous.layout) != (run.fingerprint, run.composed.layout):
+def _adapt_single(run: Run, store: Store, user: str, data: UserData, steps: int | None, job: str) -> UserResult:
+    previous, stored = store.latest(user), store.stored_examples(user).examples
+    if previous and (previous.run or "", previous.layout) != (run.fingerprint, run.layout):
         previous = None
+    description = data.description or (store.description(user) if run.uses_descriptions else "")
+    wanted: Steps = "auto" if steps is None else steps
     try:
-        chosen: int | Literal["auto"] = "auto" if steps is None else steps
-        outcome = adapt_person(run, examples, previous=previous, steps=chosen, kept=kept, about=about)
+        found = adapt_user(run, data.examples, previous=previous, steps=wanted, stored=stored, description=description)
     except MelpaError as error:
-        return Told(user, None, str(error))
-    version = replace(outcome.version, metrics={**outcome.version.metrics, "order": order})
-    parent = previous.number if previous else None
-    number = store.put(user, version, parent=parent, activate=outcome.better)
-    return Told(user, number, "" if outcome.better else outcome.reason)
+        return UserResult(user, None, str(error))
+    version = replace(found.version, job=job)
+    number = store.put(user, version, parent=previous.number if previous else None, activate=found.accepted)
+    return UserResult(user, number, "" if found.accepted else found.verdict.reason)

@@ -1,35 +1,75 @@
-"""What a stored version answers: probabilities of the labels of its user."""
+"""Predictions of a stored version: probabilities of a user's labels, and the loss of a state on examples."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from math import isnan
+from typing import NamedTuple
 
 import numpy as np
 
 from ..core.class_means import recall
 from ..core.microbatches import chunks
-from ..core.types import Example
+from ..core.types import Array, Episode, Example
 from ..errors import DataError
-from ..store import Version
+from ..problems.language import classified
+from ..store import UserState, Version
 from ..store.run import Run
 
-AT_ONCE = 64
+BATCH_SIZE = 64
+"""Texts that are labelled in one pass."""
 
 
-def probabilities(
-    run: Run, state: Mapping[str, np.ndarray], examples: Sequence[Example], labels: tuple[str, ...]
-) -> np.ndarray:
-    """Probabilities (n, N) of labels, those of a version's state first, by what that kept."""
-    problem: Any = run.composed.parts.problem
-    ops, memory = run.composed.parts.ops, recall(state, labels)
-    rows = ops.array(run.rows(state["rows"]))
-    given = {name: ops.array(value) for name, value in memory.items()}
-    return np.concatenate([problem.answer(rows, part, labels, given) for part in chunks(examples, AT_ONCE)])
+class Fit(NamedTuple):
+    """Loss (nats) and, for labels, accuracy on some examples; NaN where no example can be measured."""
+
+    loss: float
+    accuracy: float | None
+
+
+def engine_rows(run: Run, states: Sequence[UserState]) -> Array:
+    """The stored rows of T users as one array (T, P) of the run's engine."""
+    return run.ops.array(np.concatenate([run.rows(state.rows) for state in states]))
 
 
 def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarray:
-    """Probabilities (n, N) of the version's labels for texts; raises DataError where it has none."""
+    """Probabilities (n, N) of the version's labels for texts. Raises DataError for a version without labels."""
     if not version.labels:
         raise DataError(
             f"version {version.number} of '{version.user}' writes text and has no labels; use melpa generate"
         )
     return probabilities(run, version.state, examples, version.labels)
+
+
+def probabilities(run: Run, state: UserState, examples: Sequence[Example], labels: tuple[str, ...]) -> np.ndarray:
+    """Probabilities (n, N) of labels, the state's own first, under its row and class means."""
+    rows = engine_rows(run, [state])
+    memory = {name: run.ops.array(value) for name, value in recall(state.class_means, labels).items()}
+    return np.concatenate([run.problem.answer(rows, part, labels, memory) for part in chunks(examples, BATCH_SIZE)])
+
+
+def evaluate_state(run: Run, state: UserState, examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
+    """Loss and accuracy of a state on labelled examples, or the loss on text.
+
+    A label without any learned example counts as a guess of probability 1 / N, and as wrong.
+    """
+    if not labels:
+        batch = run.problem.support([Episode("", tuple(examples), ())])
+        return fits(run.problem.measure(engine_rows(run, [state]), batch))[0]
+    onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
+    found = probabilities(run, state, examples, labels)
+    if state.counts is not None:
+        counts = recall(state.class_means, labels)["known"][0]
+        unlearned = (onehot * (counts == 0)).any(-1, keepdims=True)
+        found = np.where(unlearned, 1 / len(labels), found)
+    return fits(classified(found[None], onehot[None], np.ones((1, len(examples)))))[0]
+
+
+def fits(measures: Mapping[str, np.ndarray]) -> list[Fit]:
+    """The loss and accuracy of each of T tasks, from a problem's measures."""
+    losses = measures["loss"].tolist()
+    accuracies = measures["accuracy"].tolist() if "accuracy" in measures else [None] * len(losses)
+    return [Fit(*pair) for pair in zip(losses, accuracies, strict=True)]
+
+
+def finite(value: float | None) -> float | None:
+    """A measure as a version stores it: None instead of NaN."""
+    return None if value is None or isnan(value) else value

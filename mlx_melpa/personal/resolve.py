@@ -1,9 +1,9 @@
-"""Which base, run and version an order is about: by name, by the person's last version, or the newest that fits."""
+"""Which base, run and version a command means: by name, by the user's active version, or the newest run that fits."""
 
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..backends.checkpoints import located
 from ..config.build import part_of
@@ -11,105 +11,95 @@ from ..core.types import Example
 from ..errors import StoreError
 from ..store import Store, Version
 from ..store.run import Run, check_base, classifies, describe, load_run
-from ..store.untrained import _untrained, random_run
+from ..store.untrained import random_run, run_of
 
 
-def opened(
-    store: Store,
-    user: str,
-    *,
-    base: str | None = None,
-    other_weights: bool = False,
-    version: Version | None = None,
-    backend: str | None = None,
+@dataclass(frozen=True)
+class BaseChoice:
+    """The copy of the base model to use (default: the one recorded), and the backend, mlx or torch, to run it on.
+
+    `other_weights` allows a copy with other weights, such as a quantized one.
+    """
+
+    model: str | None = None
+    other_weights: bool = False
+    backend: str | None = None
+
+
+RECORDED = BaseChoice()
+
+
+def load_user(
+    store: Store, user: str, choice: BaseChoice = RECORDED, version: Version | None = None
 ) -> tuple[Run, Version]:
-    """The person's active version (or `version`) with all that answers for it, on its base or on another copy of it.
+    """Loads the user's active version (or `version`) with its run, on the backend that made it by default.
 
-    `backend` is the engine to use, the one that made the version where none is given. Raises StoreError where the
-    person has none, or its run is gone or was trained again; ModelError for a wrong base.
+    Raises StoreError if the user has none, or its run is gone or was trained again; ModelError for a wrong base.
     """
     version = version or store.latest(user)
     if version is None:
-        store.history(user)  # raises where there is no such person
+        store.history(user)  # raises for an unknown user
         raise StoreError(f"'{user}' has no active version; run: melpa users rollback {shlex.quote(user)} VERSION")
-    backend = backend or version.metrics.get("backend")
+    backend = choice.backend or version.origin.engine
     whose = f"version {version.number} of '{version.user}'"
-    model = located(base or version.base_name)
+    model = located(choice.model or version.base_name)
     if version.run is None:
-        run = _untrained(model, version.metrics, whose, backend)
+        run = run_of(version.origin, model, whose, backend)
     else:
         run = load_run(_folder(store, version.run, whose), model=model, other_weights=True, backend=backend)
-        if run.fingerprint != version.run:
-            raise StoreError(
-                f"{whose} needs run {version.run}, but {run.folder} was trained again since; run: "
-                f"melpa adapt --user {shlex.quote(user)} DATA --run {shlex.quote(str(run.folder))}"
-            )
-    known = {"name": version.base_name, "family": version.base_family, "weights": version.base_weights}
-    check_base(run.composed.base, known, whose, other_weights)
-    if run.composed.layout != version.layout:
-        again = f"melpa adapt --user {shlex.quote(user)} DATA --run {shlex.quote(str(run.folder))}"
+    again = f"melpa adapt --user {shlex.quote(user)} DATA --run {shlex.quote(str(run.folder))}"
+    if run.fingerprint != (version.run or ""):
+        raise StoreError(f"{whose} needs run {version.run}, but {run.folder} was trained again since; run: {again}")
+    check_base(run.composed.base, version.base, whose, choice.other_weights)
+    if run.layout != version.layout:
         raise StoreError(f"{whose} has another layout than its run; adapt again with: {again}")
     return run, version
 
 
-def to_adapt(
+def resolve_adaptation(
     store: Store,
     user: str,
     examples: Sequence[Example],
     *,
     run: str | None = None,
-    base: str | None = None,
-    other_weights: bool = False,
     random_start: bool = False,
-    backend: str | None = None,
+    choice: BaseChoice = RECORDED,
 ) -> tuple[Run, Version | None, tuple[str, ...]]:
-    """The run to adapt with, the version to go on from, and notes.
+    """The run to adapt with, the version to continue, and notes.
 
-    In this order: the run named; a random start where that is asked for; the run of the person's last version; the
-    newest run for the base (or for any) that takes such examples. Raises StoreError where there is none, with the ways
-    to get one.
+    The run is, in this order: the named one; a random start if asked for; that of the user's active version; the newest
+    for the base (or for any) that takes such examples. Raises StoreError where there is none, with the ways to get one.
     """
     labelled = examples[0].label is not None
     previous = store.latest(user)
-    if run is not None:
-        found = for_anyone(store, labelled, run=run, base=base, other_weights=other_weights, backend=backend)
-    elif random_start:
-        name = located(base or (previous.base_name if previous else "pocket"))
-        found = random_run(name, labelled, backend)
-    elif previous is not None:
-        found, version = opened(store, user, base=base, other_weights=other_weights, version=previous, backend=backend)
-        return found, version, ()
+    if run is None and random_start:
+        name = located(choice.model or (previous.base_name if previous else "pocket"))
+        found = random_run(name, labelled, choice.backend)
+    elif run is None and previous is not None:
+        return *load_user(store, user, choice, previous), ()
     else:
-        found = for_anyone(store, labelled, base=base, other_weights=other_weights, backend=backend)
+        found = choose_run(store, labelled, run, choice)
     if previous is None:
         return found, None, ()
     readout = found.composed.recipe.resolved["readout"]
-    same = previous.run is not None or previous.metrics.get("readout", readout) == readout
-    if same and (previous.run or "", previous.layout) == (found.fingerprint, found.composed.layout):
-        known = {"name": previous.base_name, "family": previous.base_family, "weights": previous.base_weights}
-        check_base(found.composed.base, known, f"version {previous.number} of '{user}'", other_weights)
+    same = previous.run is not None or previous.origin.readout in (None, readout)
+    if same and (previous.run or "", previous.layout) == (found.fingerprint, found.layout):
+        check_base(found.composed.base, previous.base, f"version {previous.number} of '{user}'", choice.other_weights)
         return found, previous, ()
-    return found, None, (f"version {previous.number} of '{user}' is of another run: this one begins anew",)
+    return found, None, (f"version {previous.number} of '{user}' belongs to another run: this one starts again",)
 
 
-def for_anyone(
-    store: Store,
-    labelled: bool,
-    *,
-    run: str | None = None,
-    base: str | None = None,
-    other_weights: bool = False,
-    backend: str | None = None,
-) -> Run:
-    """The run named, a folder or one that the store knows, or the newest for the base that takes such examples.
+def choose_run(store: Store, labelled: bool, run: str | None = None, choice: BaseChoice = RECORDED) -> Run:
+    """The named run, a folder or one that the store knows; or the newest for the base that takes such examples.
 
-    The store notes a folder that it did not know, so that what is adapted with it finds it again.
+    The store records a folder that it did not know, so that later commands find it.
     """
     if run is None:
-        return _newest(store, base, labelled, other_weights, backend)
+        return _newest(store, labelled, choice)
     folder = Path(run).expanduser()
     path = folder if folder.is_dir() else store.run(run).path
-    found = load_run(path, model=base and located(base), other_weights=other_weights, backend=backend)
+    model = choice.model and located(choice.model)
+    found = load_run(path, model=model, other_weights=choice.other_weights, backend=choice.backend)
     if found.fingerprint not in {known.fingerprint for known in store.runs()}:
         store.add_run(path.resolve().name, path, found.fingerprint, describe(path)["base"]["family"])
     return found
@@ -120,25 +110,25 @@ def _folder(store: Store, fingerprint: str, whose: str) -> Path:
         if known.fingerprint == fingerprint and (known.path / "run.json").is_file():
             return known.path
     raise StoreError(
-        f"{whose} needs run {fingerprint}, which is not here any more; bring its folder back, or begin anew with: "
+        f"{whose} needs run {fingerprint}, which was moved or deleted; bring its folder back, or start again with: "
         "melpa adapt --run RUN"
     )
 
 
-def _newest(store: Store, model: str | None, labelled: bool, other_weights: bool, backend: str | None) -> Run:
-    base: Any = None if model is None else part_of(backend or "mlx", "model").load(located(model))
+def _newest(store: Store, labelled: bool, choice: BaseChoice) -> Run:
+    model, backend = choice.model, choice.backend
+    base = None if model is None else part_of(backend or "mlx", "model").load(located(model))
     runs = [r for r in store.runs(base.family if base else None) if (r.path / "theta.safetensors").is_file()]
     for known in runs:
         if classifies(known.path) == labelled:
-            # a base that is loaded already decides the engine
-            engine = backend or ("mlx" if base else None)
-            return load_run(known.path, base=base, other_weights=other_weights, backend=engine)
+            # a base that is loaded already decides the backend
+            backend = backend or ("mlx" if base else None)
+            return load_run(known.path, base=base, other_weights=choice.other_weights, backend=backend)
     what = "labelled examples" if labelled else "text without labels"
     for_base = f" for base '{base.name}' ({base.family})" if base else ""
     there = f"; there are: {', '.join(r.name for r in runs)}" if runs else ""
-    name = model or "pocket"
     tasks = "" if labelled else " --tasks TEXTS"
     raise StoreError(
-        f"no run{for_base} takes {what}{there}; make one with: melpa prepare {name}{tasks}, or "
+        f"no run{for_base} takes {what}{there}; make one with: melpa prepare {model or 'pocket'}{tasks}, or "
         "start untrained with --random-start"
     )

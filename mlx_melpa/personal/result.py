@@ -1,90 +1,153 @@
-"""What an adaptation came to: the version to store, what it did to new and earlier examples, and remarks."""
+"""The result of an adaptation: the version to store, the verdict on it, and notes."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from ..core.types import Example
-from ..store import Version
+from ..store import NOT_MEASURED, BitsPerByte, UserState, Version
 from ..store.run import Run
-from .acceptance import UNKNOWN, General
-from .cross_validation import Fit
+from .acceptance import Measures, Verdict
+from .examples import UserExamples
+from .predict import finite
+from .step_search import StepSearch
+
+UNCHANGED = (
+    "the adapter does not change where class means are stored: new examples update the class means, with no step"
+)
+CHANGED = "steps change the adapter after class means were stored: earlier labels may be lost"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an adaptation came to.
+class Adaptation:
+    """One user's adaptation.
 
-    version: what to store. before, after: the fit to examples held out, where `folds` says in how many parts; with
-    folds 0 the fit to the examples themselves. curve: held-out losses (nats) after 0, 1, ... steps. better: says
-    whether the new version shall answer; `reason` says why. notes: what a person should know. earlier: the fit to
-    `judging` kept examples before and after, which the steps did not see; `rehearsed` are those that they saw. new:
-    the examples that no version had learned. general: general ability.
+    version: what to store. data: the examples as they were divided. search: the search for the number of steps.
+    verdict: whether the version replaces the previous one. steps: the steps taken. notes: what a user should know.
     """
 
     version: Version
+    data: UserExamples
+    search: StepSearch
+    verdict: Verdict
     steps: int
-    before: Fit
-    after: Fit
-    curve: tuple[float, ...]
-    folds: int
-    better: bool
-    reason: str
     seconds: float
     notes: tuple[str, ...]
-    earlier: tuple[Fit, Fit] | None = None
-    general: General = UNKNOWN
-    judging: int = 0
-    rehearsed: int = 0
-    new: tuple[Example, ...] = ()
+
+    @property
+    def accepted(self) -> bool:
+        """True if the version replaces the previous one."""
+        return self.verdict.accepted
+
+    @property
+    def before(self) -> Measures:
+        """The measures of the previous version, or of the base."""
+        return self.verdict.before
+
+    @property
+    def after(self) -> Measures:
+        """The measures of the new version."""
+        return self.verdict.after
+
+    def to_json(self) -> dict[str, Any]:
+        """The adaptation as `melpa adapt --json` prints it."""
+        before, after = self.before, self.after
+        check = {
+            "examples": len(self.data.held_out),
+            "before": _fields(before.earlier),
+            "after": _fields(after.earlier),
+        }
+        bits = {"base": after.bits_per_byte.base, "before": before.bits_per_byte.version}
+        return {
+            "accepted": self.accepted,
+            "reason": self.verdict.reason,
+            "random_start": self.version.run is None,
+            "steps": self.steps,
+            **{name: self.version.metrics[name] for name in ("loss_before", "loss_after", "accuracy")},
+            "forgetting_check": check if before.earlier else None,
+            "bits_per_byte": {**bits, "after": after.bits_per_byte.version, "unchanged": self.steps == 0},
+            "replayed": len(self.data.replayed),
+            "folds": len(self.data.folds),
+            "curve": [fit.loss for fit in self.search.fits],
+            "labels": self.version.labels,
+            "seconds": self.seconds,
+            "notes": list(self.notes),
+        }
 
 
-def described(run: Run) -> dict[str, Any]:
-    """What opens a version again that no run made: its adapter and readout; nothing for one with a run."""
-    if run.fingerprint:
-        return {}
-    resolved = run.composed.recipe.resolved
-    return {"random_start": True, "adapter": resolved["adapter"], "readout": resolved["readout"]}
+def adaptation(
+    run: Run, data: UserExamples, search: StepSearch, verdicts: Sequence[Verdict], state: UserState, seconds: float
+) -> Adaptation:
+    """The result after the candidates of a search were tried in turn; `verdicts` are theirs, `state` the last one's."""
+    steps = search.candidates[len(verdicts) - 1]
+    verdict = verdicts[-1]
+    metrics = metrics_of(steps, verdict.before, verdict.after) | {"seconds": seconds, "folds": len(data.folds)}
+    version = version_of(run, data, state, metrics, verdict.after.bits_per_byte)
+    notes = (*remarks(run, data, steps), *_compromise(search, verdicts))
+    return Adaptation(version, data, search, verdict, steps, seconds, notes)
+
+
+def metrics_of(steps: int, before: Measures, after: Measures) -> dict[str, float | None]:
+    """The numbers that a version stores of what was measured."""
+    numbers: dict[str, float | None] = {"steps": steps, "accuracy": finite(after.new.accuracy)}
+    numbers |= {"loss_before": finite(before.new.loss), "loss_after": finite(after.new.loss)}
+    if before.earlier and after.earlier:
+        numbers |= {"earlier_before": before.earlier.loss, "earlier_after": after.earlier.loss}
+    return numbers
 
 
 def version_of(
     run: Run,
-    state: Mapping[str, np.ndarray],
-    labels: tuple[str, ...],
-    count: int,
-    metrics: Mapping[str, Any],
-    about: str = "",
+    data: UserExamples,
+    state: UserState,
+    metrics: Mapping[str, float | None],
+    bits_per_byte: BitsPerByte = NOT_MEASURED,
+    job: str = "",
 ) -> Version:
-    """A version of a state that was adapted with a run; `count` is the number of examples, `about` describes whose."""
+    """The version of a state that a run adapted."""
     base = run.composed.base
     return Version(
-        state,
-        run.composed.layout,
-        base.family,
-        base.name,
-        base.weights,
-        run.fingerprint or None,
-        "adapt",
-        count,
-        labels,
-        metrics,
-        about,
+        state=state,
+        layout=run.layout,
+        base_family=base.family,
+        base_name=base.name,
+        base_weights=base.weights,
+        run=run.fingerprint or None,
+        examples=len(data.new),
+        labels=data.labels,
+        metrics=metrics,
+        description=data.description,
+        origin=run.origin(data.form),
+        bits_per_byte=bits_per_byte,
+        job=job,
     )
 
 
-def remarks(given: int, distinct: int, new: int, seen: tuple[int, int], previous: Version | None) -> list[str]:
-    """What a person should know of how many of their examples count, and of how many of how many the steps see."""
-    notes = []
-    if distinct < given:
-        notes.append(f"{given - distinct} of {given} examples are there twice and count once")
-    if previous is not None and new < distinct:
-        notes.append(
-            f"version {previous.number} has learned {distinct - new} of {distinct} examples already: they count no more"
+def remarks(run: Run, data: UserExamples, steps: int) -> Iterator[str]:
+    """Notes on how many examples count, and on what a previous version changes."""
+    previous, seen = data.previous, len(data.sample) if steps else len(data.available)
+    if data.distinct < data.given:
+        yield f"{data.given - data.distinct} of {data.given} examples are duplicates and count once"
+    if previous is not None and len(data.new) < data.distinct:
+        known = data.distinct - len(data.new)
+        yield f"version {previous.number} has learned {known} of {data.distinct} examples already: they are not counted"
+    if seen < len(data.available):
+        yield (
+            f"the steps see {seen} of {len(data.available)} examples (class means include all); "
+            "melpa meta-train makes use of many"
         )
-    if seen[0] < seen[1]:
-        notes.append(
-            f"the steps see {seen[0]} of {seen[1]} examples (class means see all); melpa meta-train makes use of many"
-        )
-    return notes
+    if data.memory and not run.trained_on_streams:
+        yield CHANGED if steps else UNCHANGED
+    if previous is not None and data.description != previous.description:
+        yield f"the description is stored for a new start; this version continues version {previous.number}"
+    if data.added:
+        yield f"{data.added} stored examples are added to the new ones: this version starts again"
+
+
+def _compromise(search: StepSearch, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    if len(verdicts) > 1 and verdicts[-1].keeps_earlier:
+        taken = search.candidates[len(verdicts) - 1]
+        yield f"{search.steps} steps are best for the new examples; {taken} are taken, to keep {verdicts[-2].forgotten}"
+
+
+def _fields(fit: Any) -> dict[str, float | None] | None:
+    return None if fit is None else fit._asdict()

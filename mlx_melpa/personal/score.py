@@ -13,23 +13,21 @@ from ..problems.language import classified
 from ..store import Version
 from ..store.run import Run
 from .examples import check
-from .predict import answer
+from .predict import answer, engine_rows
 
 
 def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:
     """Measures of the base and of the version: {"base": {...}, "adapted": {...}, "examples": n, "notes": [...]}.
 
-    Labelled: loss (nats), accuracy and f1, where the base is a guess among the person's labels; examples with a label
-    that the version lacks are left out and counted. Else: loss, perplexity and bits_per_byte. Raises DataError.
+    Labels: loss (nats), accuracy and f1, where the base is chance among the user's labels; examples with a label that
+    the version lacks are left out and counted. Text: loss, perplexity and bits_per_byte. Raises DataError.
     """
     check(run, examples)
     if version.labels:
         return _labelled(run, version, examples)
-    parts = run.composed.parts
-    row = run.rows(version.state["rows"])
     return {
-        "base": written(parts.problem, run.composed.unchanged(), examples),
-        "adapted": written(parts.problem, parts.ops.array(row), examples),
+        "base": written(run.problem, run.composed.unchanged(), examples),
+        "adapted": written(run.problem, engine_rows(run, [version.state]), examples),
         "examples": len(examples),
         "notes": [],
     }
@@ -44,10 +42,10 @@ def _labelled(run: Run, version: Version, examples: Sequence[Example]) -> dict[s
         )
     onehot = np.array([[label == e.label for label in labels] for e in known], np.float32)
     found = classified(answer(run, version, known)[None], onehot[None], np.ones((1, len(known))))
-    gone = len(examples) - len(known)
+    unknown = len(examples) - len(known)
     return {
         "base": {"loss": log(len(labels)), "accuracy": 1 / len(labels)},
         "adapted": {name: float(values[0]) for name, values in found.items()},
         "examples": len(known),
-        "notes": [f"left out {gone} examples with a label that '{version.user}' has not learned"] if gone else [],
+        "notes": [f"left out {unknown} examples with a label that '{version.user}' has not learned"] if unknown else [],
     }

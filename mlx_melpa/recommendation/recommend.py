@@ -14,7 +14,7 @@ from ..evaluation import curves as evaluate
 from ..evaluation.baselines import frozen_features as frozen
 from ..evaluation.baselines.in_context import InContext, Trial, possible
 from ..personal.examples import check, distinct
-from ..personal.history import merged
+from ..personal.history import label_set
 from ..store import Store
 from ..store.run import Run, classifies, load_run
 from .similarity import Similarity, similarity
@@ -63,7 +63,7 @@ def recommend(store: Store, examples: Sequence[Example], run: str | None = None,
     used = [once[i] for i in rng.permutation(len(once))[:MOST]]
     if len(used) < LEAST:
         raise DataError(f"{len(used)} different examples are too few to compare methods on; give {LEAST} at least")
-    labels = merged(None, used)
+    labels = label_set(None, used)
     data, notes = Episode("", tuple(used), (), labels), list[str]()
     found: list[tuple[Path, str, Similarity]] = []
     for path in _paths(store, bool(labels), run):

@@ -1,7 +1,18 @@
-"""People's adapters on disk: versions, roll back, prune, remove, and where the runs lie."""
+"""Users' adapters on disk: versions, rollback, pruning, removal; and where the runs lie."""
 
-from .reservoir import Kept
+from .reservoir import Reservoir
 from .store import Store
-from .version import Run, Summary, Version, check_id
+from .version import NOT_MEASURED, BitsPerByte, Origin, RunRecord, Summary, UserState, Version, check_id
 
-__all__ = ["Kept", "Run", "Store", "Summary", "Version", "check_id"]
+__all__ = [
+    "NOT_MEASURED",
+    "BitsPerByte",
+    "Origin",
+    "Reservoir",
+    "RunRecord",
+    "Store",
+    "Summary",
+    "UserState",
+    "Version",
+    "check_id",
+]

@@ -1,4 +1,4 @@
-"""A user's own examples, kept where they asked for it: a reservoir in which each one seen is as likely as any other.
+"""A user's own examples, stored only on request: a uniform random sample of those offered.
 
 Algorithm R (Vitter 1985): the first n are kept; the i-th after that takes a random place of i, and is kept if that is
 one of the n. Draws are keyed by i, so that many small calls keep what one large call would.
@@ -15,38 +15,38 @@ from .database import Database
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The examples kept, at most `size`, out of `seen` ones."""
+class Reservoir:
+    """A sample of a user's examples: at most `size` of the `seen` ones."""
 
-    examples: tuple[Example, ...] = ()
     size: int = 0
+    examples: Sequence[Example] = ()
     seen: int = 0
 
 
 def place(seen: int, filled: int, size: int, seed: int = 0) -> int | None:
-    """The slot for the example that comes after `seen` others, None where it is not kept."""
+    """The slot of the example that comes after `seen` others, None if it is not stored."""
     if filled < size:
         return filled
     slot = int(np.random.default_rng([seed, 4, seen]).integers(seen + 1))
     return slot if slot < size else None
 
 
-def read(db: Database, owner: int) -> Kept:
-    """What is kept for a user."""
+def read(db: Database, owner: int) -> Reservoir:
+    """The reservoir of a user, empty where there is none."""
     found = db.one("SELECT size, seen FROM reservoirs WHERE user = ?", owner)
-    return Kept(tuple(_example(text) for text in _texts(db, owner)), *found) if found else Kept()
+    return Reservoir(found["size"], tuple(map(_example, _texts(db, owner))), found["seen"]) if found else Reservoir()
 
 
-def keep(db: Database, owner: int, size: int, examples: Sequence[Example]) -> None:
-    """Offers new examples to a user's reservoir of `size`; those in it already are passed over.
+def offer(db: Database, owner: int, offered: Reservoir) -> None:
+    """Offers examples to a user's reservoir, which gets the size of `offered`; stored ones are skipped.
 
-    A smaller size than before drops a random part. A larger one fills up first: what comes then is likelier to stay.
+    A smaller size than before drops a random part. A larger one fills up first: the next examples are likelier to stay.
     """
-    seen, slots = read(db, owner).seen, _texts(db, owner)
+    size, seen, slots = offered.size, read(db, owner).seen, _texts(db, owner)
     if len(slots) > size:
         stay = np.random.default_rng([0, 5, seen]).choice(len(slots), size, replace=False)
         slots = [slots[i] for i in sorted(stay)]
-    for text in map(_text, examples):
+    for text in map(_text, offered.examples):
         if text in slots:
             continue
         slot = place(seen, len(slots), size)

@@ -14,9 +14,10 @@ from ..config.recipe import Recipe, load_recipe
 from ..core.atomic import replace, replace_text
 from ..core.latent_rows import plain
 from ..core.layout import Layout
-from ..core.protocols import Decoder
+from ..core.protocols import Decoder, Parts
 from ..core.types import Tree
 from ..errors import ModelError, StoreError
+from .version import Origin
 
 FORMAT = 1
 
@@ -42,14 +43,40 @@ class Run:
         return max(1, self.composed.learner.steps)
 
     @property
-    def in_turn(self) -> bool:
-        """Says whether the run was trained on tasks that follow one another, and so to keep the earlier ones."""
+    def parts(self) -> Parts:
+        """What adapts: engine, problem, initializer, rule and regularizer."""
+        return self.composed.parts
+
+    @property
+    def ops(self) -> Any:
+        """The operations of the run's engine."""
+        return self.composed.parts.ops
+
+    @property
+    def problem(self) -> Any:
+        """The problem that the run solves."""
+        return self.composed.parts.problem
+
+    @property
+    def layout(self) -> Layout:
+        """The layout of a row."""
+        return self.composed.layout
+
+    @property
+    def trained_on_streams(self) -> bool:
+        """True if the run was meta-trained on task streams (`train.stream` > 1)."""
         return self.composed.recipe.train.stream > 1
 
     @property
-    def described(self) -> bool:
-        """Says whether people's rows begin from a description of them, alone or beside their examples."""
+    def uses_descriptions(self) -> bool:
+        """True if the run's hypernetwork reads a description of the user, alone or beside their examples."""
         return self.composed.recipe.context != "support"
+
+    def origin(self, form: str) -> Origin:
+        """The origin of a version that this run makes of examples of a form."""
+        resolved = self.composed.recipe.resolved
+        known = {} if self.fingerprint else {name: resolved[name] for name in ("adapter", "readout")}
+        return Origin(engine=self.ops.name, form=form, **known)
 
     def rows(self, stored: np.ndarray) -> np.ndarray:
         """The rows (1, P) of a person's stored numbers, with what the run shares; whole rows stay as they are."""

@@ -1,11 +1,11 @@
-"""The store of people's adapters: one row per version of one user."""
+"""The store of users' adapters: one database row per version."""
 
 import hashlib
 import json
 import os
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,12 +13,11 @@ from typing import Any, Literal, Self
 from safetensors import SafetensorError
 
 from ..core.layout import Layout
-from ..core.types import Example
 from ..errors import StoreError
-from . import reservoir as kept
+from . import details, reservoir
 from .database import Database
-from .reservoir import Kept
-from .version import Run, Summary, Version, check_id, pack, unpack
+from .reservoir import Reservoir
+from .version import NO_STATE, RunRecord, Summary, Version, check_id, pack, unpack
 
 SELECT = """
 SELECT u.name AS user, v.number, v.parent, v.source, v.made, v.kind, v.examples, v.nbytes, v.about,
@@ -39,9 +38,9 @@ _layout = lru_cache(Layout.from_json)
 
 
 class Store:
-    """People's adapters in `folder`, which is $MELPA_HOME or else ~/.melpa where none is given.
+    """Users' adapters in `folder`; default $MELPA_HOME, else ~/.melpa.
 
-    Methods raise StoreError with a remedy. One object serves one thread; any number of processes share the folder.
+    Methods raise StoreError with a remedy. Use one object per thread; any number of processes may share the folder.
     """
 
     def __init__(self, folder: Path | None = None):
@@ -66,21 +65,19 @@ class Store:
         parent: int | Literal["active"] | None = "active",
         activate: bool = True,
         half: bool = True,
-        keep: tuple[int, Sequence[Example]] | None = None,
+        keep: Reservoir | None = None,
     ) -> int:
-        """Appends a version, whole or not at all, and gives its number.
+        """Appends a version, whole or not at all, and returns its number.
 
-        `parent` is the version it was adapted from; without `activate` the user's answer stays the earlier one;
-        `half` keeps the row as fp16; `keep` offers examples to the user's reservoir of a size.
+        `parent` is the version it was adapted from. Without `activate` the active version stays. `half` stores the row
+        as fp16. The examples of `keep` are offered to the user's reservoir, which gets its size.
         """
         name, blob = check_id(user), pack(version.state, half)
-        about: dict[str, Any] = {"labels": version.labels, "metrics": dict(version.metrics)}
-        about |= {"about": version.about} if version.about else {}
         row: dict[str, Any] = {
             "kind": version.kind,
             "examples": version.examples,
             "nbytes": len(blob),
-            "about": json.dumps(about, ensure_ascii=False, separators=(",", ":"), default=float),
+            "about": details.write(version),
             "state": blob,
         }
         with self._db.writing():
@@ -88,17 +85,17 @@ class Store:
             owner, active = self._db.one("SELECT id, active FROM users WHERE name = ?", name)
             row |= {"parent": active if parent == "active" else parent, "identity": self._identity(version)}
             if keep is not None:
-                kept.keep(self._db, owner, *keep)
+                reservoir.offer(self._db, owner, keep)
             return self._append(owner, row, activate)
 
     def latest(self, user: str) -> Version | None:
-        """The user's active version, None where there is none."""
+        """The user's active version, None without one."""
         found = self._versions(user, "AND v.number = u.active", state=True)
         return found[0] if found else None
 
-    def about(self, user: str) -> str:
-        """How the user was described last, by a version that was refused too; "" where none says it."""
-        return next((version.about for version in reversed(self._versions(user)) if version.about), "")
+    def description(self, user: str) -> str:
+        """The user's latest description, also of a rejected version; "" without one."""
+        return next((version.description for version in reversed(self._versions(user)) if version.description), "")
 
     def get(self, user: str, number: int) -> Version:
         """One version with its state."""
@@ -117,31 +114,31 @@ class Store:
         """One summary per user, by name."""
         return [Summary(**row) for row in self._db.all(SUMMARY)]
 
-    def with_order(self, order: str) -> set[str]:
-        """The users who have a version that this order stored (its metrics' "order")."""
+    def with_job(self, job: str) -> set[str]:
+        """The users who have a version that this job made."""
         found = self._db.all(
             "SELECT DISTINCT u.name FROM versions v JOIN users u ON u.id = v.user "
-            "WHERE json_extract(v.about, '$.metrics.order') = ?",
-            order,
+            "WHERE coalesce(json_extract(v.about, '$.job'), json_extract(v.about, '$.metrics.order')) = ?",
+            job,
         )
         return {row["name"] for row in found}
 
-    def kept(self, user: str) -> Kept:
-        """The user's own examples that are kept; none for someone unknown."""
+    def stored_examples(self, user: str) -> Reservoir:
+        """The user's own stored examples; none for an unknown user."""
         found = self._db.one("SELECT id FROM users WHERE name = ?", check_id(user))
-        return kept.read(self._db, found["id"]) if found else Kept()
+        return reservoir.read(self._db, found["id"]) if found else Reservoir()
 
     def forget_examples(self, user: str) -> int:
-        """Deletes a user's kept examples so that none of their bytes stay in the store's files; gives their number."""
+        """Deletes a user's stored examples and every byte of them from the files; returns their number."""
         with self._db.writing():
             owner = self._owner(user)
-            count = len(kept.read(self._db, owner).examples)
-            kept.forget(self._db, owner)
+            count = len(reservoir.read(self._db, owner).examples)
+            reservoir.forget(self._db, owner)
         self._db.scrub()
         return count
 
     def rollback(self, user: str, number: int) -> int:
-        """Makes an earlier version the answer by appending one that points to it; gives the new number."""
+        """Makes an earlier version active by appending one that points to it; returns the new number."""
         with self._db.writing():
             owner = self._owner(self.get(user, number).user)
             row = self._db.one(
@@ -152,7 +149,7 @@ class Store:
             return self._append(owner, {**row, "kind": "rollback", "parent": number}, activate=True)
 
     def prune(self, user: str, keep: int = 1) -> list[int]:
-        """Deletes all but the newest `keep` versions, the active one and what they point to; gives what went."""
+        """Deletes all but the newest `keep` versions, the active one and their sources; returns the deleted numbers."""
         if keep < 1:
             raise StoreError(f"can't keep {keep} versions; keep 1 or more, or run: melpa users remove")
         with self._db.writing():
@@ -168,29 +165,29 @@ class Store:
         return gone
 
     def remove(self, user: str) -> None:
-        """Deletes a user so that none of their bytes stay in the store's files."""
+        """Deletes a user and every byte of them from the files."""
         with self._db.writing():
             owner = self._owner(user)
             self._db.all("DELETE FROM versions WHERE user = ?", owner)
-            kept.forget(self._db, owner)
+            reservoir.forget(self._db, owner)
             self._db.all("DELETE FROM users WHERE id = ?", owner)
             self._forget_identities()
         self._db.scrub()
 
     def add_run(self, name: str, path: Path, fingerprint: str, base_family: str) -> None:
-        """Notes where a run lies, so that adapting finds it; one folder is one run."""
+        """Records where a run lies, so that `melpa adapt` finds it; one folder is one run."""
         run = {"name": name, "path": str(path.resolve()), "fingerprint": fingerprint, "base_family": base_family}
         with self._db.writing():
             self._db.all("DELETE FROM runs WHERE path = ? OR fingerprint = ?", run["path"], fingerprint)
             self._db.insert("runs", run | {"made": time.time()})
 
-    def runs(self, base_family: str | None = None) -> list[Run]:
+    def runs(self, base_family: str | None = None) -> list[RunRecord]:
         """The known runs, newest first; only those for one base family when it is given."""
         rows = self._db.all("SELECT name, path, fingerprint, base_family, made FROM runs ORDER BY id DESC")
-        runs = [Run(**{**row, "path": Path(row["path"])}) for row in rows]
+        runs = [RunRecord(**{**row, "path": Path(row["path"])}) for row in rows]
         return [run for run in runs if base_family in (None, run.base_family)]
 
-    def run(self, wanted: str) -> Run:
+    def run(self, wanted: str) -> RunRecord:
         """The run with this fingerprint, or the newest with this name."""
         runs = self.runs()
         for run in runs:
@@ -234,11 +231,11 @@ class Store:
 
 
 def _version(row: dict[str, Any]) -> Version:
-    blob, about = row.pop("state", None), json.loads(row.pop("about"))
+    blob, layout = row.pop("state", None), _layout(row.pop("layout"))
     try:
-        state = {} if blob is None else unpack(blob)
+        state = NO_STATE if blob is None else unpack(blob)
     except SafetensorError:
         where = f"version {row['number']} of user '{row['user']}'"
         raise StoreError(f"{where} is damaged; run: melpa users rollback, to an earlier one") from None
-    row |= {"layout": _layout(row["layout"]), "active": bool(row["active"]), "labels": tuple(about["labels"])}
-    return Version(state=state, metrics=about["metrics"], about=about.get("about", ""), **row)
+    fields = details.read(row.pop("about"))
+    return Version(state=state, layout=layout, **{**row, "active": bool(row["active"])}, **fields)

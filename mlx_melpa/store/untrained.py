@@ -1,5 +1,6 @@
-"""Runs that nothing was meta-trained for: a base with an adapter at a random start."""
+"""Runs without meta-training: a base model with an adapter at a random start."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,28 +8,30 @@ from ..config.build import compose, on_backend
 from ..config.recipe import recipe_of
 from ..errors import StoreError
 from .run import Run
+from .version import Origin
 
 RANK, RATE = 8, 3e-3
 
 
 def random_run(model: str, labelled: bool, backend: str | None = None) -> Run:
-    """A run that was never trained: LoRA of rank 8 from a random start, adapted by Adam."""
-    adapter = {"kind": "lora", "rank": RANK, "scale": 2.0}
-    # A metric of d x d numbers is for meta-training: ten examples can't tell what it should be.
-    readout: Any = {"kind": "ridge", "metric": "plain"} if labelled else "completion"
-    return _bare(model, adapter, readout, backend)
+    """A run at a random start: LoRA of rank 8, adapted by Adam."""
+    # A metric of d x d numbers needs meta-training: ten examples can't fit it.
+    readout = {"kind": "ridge", "metric": "plain"} if labelled else {"kind": "completion"}
+    return untrained_run(model, {"kind": "lora", "rank": RANK, "scale": 2.0}, readout, backend)
 
 
-def _bare(model: str, adapter: dict[str, Any], readout: str | dict[str, Any], backend: str | None) -> Run:
-    tree = {"model": model, "adapter": adapter, "tasks": {"kind": "synthetic"}, "readout": readout}
+def run_of(origin: Origin, model: str, whose: str, backend: str | None) -> Run:
+    """The run that opens a version which has none of its own. Raises StoreError if its origin names no adapter."""
+    if not origin.adapter:
+        raise StoreError(f"{whose} has no run and names no adapter; import it again with: melpa import")
+    return untrained_run(model, origin.adapter, origin.readout or {"kind": "completion"}, backend)
+
+
+def untrained_run(model: str, adapter: Mapping[str, Any], readout: Mapping[str, Any], backend: str | None) -> Run:
+    """A run at a random start with an adapter and a readout of a recipe."""
+    tree = {"model": model, "adapter": dict(adapter), "tasks": {"kind": "synthetic"}, "readout": dict(readout)}
     tree |= {"rule": {"kind": "adam", "lr": RATE}, "learner": {"kind": "fomaml", "steps": 5}}
     composed = compose(on_backend(recipe_of(tree, "random start"), backend))
     base = composed.base
     info = {"name": "random start", "base": {"name": base.name, "family": base.family, "weights": base.weights}}
     return Run(Path("random start"), composed, composed.begin(0), info, "")
-
-
-def _untrained(model: str, metrics: Any, whose: str, backend: str | None) -> Run:
-    if not metrics.get("adapter"):
-        raise StoreError(f"{whose} has no run and names no adapter; import it again with: melpa import")
-    return _bare(model, dict(metrics["adapter"]), metrics.get("readout") or "completion", backend)

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from mlx_melpa.core.types import Example
 from mlx_melpa.personal import resolve as find
-from mlx_melpa.personal.history import halves
-from mlx_melpa.store import Store, untrained
+from mlx_melpa.personal.history import split_replay
+from mlx_melpa.store import Store
+from mlx_melpa.store.untrained import untrained_run
 
 invoke = CliRunner().invoke
 START = [sys.executable, "-c", "from melpa_cli.main import app; app(prog_name='melpa')", "adapt", "--user", "me"]
@@ -37,17 +38,17 @@ def refused(*words: object) -> str:
 @pytest.mark.usefixtures("home")
 def test_a_version_is_stored_and_reported(lines: Path) -> None:
     said = adapt(lines)
-    assert (said["version"], said["answers"], said["kept"], said["folds"]) == (1, 1, True, 3)
+    assert (said["version"], said["active_version"], said["accepted"], said["folds"]) == (1, 1, True, 3)
     assert said["run"] == "writing" and said["loss_after"] < said["loss_before"]
     with Store() as store:
         version = store.get("me", 1)
     assert version.active and version.metrics["steps"] == said["steps"] and version.nbytes == said["bytes"]
-    assert version.state["rows"].shape == (1, version.layout.size) and version.run is not None
+    assert version.state.rows.shape == (1, version.layout.size) and version.run is not None
     shown = invoke(app, ["adapt", "--user", "you", str(lines)])
-    general = said["general"]
+    general = said["bits_per_byte"]
     assert general["before"] == general["base"] and general["unchanged"] == (said["steps"] == 0)
-    assert "plain text, bits per byte" in shown.stdout and "by the base" in shown.stdout
-    assert "loss on examples held out" in shown.stdout and 'Next: melpa generate --user you "PROMPT"' in shown.stdout
+    assert "general text, bits per byte" in shown.stdout and "by the base" in shown.stdout
+    assert "loss on held-out examples" in shown.stdout and 'Next: melpa generate --user you "PROMPT"' in shown.stdout
 
 
 @pytest.mark.usefixtures("home")
@@ -64,10 +65,10 @@ def test_a_version_that_is_no_better_is_kept_aside(lines: Path, tmp_path: Path) 
     other = tmp_path / "other.txt"
     other.write_text("".join(f"{chr(0x4E00 + 97 * i) * 3}\n" for i in range(8)))
     said = adapt(other, "--steps", "0")
-    assert (said["version"], said["answers"], said["kept"]) == (2, 1, False)
+    assert (said["version"], said["active_version"], said["accepted"]) == (2, 1, False)
     other.write_text("".join(f"{chr(0x5E00 + 97 * i) * 3}\n" for i in range(8)))
     shown = invoke(app, ["adapt", "--user", "me", str(other), "--steps", "0"]).stdout
-    assert "version 1 stays the answer: on examples held out the loss would be" in shown
+    assert "version 1 stays active: on held-out examples the loss would be" in shown
     assert "melpa users rollback me 3" in shown
     with Store() as store:
         assert store.latest("me").number == 1 and len(store.history("me")) == 3
@@ -76,39 +77,37 @@ def test_a_version_that_is_no_better_is_kept_aside(lines: Path, tmp_path: Path) 
 @pytest.mark.usefixtures("home")
 def test_examples_are_kept_only_where_that_is_asked_for(notes: Notes) -> None:
     said = adapt(notes(), "--steps", "1")
-    assert (said["examples_kept"], said["rehearsed"], said["earlier"]) == (0, 0, None)
+    assert (said["examples_kept"], said["replayed"], said["forgetting_check"]) == (0, 0, None)
     with Store() as store:
         assert not any(text in store.path.read_bytes() for text in (b"gas bill", b"curtains"))
     few = notes(" soon")
     few.write_text("".join(few.read_text().splitlines(keepends=True)[2:8]))
-    said = adapt(few, "--steps", "1", "--keep", "5")
-    assert (said["examples_kept"], said["earlier"]) == (5, None)
+    said = adapt(few, "--steps", "1", "--store-examples", "5")
+    assert (said["examples_kept"], said["forgetting_check"]) == (5, None)
     shown = invoke(app, ["adapt", "--user", "me", str(notes(" later")), "--steps", "1"])
-    assert "examples kept 5 of at most 5" in " ".join(shown.stdout.split())
+    assert "examples stored 5 of at most 5" in " ".join(shown.stdout.split())
     assert "loss on" in shown.stdout and "earlier examples" in shown.stdout and "before," in shown.stdout
     with Store() as store:
-        kept = store.kept("me")
+        kept = store.stored_examples("me")
     assert kept.seen == 6 and all(e.text.endswith(" soon") for e in kept.examples)
 
 
 @pytest.mark.usefixtures("home")
 def test_earlier_examples_may_not_get_worse(tmp_path: Path) -> None:
     said = [Example("", target=f"{word} is my name, says the {word} every day.") for word in "abcdefghijkl"]
-    _, judge = halves(said, [], ())
+    _, judge = split_replay(said, [], ())
     judge, first, other = judge[:5], tmp_path / "first.txt", tmp_path / "other.txt"
     first.write_text("".join(f"{e.target}\n" for e in judge))
-    adapt(first, "--steps", "10", "--keep", "9")
+    adapt(first, "--steps", "10", "--store-examples", "9")
     other.write_text("".join(f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}\n" for n in range(6)))
-    worse = adapt(other, "--steps", "20", "--margin", "0.01")
-    assert (worse["version"], worse["answers"], worse["kept"], worse["rehearsed"]) == (2, 1, False, 0)
-    assert worse["earlier"]["after"]["loss"] > worse["earlier"]["before"]["loss"] + 0.01
-    assert worse["earlier"]["examples"] == worse["examples_kept"] == len(judge)
-    assert worse["reason"].startswith("on earlier examples the loss would be")
-    taken = adapt(other, "--steps", "20", "--margin", "9", "--keep", "9")
-    assert (taken["answers"], taken["examples_kept"]) == (3, min(9, len(judge) + 6))
-    assert "--margin" in invoke(app, ["adapt", "--user", "me", str(other), "--margin", "-1"]).output
-    both = invoke(app, ["adapt", "--users", str(other), "--keep", "9"])
-    assert both.exit_code == 2 and "leave out --keep" in both.output
+    worse = adapt(other, "--steps", "20", "--max-forgetting", "0.01")
+    assert (worse["version"], worse["active_version"], worse["accepted"], worse["replayed"]) == (2, 1, False, 0)
+    assert worse["forgetting_check"]["after"]["loss"] > worse["forgetting_check"]["before"]["loss"] + 0.01
+    assert worse["forgetting_check"]["examples"] == worse["examples_kept"] == len(judge)
+    assert worse["reason"].startswith("the loss on earlier examples would be")
+    taken = adapt(other, "--steps", "20", "--max-forgetting", "9", "--store-examples", "9")
+    assert (taken["active_version"], taken["examples_kept"]) == (3, min(9, len(judge) + 6))
+    assert "--max-forgetting" in invoke(app, ["adapt", "--user", "me", str(other), "--max-forgetting", "-1"]).output
 
 
 @pytest.mark.usefixtures("home")
@@ -146,10 +145,10 @@ def test_refusals_name_the_thing_and_the_remedy(
     assert f"{broken}:2: malformed JSON" in refused(broken)
     assert "--steps many: give auto, or a number" in refused(notes(), "--steps", "many")
     other = shared / "models/tinystories-instruct-3m"
-    said = refused(notes(), "--run", trained / "sorting", "--base", other)
+    said = refused(notes(), "--run", trained / "sorting", "--model", other)
     assert "stories260k" in said and "tinystories-instruct-3m" in said and "run 'sorting' was made for base" in said
     assert "no run 'nosuch', there are: sorting, writing" in refused(notes(), "--run", "nosuch")
-    assert f"melpa prepare {other}" in refused(notes(), "--base", other)
+    assert f"melpa prepare {other}" in refused(notes(), "--model", other)
     assert "gives labels, and this has none" in refused(_text(tmp_path), "--run", "sorting")
 
 
@@ -172,13 +171,13 @@ def _text(folder: Path) -> Path:
 
 def test_a_random_start_is_marked(home: Path, shared: Path, lines: Path) -> None:
     done = invoke(
-        app, ["adapt", "--user", "me", str(lines), "--random-start", "--base", str(shared / "models/stories260k")]
+        app, ["adapt", "--user", "me", str(lines), "--random-start", "--model", str(shared / "models/stories260k")]
     )
     assert done.exit_code == 0 and "this is a random start, not meta-learned" in done.stderr
     with Store() as store:
         version = store.get("me", 1)
-    assert version.run is None and version.metrics["random_start"] is True
-    assert version.metrics["adapter"] == {"kind": "lora", "rank": 8, "scale": 2.0, "sites": ["*"], "layers": "all"}
+    assert version.run is None
+    assert version.origin.adapter == {"kind": "lora", "rank": 8, "scale": 2.0, "sites": ["*"], "layers": "all"}
 
 
 @pytest.mark.usefixtures("home")
@@ -187,15 +186,15 @@ def test_a_random_start_that_another_readout_made_is_begun_anew(
 ) -> None:
     """Rows of both readouts are alike, and what they remember is not."""
     base = str(shared / "models/stories260k")
-    earlier = untrained._bare(
+    earlier = untrained_run(
         base, {"kind": "lora", "rank": 8, "scale": 2.0}, {"kind": "prototypes", "metric": "plain"}, None
     )
     with monkeypatch.context() as patch:
         patch.setattr(find, "random_run", lambda *_: earlier)
-        assert invoke(app, ["adapt", "--user", "me", str(notes()), "--random-start", "--base", base]).exit_code == 0
+        assert invoke(app, ["adapt", "--user", "me", str(notes()), "--random-start", "--model", base]).exit_code == 0
     earlier.composed.model.detach()
-    again = invoke(app, ["adapt", "--user", "me", str(notes(" later")), "--random-start", "--base", base])
-    assert again.exit_code == 0 and "begins anew" in again.output, again.output
+    again = invoke(app, ["adapt", "--user", "me", str(notes(" later")), "--random-start", "--model", base])
+    assert again.exit_code == 0 and "starts again" in again.output, again.output
 
 
 @pytest.mark.usefixtures("home")
@@ -204,7 +203,7 @@ def test_two_processes_at_once_both_end_in_the_history(notes: Notes) -> None:
     assert [process.wait(120) for process in pair] == [0, 0]
     with Store() as store:
         assert [v.number for v in store.history("me")] == [1, 2]
-        assert {v.state["rows"].shape for v in (store.get("me", 1), store.get("me", 2))} == {(1, v_size(store))}
+        assert {v.state.rows.shape for v in (store.get("me", 1), store.get("me", 2))} == {(1, v_size(store))}
 
 
 def v_size(store: Store) -> int:
@@ -223,5 +222,5 @@ def test_kill_leaves_the_last_whole_version(notes: Notes) -> None:
             numbers = [v.number for v in store.history("me")]
             assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) <= i + 2
             last = store.get("me", numbers[-1])
-        assert last.state["rows"].shape == (1, last.layout.own.sum()) and len(last.state["means"]) == 2
+        assert last.state.rows.shape == (1, last.layout.own.sum()) and len(last.state.means) == 2
     assert adapt(notes(" more"), "--steps", "1")["version"] == numbers[-1] + 1

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mlx_melpa.config.build import compose
 from mlx_melpa.config.recipe import load_recipe
-from mlx_melpa.store import Store, Version
+from mlx_melpa.store import Store, UserState, Version
 from mlx_melpa.store import run as runs
 
 READOUT = [f"readout.{name}" for name in ("attention", "center", "metric", "log_scale")]
@@ -52,7 +52,7 @@ def adapted(home: Path, shared: Path) -> Callable[..., Version]:
         runs.write(folder, recipe, info)
         runs.save(folder, "theta", composed.parts.ops, composed.begin(0))
         row = np.random.default_rng(0).normal(0, 0.1, (1, composed.layout.size)).astype(np.float16)
-        state = {"rows": row.astype(np.float32), "means": np.ones((2, 64), np.float16)}
+        state = UserState(row.astype(np.float32), np.ones((2, 64), np.float16), np.array([2, 2], np.int32))
         print_ = runs.fingerprint(folder)
         version = Version(
             state, composed.layout, base.family, base.name, base.weights, print_, examples=4, labels=("work", "Дом")
@@ -82,14 +82,14 @@ def test_lora_goes_to_mlx_lm_and_comes_back(home: Path, adapted: Callable[..., V
     told = melpa("export", "--user", "me", "--out", out)
     assert told["files"] == {p.name: p.stat().st_size for p in out.iterdir()}
     assert told["largest_logit"] > 0 and told["max_difference"] <= 1e-4 * told["largest_logit"]
-    assert told["left_out"] == [*READOUT, "means"]
+    assert told["left_out"] == [*READOUT, "means", "counts"]
     assert told["next"][0].startswith(f"mlx_lm.generate --model {version.base_name} --adapter-path {out} ")
     back = melpa("import", "--user", "you", out)
     assert (back["version"], back["run"], back["adapter"]["layers"]) == (1, None, [3, 4])
     with Store() as store:
         mine = store.latest("you")
     assert mine is not None and (mine.kind, mine.parent, mine.base_family) == ("import", None, version.base_family)
-    assert np.array_equal(mine.state["rows"][0], version.state["rows"][0, : mine.layout.size])
+    assert np.array_equal(mine.state.rows[0], version.state.rows[0, : mine.layout.size])
     again = melpa("export", "--user", "you", "--out", home / "again")
     assert again["left_out"] == []
     for name in ("adapters.safetensors", "adapter_config.json"):
@@ -114,8 +114,8 @@ def test_melpa_files_keep_everything(home: Path, adapted: Callable[..., Version]
         mine = store.latest("me")
     assert mine is not None and mine.run is None and mine.labels == version.labels
     assert mine.layout == version.layout
-    for name, array in version.state.items():
-        assert np.array_equal(mine.state[name], array)
+    for name, array in version.state.arrays().items():
+        assert np.array_equal(mine.state.arrays()[name], array)
 
 
 def test_what_a_person_reads(home: Path, adapted: Callable[..., Version]) -> None:
@@ -123,7 +123,7 @@ def test_what_a_person_reads(home: Path, adapted: Callable[..., Version]) -> Non
     shown = CliRunner().invoke(app, ["export", "--user", "me", "--out", str(home / "out")])
     assert "version 1 of 'me'" in shown.stdout and "adapters.safetensors" in shown.stdout
     assert "Loaded in mlx-lm: its logits differ from ours by at most" in shown.stdout
-    assert "left out, since mlx-lm has no place for it: " + ", ".join([*READOUT, "means"]) in shown.stderr
+    assert "left out, since mlx-lm has no place for it: " + ", ".join([*READOUT, "means", "counts"]) in shown.stderr
     shown = CliRunner().invoke(app, ["import", "--user", "you", str(home / "out")])
     assert shown.stdout.startswith("Version 1 of 'you': lora on ") and "comes without a run" in shown.stderr
 
@@ -172,5 +172,5 @@ def test_mlx_lms_own_numbers_are_kept_in_full(home: Path, adapted: Callable[...,
     with Store() as store:
         mine = store.latest("you")
     assert mine is not None
-    stored = mine.layout.views(mine.state["rows"][0])["4.mlp.up_proj.lora_b"]
+    stored = mine.layout.views(mine.state.rows[0])["4.mlp.up_proj.lora_b"]
     assert np.array_equal(stored, np.array(weights["model.layers.4.mlp.up_proj.lora_b"]))

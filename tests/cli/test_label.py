@@ -47,7 +47,7 @@ def test_score_of_labels_is_what_label_says(sorted_notes: Path) -> None:
     truth = [json.loads(line)["label"] for line in sorted_notes.read_text().splitlines()]
     right = sum(item["label"] == label for item, label in zip(said, truth, strict=True))
     assert found["adapted"]["accuracy"] == pytest.approx(right / 10) and found["base"]["accuracy"] == 0.5
-    assert "a guess among 2" in invoke(app, ["score", "--user", "me", str(sorted_notes)]).stdout
+    assert "chance, 2 labels" in invoke(app, ["score", "--user", "me", str(sorted_notes)]).stdout
 
 
 def test_refusals(home: Path, lines: Path) -> None:

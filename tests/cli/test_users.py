@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.core.types import Example
-from mlx_melpa.store import Store, Version
+from mlx_melpa.store import Reservoir, Store, UserState, Version
 
 run = CliRunner().invoke
 
@@ -30,12 +30,12 @@ def filled(home: Path) -> None:
                 rows = np.full((1, 600), value, np.float32)
                 layout = Layout([Segment("w", (600,))])
                 store.put(
-                    user, Version({"rows": rows}, layout, "llama", "pocket", "w0", "f0", "adapt", 9, ("a",), metrics)
+                    user, Version(UserState(rows), layout, "llama", "pocket", "w0", "f0", "adapt", 9, ("a",), metrics)
                 )
 
 
 def test_an_empty_store_says_what_to_do() -> None:
-    assert run(app, ["users", "list"]).stdout == "No one yet; run: melpa adapt --user me DATA\n"
+    assert run(app, ["users", "list"]).stdout == "No users yet; run: melpa adapt --user me DATA\n"
     assert json.loads(run(app, ["users", "list", "--json"]).stdout) == []
 
 
@@ -64,10 +64,10 @@ def test_show_says_how_a_version_was_described() -> None:
     rows, layout = np.zeros((1, 3), np.float32), Layout([Segment("w", (3,))])
     with Store() as store:
         for about in ("a nurse", "a cook"):
-            store.put("Ann", Version({"rows": rows}, layout, "llama", "pocket", "w0", about=about))
+            store.put("Ann", Version(UserState(rows), layout, "llama", "pocket", "w0", description=about))
         store.rollback("Ann", 1)
-        assert [version.about for version in store.history("Ann")] == ["a nurse", "a cook", "a nurse"]
-    assert json.loads(run(app, ["users", "show", "Ann", "--version", "2", "--json"]).stdout)["about"] == "a cook"
+        assert [version.description for version in store.history("Ann")] == ["a nurse", "a cook", "a nurse"]
+    assert json.loads(run(app, ["users", "show", "Ann", "--version", "2", "--json"]).stdout)["description"] == "a cook"
     assert "a nurse" in run(app, ["users", "show", "Ann"]).stdout
 
 
@@ -75,7 +75,7 @@ def test_show_of_a_person_for_whom_nothing_answers() -> None:
     rows = np.zeros((1, 3), np.float32)
     with Store() as store:
         store.put(
-            "Ann B", Version({"rows": rows}, Layout([Segment("w", (3,))]), "llama", "pocket", "w0"), activate=False
+            "Ann B", Version(UserState(rows), Layout([Segment("w", (3,))]), "llama", "pocket", "w0"), activate=False
         )
     failed = run(app, ["users", "show", "Ann B", "--json"])
     assert (failed.exit_code, failed.stdout) == (1, "")
@@ -85,7 +85,7 @@ def test_show_of_a_person_for_whom_nothing_answers() -> None:
 
 @pytest.mark.usefixtures("filled")
 def test_rollback_and_history() -> None:
-    assert "kept as version 3" in run(app, ["users", "rollback", "Ольга", "1"]).stdout
+    assert "is active again, as version 3" in run(app, ["users", "rollback", "Ольга", "1"]).stdout
     versions = json.loads(run(app, ["users", "history", "Ольга", "--json"]).stdout)
     assert [(v["number"], v["kind"], v["active"]) for v in versions] == [
         (1, "adapt", False),
@@ -119,11 +119,11 @@ def test_remove_asks_unless_told() -> None:
 @pytest.mark.usefixtures("filled")
 def test_kept_examples_are_listed_and_erased(home: Path) -> None:
     none = run(app, ["users", "examples", "Ольга"])
-    assert none.stdout == "None are kept; to keep up to 50: melpa adapt --user 'Ольга' DATA --keep 50\n"
+    assert none.stdout == "None are stored; to store up to 50: melpa adapt --user 'Ольга' DATA --store-examples 50\n"
     forms = [Example("[b]note[/b]", label="a"), Example("a prompt", target="its answer"), Example("", target="third")]
     with Store() as store:
         rows, layout = np.zeros((1, 600), np.float32), Layout([Segment("w", (600,))])
-        store.put("Ольга", Version({"rows": rows}, layout, "llama", "pocket", "w0"), keep=(3, forms))
+        store.put("Ольга", Version(UserState(rows), layout, "llama", "pocket", "w0"), keep=Reservoir(3, forms))
     listed = json.loads(run(app, ["users", "examples", "Ольга", "--json"]).stdout)
     assert listed == [
         {"text": "[b]note[/b]", "label": "a"},
@@ -137,7 +137,7 @@ def test_kept_examples_are_listed_and_erased(home: Path) -> None:
     assert [p["kept"] for p in json.loads(run(app, ["users", "list", "--json"]).stdout)] == [0, 3]
 
     asked = run(app, ["users", "forget-examples", "Ольга"], input="n\n")
-    assert asked.exit_code == 1 and "Delete the 3 kept examples of 'Ольга' for good?" in asked.stderr
+    assert asked.exit_code == 1 and "Delete the 3 stored examples of 'Ольга' for good?" in asked.stderr
     done = run(app, ["users", "forget-examples", "Ольга", "--yes", "--json"])
     assert json.loads(done.stdout) == {"user": "Ольга", "deleted": 3}
     assert not any(b"its answer" in file.read_bytes() for file in home.iterdir())

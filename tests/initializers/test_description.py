@@ -152,20 +152,20 @@ def test_a_person_is_described_once_and_known_by_it_tomorrow(
         with Store() as store:
             return store.get(user, number)
 
-    nurse, cook = (adapt(user, 0, "description", "--about", f"a {user}") for user in ("nurse", "cook"))
-    assert np.abs(nurse.state["rows"] - cook.state["rows"]).max() > 1e-5 and nurse.about == "a nurse"
-    assert adapt("nurse", 1, "description").about == "a nurse"
+    nurse, cook = (adapt(user, 0, "description", "--description", f"a {user}") for user in ("nurse", "cook"))
+    assert np.abs(nurse.state.rows - cook.state.rows).max() > 1e-5 and nurse.description == "a nurse"
+    assert adapt("nurse", 1, "description").description == "a nurse"
     other = adapt("nurse", 2, "both")  # another run begins anew, from the description that is known
-    assert other.about == "a nurse" and np.abs(other.state["rows"] - adapt("x", 2, "both").state["rows"]).max() > 1e-6
-    np.testing.assert_array_equal(other.state["rows"], adapt("y", 2, "both", "--about", "a nurse").state["rows"])
+    assert other.description == "a nurse" and np.abs(other.state.rows - adapt("x", 2, "both").state.rows).max() > 1e-6
+    np.testing.assert_array_equal(other.state.rows, adapt("y", 2, "both", "--description", "a nurse").state.rows)
     with Store() as store:
         store.put("refused", nurse, activate=False)
-    assert adapt("refused", 1, "description").about == "a nurse"
-    shown = melpa("adapt", "--user", "cook", days[1], "--about", "a baker")
-    assert "the description is kept for a new start; this version goes on from version 1" in shown.stderr
-    assert json.loads(melpa("users", "show", "cook", "--json").stdout)["about"] == "a baker"
-    refused = melpa("adapt", "--user", "z", days[0], "--run", tmp_path / "support", "--about", "a nurse", code=1)
-    assert "run 'support' begins from no description; leave it out" in " ".join(refused.stderr.split())
+    assert adapt("refused", 1, "description").description == "a nurse"
+    shown = melpa("adapt", "--user", "cook", days[1], "--description", "a baker")
+    assert "the description is stored for a new start; this version continues version 1" in shown.stderr
+    assert json.loads(melpa("users", "show", "cook", "--json").stdout)["description"] == "a baker"
+    refused = melpa("adapt", "--user", "z", days[0], "--run", tmp_path / "support", "--description", "a nurse", code=1)
+    assert "run 'support' reads no description; leave it out" in " ".join(refused.stderr.split())
 
 
 def test_rows_of_a_crowd_describe_who_wrote_them(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,19 +177,19 @@ def test_rows_of_a_crowd_describe_who_wrote_them(shared: Path, tmp_path: Path, m
     (tmp_path / "one.jsonl").write_text("".join(json.dumps(row) + "\n" for row in notes))
     for context in ("support", "description"):
         melpa("meta-train", written(shared, tmp_path, context), "--out", tmp_path / context)
-        melpa("adapt", "--users", tmp_path / "crowd.jsonl", "--run", tmp_path / context, "--steps", 1)
+        melpa("adapt-all", tmp_path / "crowd.jsonl", "--run", tmp_path / context, "--steps", 1)
         with Store() as store:
             found = {user: store.get(user, 1) for user in told}
             for user in told if context == "support" else ():
                 store.remove(user)
         wanted = told if context == "description" else dict.fromkeys(told, "")
-        assert {user: version.about for user, version in found.items()} == wanted
-    order = ("adapt", "--run", tmp_path / "description", "--steps", 1)
-    melpa(*order, "--user", "one", tmp_path / "one.jsonl", "--about", "a nurse")
+        assert {user: version.description for user, version in found.items()} == wanted
+    order = ("--run", tmp_path / "description", "--steps", 1)
+    melpa("adapt", *order, "--user", "one", tmp_path / "one.jsonl", "--description", "a nurse")
     extra = [{"user": "Cem", **row, "text": f"more {row['text']}", "about": "a baker"} for row in notes]
     (tmp_path / "crowd.jsonl").write_text("".join(json.dumps(row) + "\n" for row in extra))
-    melpa(*order, "--users", tmp_path / "crowd.jsonl")
+    melpa("adapt-all", *order, tmp_path / "crowd.jsonl")
     with Store() as store:
-        assert store.about("Cem") == "a baker"
-        near, far = (np.abs(store.get("one", 1).state["rows"] - found[u].state["rows"]).max() for u in ("Ann", "Bob"))
+        assert store.description("Cem") == "a baker"
+        near, far = (np.abs(store.get("one", 1).state.rows - found[u].state.rows).max() for u in ("Ann", "Bob"))
     assert near < far / 4, (near, far)

@@ -246,7 +246,7 @@ def test_a_run_trains_its_encoder_and_gives_people_rows_of_their_own(
         file.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in texts))
         assert melpa("adapt", "--user", user, "--run", run, "--steps", 0, file)["version"] == 1
         with Store() as store:
-            numbers[user] = np.asarray(store.get(user, 1).state["rows"], np.float32)
+            numbers[user] = np.asarray(store.get(user, 1).state.rows, np.float32)
     assert np.abs(numbers["me"] - numbers["you"]).max() > 1e-5
     found = melpa("eval", run, "--episodes", 4, "--methods", "base,meta")
     assert 0 <= found["meta"]["accuracy"] <= 1

@@ -141,7 +141,7 @@ def test_a_person_is_a_row_with_a_head_from_meta_training_to_a_third_label(
     width = composed.base.width * 2
     names = {s.name: s.size for s in composed.layout.personal.segments}
     assert names["readout.weight"] + names["readout.bias"] == 3 * (width + 1)
-    assert version is not None and version.state["rows"].shape == (1, composed.layout.personal.size)
+    assert version is not None and version.state.rows.shape == (1, composed.layout.personal.size)
     assert "means" not in version.state
     more = [*rows, {"text": "swim ten lanes", "label": "sport"}, {"text": "run to the lake", "label": "sport"}]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in more))

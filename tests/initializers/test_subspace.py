@@ -93,7 +93,7 @@ def test_steps_move_the_code_and_rows_are_mean_plus_code_times_basis(backend: st
         state = adapt.begin(parts, theta, batch) if state is None else adapt.adapt(parts, theta, batch, k)
         rows = np.broadcast_to(MEAN, (2, 5)).copy()
         rows[:, OWN] += code @ BASIS
-        np.testing.assert_allclose(ops.numpy(state["rows"]), np.concatenate([rows, code], 1), atol=1e-5)
+        np.testing.assert_allclose(ops.numpy(state.rows), np.concatenate([rows, code], 1), atol=1e-5)
         code = code - 0.1 * (rows - CENTER)[:, OWN] @ BASIS.T
 
 
@@ -182,12 +182,12 @@ def test_a_person_is_a_code_from_meta_training_to_export(train: Callable[[str, s
     with Store() as store:
         version = store.latest("me")
         assert version is not None and version.run == run.fingerprint
-        assert version.state["rows"].shape == (1, 16) and np.abs(version.state["rows"]).max() > 0
+        assert version.state.rows.shape == (1, 16) and np.abs(version.state.rows).max() > 0
     theta = {name: run.composed.parts.ops.numpy(leaf) for name, leaf in run.theta["initializer"].items()}
-    layout, row = run.plain(version.state["rows"])
+    layout, row = run.plain(version.state.rows)
     own = layout.own
     wanted = theta["mean"].copy()
-    wanted[own] += version.state["rows"][0] @ theta["basis"]
+    wanted[own] += version.state.rows[0] @ theta["basis"]
     np.testing.assert_allclose(row, wanted, atol=1e-6)
     assert run.composed.layout.size == layout.size + 16
     labels = json.loads(melpa("label", "--user", "me", trained / "notes.jsonl", "--json").stdout)
@@ -195,14 +195,14 @@ def test_a_person_is_a_code_from_meta_training_to_export(train: Callable[[str, s
     melpa("score", "--user", "me", trained / "notes.jsonl")
     melpa("adapt", "--user", "me", trained / "more.jsonl", "--steps", "1")
     with Store() as store:
-        assert [v.state["rows"].shape for v in (store.get("me", n) for n in (1, 2))] == [(1, 16), (1, 16)]
+        assert [v.state.rows.shape for v in (store.get("me", n) for n in (1, 2))] == [(1, 16), (1, 16)]
     melpa("export", "--user", "me", "--to", "melpa", "--out", trained / "ours")
     melpa("import", "--user", "copy", trained / "ours", "--base", run.composed.base.name)
     assert len(json.loads(melpa("label", "--user", "copy", trained / "notes.jsonl", "--json").stdout)) == 10
     with Store() as store:
         copied, active = store.latest("copy"), store.latest("me")
         assert copied is not None and active is not None
-        np.testing.assert_allclose(copied.state["rows"][0], run.plain(active.state["rows"])[1], atol=1e-3)
+        np.testing.assert_allclose(copied.state.rows[0], run.plain(active.state.rows)[1], atol=1e-3)
 
 
 def test_a_code_writes_text_and_its_row_goes_to_mlx_lm(train: Callable[[str, str], Path]) -> None:

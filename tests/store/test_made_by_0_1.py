@@ -34,7 +34,7 @@ def said(*words: str) -> Any:
 @pytest.mark.parametrize("user", ["sorter", "coder", "plain"])
 def test_labels_are_those_of_then(user: str, old: Path, shared: Path) -> None:
     model = str(shared / "models/stories260k")
-    found = said("label", str(old / "ask.txt"), "--user", user, "--base", model)
+    found = said("label", str(old / "ask.txt"), "--user", user, "--model", model)
     for now, then in zip(found, EXPECTED["labels"][user], strict=True):
         assert now["text"] == then["text"]
         assert now["probabilities"] == pytest.approx(then["probabilities"], abs=1e-3)
@@ -43,7 +43,7 @@ def test_labels_are_those_of_then(user: str, old: Path, shared: Path) -> None:
 @pytest.mark.parametrize("user", ["rex", "rex2"])
 def test_losses_are_those_of_then(user: str, old: Path, shared: Path) -> None:
     model = str(shared / "models/stories260k")
-    found = said("score", str(old / "say.jsonl"), "--user", user, "--base", model)
+    found = said("score", str(old / "say.jsonl"), "--user", user, "--model", model)
     assert found["adapted"] == pytest.approx(EXPECTED["score"][user], rel=1e-3)
 
 

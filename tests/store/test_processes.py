@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 import numpy as np
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.store import Store, Version
+from mlx_melpa.store import Store, UserState, Version
 layout = Layout([Segment("w", (20_000,))])
 store = Store(Path(sys.argv[1]))
 print("ready", flush=True)
 for i in range(int(sys.argv[2])):
     rows = np.full((1, 20_000), float(i % 1000), np.float32)
-    store.put("me", Version({"rows": rows}, layout, "f", "b", "w", metrics={"value": i % 1000}))
+    store.put("me", Version(UserState(rows), layout, "f", "b", "w", metrics={"value": i % 1000}))
 """
 
 
@@ -45,7 +45,7 @@ def test_a_kill_at_any_point_leaves_whole_versions_only(tmp_path: Path) -> None:
         assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= known
         known = len(numbers)
         if latest is not None:
-            assert latest.number == known and (latest.state["rows"] == latest.metrics["value"]).all()
+            assert latest.number == known and (latest.state.rows == latest.metrics["value"]).all()
     assert known > 0
 
 

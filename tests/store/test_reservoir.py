@@ -1,4 +1,4 @@
-"""A user's kept examples: uniform, the same in pieces, erased for good; stores of format 1 open."""
+"""A user's stored examples: uniform, the same in pieces, erased for good; stores of format 1 open."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ import pytest
 from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.core.types import Example
 from mlx_melpa.errors import StoreError
-from mlx_melpa.store import Kept, Store, Version
+from mlx_melpa.store import Reservoir, Store, UserState, Version
 from mlx_melpa.store.reservoir import place
 
 LAYOUT = Layout([Segment("w", (40,))])
-MADE = Version({"rows": np.zeros((1, 40), np.float32)}, LAYOUT, "llama", "pocket", "w0")
+MADE = Version(UserState(np.zeros((1, 40), np.float32)), LAYOUT, "llama", "pocket", "w0")
 
 
 def told(*numbers: int) -> list[Example]:
@@ -44,37 +44,37 @@ def test_every_example_seen_is_as_likely_to_be_kept() -> None:
 
 
 def test_many_calls_keep_what_one_would_and_what_is_there_counts_once(store: Store) -> None:
-    store.put("whole", MADE, keep=(5, told(*range(30))))
+    store.put("whole", MADE, keep=Reservoir(5, told(*range(30))))
     for i in range(0, 30, 3):
-        store.put("pieces", MADE, keep=(5, told(i, i + 1, i + 2)))
-    assert store.kept("whole") == store.kept("pieces")
-    assert (len(store.kept("whole").examples), store.kept("whole").seen) == (5, 30)
-    before = store.kept("whole")
-    store.put("whole", MADE, keep=(5, list(before.examples)))
-    assert store.kept("whole") == before
-    assert store.kept("nobody") == Kept()
+        store.put("pieces", MADE, keep=Reservoir(5, told(i, i + 1, i + 2)))
+    assert store.stored_examples("whole") == store.stored_examples("pieces")
+    assert (len(store.stored_examples("whole").examples), store.stored_examples("whole").seen) == (5, 30)
+    before = store.stored_examples("whole")
+    store.put("whole", MADE, keep=Reservoir(5, list(before.examples)))
+    assert store.stored_examples("whole") == before
+    assert store.stored_examples("nobody") == Reservoir()
 
 
 def test_a_smaller_size_drops_some_and_a_larger_one_fills_up(store: Store) -> None:
-    store.put("me", MADE, keep=(6, told(*range(20))))
-    before = store.kept("me").examples
-    store.put("me", MADE, keep=(3, []))
-    assert len(store.kept("me").examples) == 3 and set(store.kept("me").examples) < set(before)
-    store.put("me", MADE, keep=(5, told(100, 101)))
-    assert store.kept("me").examples[3:] == tuple(told(100, 101)) and store.kept("me").size == 5
+    store.put("me", MADE, keep=Reservoir(6, told(*range(20))))
+    before = store.stored_examples("me").examples
+    store.put("me", MADE, keep=Reservoir(3, []))
+    assert len(store.stored_examples("me").examples) == 3 and set(store.stored_examples("me").examples) < set(before)
+    store.put("me", MADE, keep=Reservoir(5, told(100, 101)))
+    assert store.stored_examples("me").examples[3:] == tuple(told(100, 101)) and store.stored_examples("me").size == 5
 
 
 def test_all_forms_of_examples_come_back_without_their_place(store: Store) -> None:
     said = (("user", "hi — 山"), ("assistant", 'a "quote"'))
     forms = [Example("a", label="x", source="f:1"), Example("", target="line\n"), Example("", messages=said)]
-    store.put("me", MADE, keep=(3, forms))
-    assert store.kept("me").examples == (Example("a", label="x"), *forms[1:])
+    store.put("me", MADE, keep=Reservoir(3, forms))
+    assert store.stored_examples("me").examples == (Example("a", label="x"), *forms[1:])
 
 
 def test_kept_examples_count_as_bytes_and_a_version_alone_keeps_none(store: Store) -> None:
     store.put("me", MADE)
     (plain,) = store.users()
-    store.put("me", MADE, keep=(2, told(1, 2, 3)))
+    store.put("me", MADE, keep=Reservoir(2, told(1, 2, 3)))
     (summary,) = store.users()
     written = len('{"text":"note 1","label":"b"}')
     assert (plain.kept, summary.kept) == (0, 2) and summary.nbytes == 2 * plain.nbytes + 2 * written
@@ -86,11 +86,11 @@ def test_forgetting_leaves_no_byte_of_the_examples(store: Store, tmp_path: Path,
         return any(part.encode() in file.read_bytes() for file in tmp_path.iterdir())
 
     for name in ("me", "you"):
-        store.put(name, MADE, keep=(50, [Example(f"{name}-secret-{i} " * 20) for i in range(40)]))
+        store.put(name, MADE, keep=Reservoir(50, [Example(f"{name}-secret-{i} " * 20) for i in range(40)]))
     assert holds("me-secret-7") and holds("you-secret-7")
-    gone = getattr(store, erase)("me")
+    gone = store.forget_examples("me") if erase == "forget_examples" else store.remove("me")
     assert not holds("me-secret") and holds("you-secret-7")
-    assert store.kept("me") == Kept() and len(store.kept("you").examples) == 40
+    assert store.stored_examples("me") == Reservoir() and len(store.stored_examples("you").examples) == 40
     if erase == "forget_examples":
         assert gone == 40 and store.latest("me") is not None
     with pytest.raises(StoreError, match="no adapter for user 'nobody'"):
@@ -105,23 +105,20 @@ def test_a_store_of_format_1_opens_with_its_versions(tmp_path: Path) -> None:
     old.close()
     for _ in range(2):
         with Store(tmp_path) as store:
-            assert store.latest("me") is not None and store.kept("me") == Kept()
+            assert store.latest("me") is not None and store.stored_examples("me") == Reservoir()
             assert store._db.one("PRAGMA user_version")[0] == 2
-            store.put("me", MADE, keep=(2, told(1)))
+            store.put("me", MADE, keep=Reservoir(2, told(1)))
             store.forget_examples("me")
 
 
-def test_what_is_carried_is_rounded_as_the_row_is(store: Store) -> None:
+def test_the_regularizer_s_state_is_rounded_as_the_row_is(store: Store) -> None:
     rng = np.random.default_rng(0)
-    state = {
-        "rows": rng.normal(size=(1, 40)),
-        "carry.root": rng.normal(size=(1, 40)),
-        "carry.wide": np.full((1, 2), 1e6),
-    }
-    store.put("me", Version({k: v.astype(np.float32) for k, v in state.items()}, LAYOUT, "f", "b", "w"))
+    rows, root = (rng.normal(size=(1, 40)).astype(np.float32) for _ in range(2))
+    wide = np.full((1, 2), 1e6, np.float32)
+    store.put("me", Version(UserState(rows, regularizer={"root": root, "wide": wide}), LAYOUT, "f", "b", "w"))
     back = store.latest("me")
     assert back is not None and back.nbytes < 2 * 80 + 8 + 300
-    np.testing.assert_array_equal(back.state["carry.root"], state["carry.root"].astype(np.float16).astype(np.float32))
-    np.testing.assert_array_equal(back.state["carry.wide"], [[1e6, 1e6]])
+    np.testing.assert_array_equal(back.state.regularizer["root"], root.astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(back.state.regularizer["wide"], [[1e6, 1e6]])
     with pytest.raises(StoreError, match="not finite"):
-        store.put("me", Version({"carry.root": np.array([np.inf])}, LAYOUT, "f", "b", "w"))
+        store.put("me", Version(UserState(rows, regularizer={"root": np.array([np.inf])}), LAYOUT, "f", "b", "w"))

@@ -1,5 +1,6 @@
 """The store: what goes in comes out, and nothing stays of who leaves."""
 
+import json
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -12,14 +13,15 @@ import pytest
 
 from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.errors import StoreError
-from mlx_melpa.store import Store, Version, check_id
+from mlx_melpa.store import BitsPerByte, Origin, Store, UserState, Version, check_id
+from mlx_melpa.store.version import NO_STATE
 
 LAYOUT = Layout([Segment("q.a", (30, 8), 0.1), Segment("q.b", (8, 20))])
 
 
 def made(value: float | None = None, **changes: Any) -> Version:
     rows = np.full((1, LAYOUT.size), value) if value is not None else np.zeros((1, LAYOUT.size))
-    plain = Version({"rows": rows.astype(np.float32)}, LAYOUT, "llama-6m", "pocket", "hash0", run="run0")
+    plain = Version(UserState(rows.astype(np.float32)), LAYOUT, "llama-6m", "pocket", "hash0", run="run0")
     return replace(plain, **changes)
 
 
@@ -29,32 +31,52 @@ def store(tmp_path: Path) -> Iterator[Store]:
         yield opened
 
 
-def test_arrays_come_back_and_rows_are_rounded_to_half(store: Store) -> None:
+def test_a_state_comes_back_and_rows_are_rounded_to_half(store: Store) -> None:
     rng = np.random.default_rng(0)
-    rows = rng.normal(size=(1, LAYOUT.size)).astype(np.float32)
-    means = rng.normal(size=(3, 5)).astype(np.float32)
-    state = {"rows": rows, "means": means, "memory.t": np.array(7, np.int64), "mask": np.eye(2, dtype=bool)[:, ::-1]}
+    rows, fisher = (rng.normal(size=(1, LAYOUT.size)).astype(np.float32) for _ in range(2))
+    means = rng.normal(size=(3, 5)).astype(np.float16)
+    state = UserState(rows, means, np.array([1, 2, 3], np.int32), np.array([7, 2**63], np.uint64), {"root": fisher})
     metrics = {"steps": 5, "loss_before": 2.5, "loss_after": np.float32(0.5)}
-    number = store.put("me", Version(state, LAYOUT, "f", "b", "w", None, "import", 10, ("x", "ü"), metrics))
+    origin = Origin("mlx", {"kind": "lora"}, {"kind": "ridge"}, "labels")
+    made = Version(state, LAYOUT, "f", "b", "w", None, "import", 10, ("x", "ü"), metrics, "a cook", origin)
+    number = store.put("me", replace(made, bits_per_byte=BitsPerByte(1.5, 1.25), job="j1"))
     back = store.latest("me")
-    assert number == 1 and back is not None and set(back.state) == set(state)
-    assert back.state["rows"].dtype == np.float32
-    np.testing.assert_array_equal(back.state["rows"], rows.astype(np.float16).astype(np.float32))
-    for name in ("means", "memory.t", "mask"):
-        np.testing.assert_array_equal(back.state[name], state[name])
-        assert back.state[name].dtype == state[name].dtype
+    assert number == 1 and back is not None and back.state.rows.dtype == np.float32
+    np.testing.assert_array_equal(back.state.rows, rows.astype(np.float16).astype(np.float32))
+    np.testing.assert_array_equal(back.state.regularizer["root"], fisher.astype(np.float16).astype(np.float32))
+    for name, array in state.arrays().items():
+        found = back.state.arrays()[name]
+        if name in ("means", "counts", "learned"):
+            np.testing.assert_array_equal(found, array)
+            assert found.dtype == array.dtype
     assert back.layout == LAYOUT and back.labels == ("x", "ü") and back.run is None and back.examples == 10
-    assert back.metrics == {"steps": 5, "loss_before": 2.5, "loss_after": 0.5}
+    assert back.metrics == {"steps": 5, "loss_before": 2.5, "loss_after": 0.5} and back.description == "a cook"
+    assert (back.origin, back.bits_per_byte, back.job) == (origin, BitsPerByte(1.5, 1.25), "j1")
+    assert store.with_job("j1") == {"me"} and store.with_job("j2") == set()
     assert (back.kind, back.user, back.parent, back.active) == ("import", "me", None, True)
-    assert 2 * LAYOUT.size + 4 * 15 + 8 + 4 < back.nbytes < 2 * LAYOUT.size + 4 * 15 + 8 + 4 + 320
+    exact = 4 * LAYOUT.size + 2 * 15 + 4 * 3 + 8 * 2
+    assert exact < back.nbytes < exact + 400
+
+
+def test_fields_that_version_0_1_wrote_are_read(store: Store) -> None:
+    store.put("me", made(1.0))
+    metrics = {"steps": 2, "backend": "torch", "form": "labels", "order": "j1", "random_start": True}
+    metrics |= {"adapter": {"kind": "lora"}, "readout": {"kind": "ridge"}, "general_base": 1.5, "general": None}
+    about = json.dumps({"labels": ["x", "y"], "metrics": metrics, "about": "a cook"})
+    store._db.all("UPDATE versions SET about = ?", about)
+    back = store.latest("me")
+    assert back is not None and back.metrics == {"steps": 2} and back.labels == ("x", "y")
+    assert back.origin == Origin("torch", {"kind": "lora"}, {"kind": "ridge"}, "labels")
+    assert (back.description, back.bits_per_byte, back.job) == ("a cook", BitsPerByte(1.5, None), "j1")
+    assert store.with_job("j1") == {"me"}
 
 
 def test_rows_that_do_not_fit_half_stay_whole_and_infinite_ones_are_refused(store: Store) -> None:
     store.put("big", made(70000.5))
     store.put("exact", made(0.1), half=False)
     big, exact = store.latest("big"), store.latest("exact")
-    assert big is not None and big.state["rows"][0, 0] == 70000.5
-    assert exact is not None and exact.state["rows"][0, 0] == np.float32(0.1)
+    assert big is not None and big.state.rows[0, 0] == 70000.5
+    assert exact is not None and exact.state.rows[0, 0] == np.float32(0.1)
     with pytest.raises(StoreError, match="not finite; adapt again with a lower lr"):
         store.put("me", made(np.nan))
     assert [p.user for p in store.users()] == ["big", "exact"]
@@ -81,12 +103,12 @@ def test_rollback_points_to_the_earlier_state_and_loses_nothing(store: Store) ->
     assert store.put("me", made(5.0)) == 5
     assert store.rollback("me", 4) == 6
     latest = store.latest("me")
-    assert latest is not None and latest.state["rows"][0, 0] == 1.0
+    assert latest is not None and latest.state.rows[0, 0] == 1.0
     assert (latest.kind, latest.parent, latest.source) == ("rollback", 4, 1)
     versions = store.history("me")
     assert [v.parent for v in versions] == [None, 1, 2, 1, 4, 4]
     assert [v.active for v in versions] == [False] * 5 + [True]
-    assert all(v.state == {} for v in versions)
+    assert all(v.state is NO_STATE for v in versions)
     assert store.users()[0].nbytes == sum(v.nbytes for v in versions if v.source is None)
 
 
@@ -98,7 +120,7 @@ def test_prune_keeps_the_newest_the_active_and_what_they_point_to(store: Store) 
     assert store.prune("me", keep=1) == [2, 3]
     assert [v.number for v in store.history("me")] == [1, 4, 5]
     latest = store.latest("me")
-    assert latest is not None and latest.number == 4 and latest.state["rows"][0, 0] == 1.0
+    assert latest is not None and latest.number == 4 and latest.state.rows[0, 0] == 1.0
     assert store.put("me", made(6.0), parent=1) == 6
     assert store.get("me", 6).parent == 1
     with pytest.raises(StoreError, match="can't keep 0 versions"):
@@ -111,18 +133,18 @@ def test_a_version_that_is_not_activated_leaves_the_answer(store: Store) -> None
     store.put("new", made(2.0))
     store.put("new", made(3.0), activate=False)
     latest = store.latest("new")
-    assert latest is not None and latest.state["rows"][0, 0] == 2.0 and len(store.history("new")) == 3
+    assert latest is not None and latest.state.rows[0, 0] == 2.0 and len(store.history("new")) == 3
 
 
 def test_a_description_is_known_from_the_newest_version_that_has_one(store: Store) -> None:
-    assert store.about("me") == ""
-    store.put("me", made(1.0, about="a cook"), activate=False)
-    assert store.latest("me") is None and store.about("me") == "a cook"
-    store.put("me", made(2.0, about="a nurse"))
+    assert store.description("me") == ""
+    store.put("me", made(1.0, description="a cook"), activate=False)
+    assert store.latest("me") is None and store.description("me") == "a cook"
+    store.put("me", made(2.0, description="a nurse"))
     store.put("me", made(3.0))
-    assert store.about("me") == "a nurse"
+    assert store.description("me") == "a nurse"
     store.rollback("me", 1)
-    assert store.about("me") == "a cook"
+    assert store.description("me") == "a cook"
 
 
 def test_remove_leaves_no_byte_of_the_user(store: Store, tmp_path: Path) -> None:
@@ -130,7 +152,7 @@ def test_remove_leaves_no_byte_of_the_user(store: Store, tmp_path: Path) -> None
     rows = {name: rng.normal(size=(1, LAYOUT.size)).astype(np.float16) for name in ("Zoë-marker", "other-marker")}
     for _ in range(30):
         for name, row in rows.items():
-            store.put(name, made(state={"rows": row}, labels=(f"{name}-label",), base_name=f"{name}-base"))
+            store.put(name, made(state=UserState(row), labels=(f"{name}-label",), base_name=f"{name}-base"))
 
     def holds(part: bytes) -> bool:
         return any(part in file.read_bytes() for file in tmp_path.iterdir())
@@ -255,6 +277,6 @@ def test_a_thousand_users_are_quick(store: Store) -> None:
     wrote = time.process_time() - start
     for i in range(1000):
         latest = store.latest(f"user{i}")
-        assert latest is not None and latest.state["rows"][0, 0] == i
+        assert latest is not None and latest.state.rows[0, 0] == i
     assert len(store.users()) == 1000
     assert wrote < 10 and time.process_time() - start - wrote < 3  # 0.9 s and 0.1 s where measured

@@ -73,14 +73,14 @@ def test_a_person_is_the_same_on_both_engines(said: Said, run: Path, notes: Path
         found[engine] = said("label", "--user", engine, "water the gas bill")
         with Store() as store:
             version = store.latest(engine)
-        assert version is not None and version.metrics["backend"] == engine
+        assert version is not None and version.origin.engine == engine
     shares = [found[engine][0]["probabilities"] for engine in ("mlx", "torch")]
     assert shares[0].keys() == shares[1].keys()
     assert all(abs(shares[0][label] - shares[1][label]) < 5e-3 for label in shares[0])  # rows are kept in fp16
     moved = said("adapt", "--user", "torch", notes_of(notes, "again"), "--backend", "mlx")
     assert moved["version"] == 2
     with Store() as store:
-        assert [v.metrics["backend"] for v in store.history("torch")] == ["torch", "mlx"]
+        assert [v.origin.engine for v in store.history("torch")] == ["torch", "mlx"]
 
 
 def notes_of(path: Path, ending: str) -> Path:
@@ -137,7 +137,7 @@ def test_an_adapter_of_an_encoder_comes_back(
     said: Said, folder_of: Callable[[str], Path], notes: Path, tmp_path: Path
 ) -> None:
     """MLX knows no encoders: a version of one is made, exported, imported and asked on torch alone."""
-    how = ("--random-start", "--base", folder_of("roberta"), "--backend", "torch", "--steps", 2)
+    how = ("--random-start", "--model", folder_of("roberta"), "--backend", "torch", "--steps", 2)
     said("adapt", "--user", "me", notes, *how)
     asked = "water the gas bill"
     said("export", "--user", "me", "--to", "melpa", "--out", tmp_path / "out")

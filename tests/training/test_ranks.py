@@ -119,7 +119,7 @@ def test_people_are_shared_over_ranks_and_stored_once(
     rows = [{"user": f"u{i}", "text": f"note {i} {k}", "label": f"l{k % 2}"} for i in range(40) for k in range(4)]
     Path(file).write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert CliRunner().invoke(app, ["meta-train", recipe, "--out", run]).exit_code == 0
-    order = ["adapt", "--users", file, "--run", run, "--json"]
+    order = ["adapt-all", file, "--run", run, "--json"]
     said, _ = start(backend, 2, port, tmp_path, *order).communicate(timeout=180)
     assert "{" in said, said
     first = json.loads(said[said.index("{") : said.rindex("}") + 1])

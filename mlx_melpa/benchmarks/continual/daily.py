@@ -64,7 +64,7 @@ def daily(run: str, history: History, store_examples: int | None, advance: Advan
     with tempfile.TemporaryDirectory() as folder:
         commands = Commands(Path(folder))
         held_out = commands.write("held_out.jsonl", history.held_out)
-        options = () if store_examples is None else ("--keep", str(store_examples))
+        options = () if store_examples is None else ("--store-examples", str(store_examples))
         results, scores = [], []
         scored = {round(k * (len(history.days) - 1) / SCORED) for k in range(SCORED + 1)}
         for day, examples in enumerate(history.days):
@@ -82,7 +82,7 @@ def daily(run: str, history: History, store_examples: int | None, advance: Advan
         "run": run,
         "days": len(history.days),
         "notes_a_day": median(map(len, history.days)),
-        "kept": sum(result["kept"] for _, result in results),
+        "kept": sum(result["accepted"] for _, result in results),
         "keep": store_examples,
         "seconds": {**ends(seconds), "each": seconds},
         "adaptation": ends([result["seconds"] for _, result in results]),

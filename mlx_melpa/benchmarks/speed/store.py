@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...core.layout import Layout, Segment
-from ...store import Store, Version
+from ...store import Store, UserState, Version
 from .settings import Advance, number
 
 NUMBERS = 4096
@@ -72,5 +72,5 @@ def _name(user: int) -> str:
 def _version(layout: Layout, rng: np.random.Generator) -> Version:
     """A version as adaptation leaves it: a row, a family, numbers for people."""
     row = rng.standard_normal((1, NUMBERS)).astype(np.float32)
-    about = {"steps": 5, "loss_before": 2.5, "loss_after": 1.75, "seconds": 1.25}
-    return Version({"rows": row}, layout, "0" * 16, "pocket", "1" * 16, "2" * 16, examples=10, metrics=about)
+    metrics = {"steps": 5, "loss_before": 2.5, "loss_after": 1.75, "seconds": 1.25}
+    return Version(UserState(row), layout, "0" * 16, "pocket", "1" * 16, "2" * 16, examples=10, metrics=metrics)

@@ -75,7 +75,7 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
         "met": ratio <= WANTED and loss <= best["loss"],
         "adaptation": median(said["seconds"] for _, said in ours),
         "loss": {"ours": loss, "peer": best["loss"], "base": base},
-        "kept": all(said["kept"] for _, said in ours),
+        "kept": all(said["accepted"] for _, said in ours),
         "best": {"lr": best["lr"], "steps": best["steps"], "last": best["steps"] == theirs[-1]["steps"]},
         "curves": theirs,
     }
@@ -146,7 +146,7 @@ def _stored_loss(commands: Commands, run: str, user: str, examples: Sequence[Exa
     loaded = load_run(run)
     with Store(commands.home) as store:
         version = store.get(user, 1)
-    return _loss(loaded.composed.parts.problem, loaded.rows(version.state["rows"])[0], examples)
+    return _loss(loaded.composed.parts.problem, loaded.rows(version.state.rows)[0], examples)
 
 
 def _loss(problem: Any, row: np.ndarray, examples: Sequence[Example]) -> float:

@@ -1,4 +1,4 @@
-"""`melpa adapt --users FILE`: everyone once, as each would be adapted alone, and again from where it stopped."""
+"""`melpa adapt-all FILE`: everyone once, as each would be adapted alone, and again from where it stopped."""
 
 import json
 from collections.abc import Callable
@@ -11,10 +11,9 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa.core.types import Example
 from mlx_melpa.data.readers import read_examples
-from mlx_melpa.personal.adaptation import adapt_person
-from mlx_melpa.personal.many_users import adapt_people
+from mlx_melpa.personal.adaptation import adapt_user
+from mlx_melpa.personal.many_users import adapt_all, by_user
 from mlx_melpa.store import Store
 from mlx_melpa.store.run import load_run
 
@@ -47,7 +46,7 @@ def crowd(tmp_path: Path) -> Callable[..., Path]:
 
 
 def ordered(*words: object) -> dict[str, Any]:
-    done = invoke(app, ["adapt", "--users", *map(str, words), "--json"])
+    done = invoke(app, ["adapt-all", *map(str, words), "--json"])
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
 
@@ -57,18 +56,15 @@ def test_everyone_is_adapted_as_they_would_be_alone(crowd: Callable[..., Path], 
     said = ordered(crowd(), "--run", "sorting")
     assert (said["people"], said["adapted"], said["before"], said["left_out"]) == (5, 5, 0, {})
     run = load_run(trained / "sorting")
-    examples: dict[str, list[Example]] = {}
-    for record in read_examples(crowd()):
-        examples.setdefault(str(record.group), []).append(record.example)
     with Store() as store:
-        for user, own in examples.items():
-            stored, alone = store.latest(user), adapt_person(run, own, steps=run.steps).version
+        for user, (own, _) in by_user(run, read_examples(crowd())).items():
+            stored, alone = store.latest(user), adapt_user(run, own, steps=run.steps).version
             assert stored is not None and (stored.labels, stored.examples) == (alone.labels, len(own))
-            assert np.abs(stored.state["rows"] - alone.state["rows"]).max() <= 2e-3
-            means, wanted = (v.state["means"].astype(np.float64) for v in (stored, alone))
+            assert np.abs(stored.state.rows - alone.state.rows).max() <= 2e-3
+            means, wanted = (v.state.means.astype(np.float64) for v in (stored, alone))
             assert np.abs(means - wanted).max() <= 3e-3 * np.abs(wanted).max()  # rounded to fp16 twice
-            assert stored.state["counts"].tolist() == alone.state["counts"].tolist()
-            assert stored.state["learned"].tolist() == alone.state["learned"].tolist()
+            assert stored.state.counts.tolist() == alone.state.counts.tolist()
+            assert stored.state.learned.tolist() == alone.state.learned.tolist()
             assert abs(stored.metrics["loss_after"] - alone.metrics["loss_after"]) < 1e-3
     assert invoke(app, ["label", "--user", "u3", "the gas bill", "--json"]).exit_code == 0
 
@@ -76,15 +72,13 @@ def test_everyone_is_adapted_as_they_would_be_alone(crowd: Callable[..., Path], 
 @pytest.mark.usefixtures("home")
 def test_a_stopped_order_goes_on_and_reaches_everyone_once(crowd: Callable[..., Path], trained: Path) -> None:
     run = load_run(trained / "sorting")
-    people: dict[str, list[Example]] = {}
-    for record in read_examples(crowd(7)):
-        people.setdefault(str(record.group), []).append(record.example)
+    people = by_user(run, read_examples(crowd(7)))
     with Store() as store:
-        first = list(islice(adapt_people(run, people, store, "once", people_per_pass=2), 3))
-        rest = list(adapt_people(run, people, store, "once", people_per_pass=2))
+        first = list(islice(adapt_all(run, people, store, "once", users_per_pass=2), 3))
+        rest = list(adapt_all(run, people, store, "once", users_per_pass=2))
         assert len(first) == 3 and len(rest) == 4
         assert {t.user for t in first} | {t.user for t in rest} == set(people)
-        assert list(adapt_people(run, people, store, "once")) == []
+        assert list(adapt_all(run, people, store, "once")) == []
         assert all(len(store.history(user)) == 1 for user in people)
 
 
@@ -106,15 +100,8 @@ def test_who_has_a_version_goes_on_from_it_and_who_cannot_be_adapted_is_told(
 
 
 @pytest.mark.usefixtures("home")
-def test_orders_that_make_no_sense_are_refused(crowd: Callable[..., Path], tmp_path: Path) -> None:
-    both = invoke(app, ["adapt", "--users", str(crowd()), "--user", "me"])
-    assert both.exit_code == 2 and "leave out --user" in both.output
-    margin = invoke(app, ["adapt", "--users", str(crowd()), "--margin", "0"])
-    assert margin.exit_code == 2 and "leave out --margin" in margin.output
-    neither = invoke(app, ["adapt", "--user", "me"])
-    said = " ".join(neither.output.replace("│", " ").split())
-    assert neither.exit_code == 2 and "or --users FILE for many people" in said
+def test_a_row_without_a_user_is_refused(tmp_path: Path) -> None:
     nameless = tmp_path / "nameless.jsonl"
     nameless.write_text('{"text": "a", "label": "b"}\n')
-    refused = invoke(app, ["adapt", "--users", str(nameless)])
+    refused = invoke(app, ["adapt-all", str(nameless)])
     assert refused.exit_code == 1 and "nameless.jsonl:1: names nobody; give each row a field 'user'" in refused.stderr

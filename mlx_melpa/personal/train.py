@@ -1,0 +1,133 @@
+"""Inner steps of one user, many users or one user's folds as the rows of one pass, and the states they leave."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..core import inner_loop
+from ..core.class_means import alone, averaged, recall
+from ..core.microbatches import chunks
+from ..core.types import Array, Batch, Example, State
+from ..store import UserState, Version
+from ..store.run import Run
+from ..store.version import rounded
+from .examples import MAX_TOGETHER, UserExamples
+from .predict import Fit, engine_rows, fits
+
+Watch = Callable[[int, State], bool | None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The states of T users after some numbers of steps, and the support batch they come from."""
+
+    run: Run
+    users: Sequence[UserExamples]
+    support: Batch
+    at: Mapping[int, State] = field(repr=False)
+
+    def fits(self, rows: Array) -> list[Fit]:
+        """Loss and accuracy of rows (T, P) on the support sets themselves."""
+        return fits(self.run.problem.measure(rows, self.support))
+
+    def states(self, steps: int) -> list[UserState]:
+        """Each user's state after a number of steps, with everything computed from the row as it will be stored."""
+        run, end = self.run, self.at[steps]
+        rows = run.ops.numpy(end["rows"])
+        stored = [UserState(_own(run, row, user.previous)) for row, user in zip(rows, self.users, strict=True)]
+        end = {**end, "rows": engine_rows(run, stored)}
+        memory = self._class_memory(end["rows"])
+        found = []
+        for i, (user, state) in enumerate(zip(self.users, stored, strict=True)):
+            count = len(user.labels)
+            classes = averaged(memory["prior"][i][:count], memory["known"][i][:count]) if memory else {}
+            one = run.ops.map_tree(lambda array, i=i: array[i : i + 1], {"rows": end["rows"], "carry": end["carry"]})
+            regularizer = _finish_task(run, one, user, recall(classes, user.labels))
+            learned = user.learned.hashes
+            found.append(UserState(state.rows, **classes, learned=learned, regularizer=regularizer))
+        return found
+
+    def _class_memory(self, rows: Array) -> dict[str, np.ndarray]:
+        """Class sums (T, N, d) and counts (T, N) of all examples so far; {} for a readout that needs none."""
+        run, problem = self.run, self.run.problem
+        if not self.users[0].labels:
+            return {}
+        if all(set(user.support) == {*user.new, *user.replayed} for user in self.users):
+            found = problem.memory(rows, self.support)
+            return {name: run.ops.numpy(value) for name, value in found.items()}
+        (user,) = self.users
+        memory = user.memory
+        examples = [*user.new, *user.replayed]
+        order = np.random.default_rng(0).permutation(len(examples))
+        for part in chunks([examples[i] for i in order], MAX_TOGETHER):
+            memory = problem.remember(rows, part, user.labels, memory)
+        return dict(memory)
+
+
+def train(run: Run, users: Sequence[UserExamples], steps: Sequence[int], watch: Watch | None = None) -> Trained:
+    """Takes inner steps for T users at once, from their previous versions or else from the run's initializer.
+
+    The states after each number of `steps` are kept. `watch` sees every state and may end the steps with False. All
+    users have a previous version with class means, or none has.
+    """
+    support = encode(run, users, [user.support for user in users])
+    start = _start(run, users, support)
+    kept = {0: start}
+
+    def keep(k: int, state: State) -> bool | None:
+        if k in steps:
+            kept[k] = state
+        return None if watch is None else watch(k, state)
+
+    inner_loop.adapt(run.parts, run.theta, support, max(steps), state=start, watch=keep)
+    return Trained(run, users, support, kept)
+
+
+def encode(run: Run, users: Sequence[UserExamples], examples: Sequence[Sequence[Example]]) -> Batch:
+    """Support sets of T users as a batch, with their class means of earlier examples."""
+    batch = run.problem.support([user.episode(part) for user, part in zip(users, examples, strict=True)])
+    return with_memories(run, users, batch)
+
+
+def with_memories(run: Run, users: Sequence[UserExamples], batch: Batch) -> Batch:
+    """A batch of T users with their class means of earlier examples."""
+    memory = {name: np.concatenate([user.memory[name] for user in users]) for name in users[0].memory}
+    return {**batch, **{name: run.ops.array(value) for name, value in memory.items()}}
+
+
+def _start(run: Run, users: Sequence[UserExamples], support: Batch) -> State:
+    """The initial state, with the temperatures fitted on the calibration sets.
+
+    They are fitted before the first step: after training on these examples the model would look too confident.
+    """
+    parts, previous = run.parts, [user.previous for user in users if user.previous is not None]
+    if not previous:
+        state = inner_loop.begin(parts, run.theta, support)
+    else:
+        regularizer = {
+            name: run.ops.array(np.concatenate([version.state.regularizer[name] for version in previous]))
+            for name in previous[0].state.regularizer
+        }
+        state = inner_loop.resume(parts, engine_rows(run, [version.state for version in previous]), regularizer)
+    same = all(user.calibration == user.support for user in users)
+    calibration = support if same else encode(run, users, [user.calibration for user in users])
+    return {**state, "rows": run.problem.calibrated(state["rows"], calibration)}
+
+
+def _own(run: Run, row: np.ndarray, previous: Version | None) -> np.ndarray:
+    """A user's own numbers (1, P) of a row, rounded as they will be stored.
+
+    A row that was imported whole stays whole: no run has its shared weights.
+    """
+    imported = previous is not None and previous.state.rows.shape[1] == run.layout.size
+    return rounded(row if imported else run.layout.stored(row))[None]
+
+
+def _finish_task(run: Run, end: State, user: UserExamples, memory: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The regularizer's state for the user's next task; `end` holds one row.
+
+    Class means are constants in the gradients of single examples.
+    """
+    left = inner_loop.end(run.parts, run.theta, end, lambda: alone(run.parts, user.sample, user.labels, memory))
+    return {name: run.ops.numpy(value) for name, value in left.items()}
