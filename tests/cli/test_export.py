@@ -131,7 +131,7 @@ def test_what_a_person_reads(home: Path, adapted: Callable[..., Version]) -> Non
 def test_a_run_that_was_moved_is_named(home: Path, adapted: Callable[..., Version]) -> None:
     adapted()
     (home / "run").rename(home / "moved")
-    assert "is not here any more" in refused("export", "--user", "me", "--out", home / "out")
+    assert "which was moved or deleted" in refused("export", "--user", "me", "--out", home / "out")
     melpa("export", "--user", "me", "--out", home / "out", "--run", home / "moved")
     melpa("export", "--user", "me", "--out", home / "out")
     with (home / "moved" / "recipe.yaml").open("a") as file:
