@@ -1,3 +1,3 @@
 """mlx-melpa: learn how to adapt a frozen language model, then adapt it to one person in seconds."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

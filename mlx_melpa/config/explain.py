@@ -8,7 +8,8 @@ A builder's docstring has, as paragraphs: what it builds, with the paper; more, 
     name: what the setting is, with its unit; lines after the first are indented.
     Other settings: as `kind`.
 
-The last line takes the words of another kind of the same part. A formula stands in the module's docstring.
+The last line takes the texts of another kind of the same part. Settings that several builders share as a dataclass have
+their texts in its docstring, or that of its base. A formula stands in the module's docstring.
 """
 
 import inspect
@@ -21,7 +22,7 @@ from typing import Any, get_args
 from ..errors import RecipeError
 from .kinds import FOLDERS, kinds
 from .recipe import BACKEND, DEFAULTS, KEYS
-from .schema import Builder, Kinds, Setting, describe, did_you_mean, settings_of, show
+from .schema import Builder, Kinds, Setting, arguments, describe, did_you_mean, settings_of, show
 from .train_settings import TrainSettings
 
 OTHERS = "Other settings"
@@ -162,8 +163,11 @@ def _prose(builder: Builder) -> tuple[list[str], str, str]:
 
 
 def _texts(builder: Builder, table: Mapping[str, Builder]) -> dict[str, str]:
-    """The text of each setting."""
+    """The text of each setting that the docstrings of a builder, and of dataclasses among its arguments, have."""
     found: dict[str, str] = {}
+    shared = [argument.hint for argument in arguments(builder).values() if argument.shared]
+    for source in (base for hint in shared for base in reversed(hint.__mro__[:-1])):
+        found |= _texts(source, table)
     for paragraph in filter(lambda p: _is_settings(p, builder), _paragraphs(builder)):
         for line in re.split(r"\n(?! )", paragraph):
             names, _, text = line.partition(": ")

@@ -52,7 +52,7 @@ def settings_of(builder: Builder) -> dict[str, Setting]:
     An argument that is a dataclass itself stands for its fields, which a recipe gives beside the other settings.
     """
     found: dict[str, Setting] = {}
-    for name, setting in _arguments(builder).items():
+    for name, setting in arguments(builder).items():
         found |= settings_of(setting.hint) if setting.shared else {name: setting}
     return found
 
@@ -60,14 +60,15 @@ def settings_of(builder: Builder) -> dict[str, Setting]:
 def build(builder: Builder, given: Sequence[object], settings: Mapping[str, object]) -> Any:
     """Calls a builder with positional arguments and with settings as a recipe names them."""
     left = dict(settings)
-    for name, setting in _arguments(builder).items():
+    for name, setting in arguments(builder).items():
         if setting.shared:
             names = [field for field in settings_of(setting.hint) if field in left]
             left[name] = setting.hint(**{field: left.pop(field) for field in names})
     return builder(*given, **left)
 
 
-def _arguments(builder: Builder) -> dict[str, Setting]:
+def arguments(builder: Builder) -> dict[str, Setting]:
+    """The keyword-only arguments of a builder, those with a dataclass for several settings among them."""
     hints = get_type_hints(builder, include_extras=True)
     factories = {f.name: f.default_factory for f in fields(builder)} if is_dataclass(builder) else {}
     made = {name: factory() for name, factory in factories.items() if factory is not MISSING}

@@ -18,8 +18,9 @@ Labels = Mapping[str, Sequence[Example]]
 class EpisodeSettings:
     """How large an episode is.
 
-    ways: labels of an episode; None for all labels of a group. shots, queries: support and query examples of a label,
-    or of a user; queries None for all examples that are left.
+    ways: labels of an episode; null takes all labels of a group.
+    shots: support examples per label, or per user where there are no labels.
+    queries: query examples per label or user; null takes all that are left.
     """
 
     ways: Annotated[int, Bounds(2)] | None = 5

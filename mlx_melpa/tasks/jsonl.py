@@ -30,12 +30,6 @@ def jsonl(
     label: the field of the label.
     about: the field that describes a row's group; a group's rows may leave it out. By default, a field "about"
         that has the same text in all rows of a group.
-    ways: labels of an episode; null takes all labels of a group.
-    shots: support examples per label, or per person where there are no labels.
-    queries: query examples per label or person; null takes all that are left.
-    hold_out: names of the test groups, or their share.
-    validation: names of the validation groups, or their share.
-    seed: seed of the split.
     """
     for key, named in (("train", train), ("test", test or [])):
         for path in [named] if isinstance(named, str) else named:

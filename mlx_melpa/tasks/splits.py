@@ -18,7 +18,9 @@ Choice = list[str] | Share
 class SplitSettings(EpisodeSettings):
     """How large an episode is, and which keys (groups, users, else labels) are not for training.
 
-    hold_out: test keys, by name or as a share; None for a fifth. validation: the same. seed: deals out the shares.
+    hold_out: names of the test keys, or their share; null takes a fifth where there are no test files.
+    validation: names of the validation keys, or their share.
+    seed: seed of the shares.
     """
 
     hold_out: Choice | None = None
