@@ -15,6 +15,7 @@ Model = Annotated[
 AllowOtherWeights = Annotated[
     bool, typer.Option("--allow-other-weights", help="Allow a quantized or converted copy of the base model.")
 ]
+RecipeName = Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe: train.iterations=50."),

@@ -184,10 +184,7 @@ def examples(user: User, json: Json = False) -> None:
     elif not stored.examples:
         out(f"None are stored; to store up to 50: melpa adapt --user {shlex.quote(user)} DATA --store-examples 50")
     else:
-        rows = [
-            (e.label, " / ".join(filter(None, (e.text, e.target, *(said for _, said in e.messages)))))
-            for e in stored.examples
-        ]
+        rows = [(e.label, " / ".join(e.texts)) for e in stored.examples]
         table(("label", "text"), rows, title=f"{len(rows)} of at most {stored.size}, out of {stored.seen}")
 
 

@@ -1,22 +1,18 @@
-"""`melpa validate`: checks a recipe and shows every setting."""
-
-from typing import Annotated
+"""`melpa validate`: checks a recipe and prints every setting."""
 
 import typer
 
 from .console import command, json_out, out
-from .options import Json
+from .options import Json, RecipeName, Sets
 
 
 @command
 def validate(
-    recipe: Annotated[str, typer.Argument(help="A recipe file, or the name of a packaged recipe.")],
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting: train.iterations=50.")
-    ] = None,
+    recipe: RecipeName,
+    sets: Sets = None,
     json: Json = False,
 ) -> None:
-    """Check a recipe and show every setting, or every fault."""
+    """Check a recipe and print every setting, or every fault."""
     from mlx_melpa.config.recipe import InvalidRecipe, load_recipe
     from mlx_melpa.errors import RecipeError
 

@@ -134,8 +134,12 @@ class Recipe:
         return yaml.safe_dump(self.resolved, sort_keys=False, allow_unicode=True)
 
 
-def load_recipe(path_or_name: str | Path, sets: Sequence[str] = ()) -> Recipe:
-    """Reads and checks a recipe, a file or the name of a packaged one, with changes such as "train.iterations=50".
+Changes = Sequence[str] | Mapping[str, object]
+"""Changes to a recipe: "train.iterations=50", with the value as YAML, or {"train.iterations": 50}."""
+
+
+def load_recipe(path_or_name: str | Path, sets: Changes = ()) -> Recipe:
+    """Reads and checks a recipe, a file or the name of a packaged one, with changes.
 
     Raises RecipeError, with every fault at once: file, line, key, value, what is allowed.
     """
@@ -144,9 +148,7 @@ def load_recipe(path_or_name: str | Path, sets: Sequence[str] = ()) -> Recipe:
     return check(document, path.stem, text, sets, folder=path.parent)
 
 
-def check(
-    document: Document, name: str, text: str = "", sets: Sequence[str] = (), folder: Path | None = None
-) -> Recipe:
+def check(document: Document, name: str, text: str = "", sets: Changes = (), folder: Path | None = None) -> Recipe:
     """Checks a parsed recipe and writes out its defaults; raises InvalidRecipe.
 
     Names of version 0.1 are faults, except in the recipe of a run that it made.
@@ -156,7 +158,10 @@ def check(
             f"{document.source}:1: a recipe maps keys ({', '.join(KEYS)}) to parts, found {_root(document)}"
         )
     for option in sets:
-        document.set(option, parts=FOLDERS)
+        if isinstance(sets, Mapping):
+            document.put(option, option.split("."), sets[option], FOLDERS)
+        else:
+            document.set(option, FOLDERS)
     tree, renamed = rename(document.tree)
     faults = [*document.faults, *([] if of_version_0_1(Path(document.source)) else renamed)]
     resolved = _resolve(tree, lambda path, message: faults.append((path, message)))

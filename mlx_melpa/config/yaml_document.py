@@ -1,7 +1,7 @@
 """YAML that remembers on which line each key stands, and changes to it by dotted keys."""
 
 import re
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,9 +50,19 @@ class Document:
     def set(self, option: str, parts: Container[str] = ()) -> None:
         """Applies one `a.b=value`, the value read as YAML; a key of `parts` may hold the name of a kind alone."""
         key, equals, text = option.partition("=")
-        path = tuple(key.strip().split("."))
+        path = key.strip().split(".")
         if not equals or not all(path):
             raise RecipeError(f"--set {option}: expected KEY=VALUE, such as --set train.iterations=50")
+        try:
+            value = Document(self.source, text)
+        except RecipeError:
+            raise RecipeError(f"--set {option}: '{text}' can't be read as YAML") from None
+        if value.faults:
+            raise RecipeError(f"--set {option}: {value.faults[0][1]}")
+        self.put(option, path, value.tree, parts)
+
+    def put(self, option: str, path: Sequence[str], value: object, parts: Container[str] = ()) -> None:
+        """Sets the value of a key, given by its path; `option` names the change in messages."""
         node = self.tree
         for depth, name in enumerate(path[:-1]):
             inner = node.get(name)
@@ -62,16 +72,10 @@ class Document:
                 raise RecipeError(f"--set {option}: '{'.'.join(path[: depth + 1])}' is {inner!r} and has no keys")
             node[name] = inner
             node = inner
-        try:
-            value = Document(self.source, text)
-        except RecipeError:
-            raise RecipeError(f"--set {option}: '{text}' can't be read as YAML") from None
-        if value.faults:
-            raise RecipeError(f"--set {option}: {value.faults[0][1]}")
-        node[path[-1]] = value.tree
-        self.faults = [fault for fault in self.faults if fault[0][: len(path)] != path]
-        self.places = {at: place for at, place in self.places.items() if at[: len(path)] != path}
-        self.places[path] = Place(f"--set {option}", None)
+        node[path[-1]], whole = value, tuple(path)
+        self.faults = [fault for fault in self.faults if fault[0][: len(path)] != whole]
+        self.places = {at: place for at, place in self.places.items() if at[: len(path)] != whole}
+        self.places[whole] = Place(f"--set {option}", None)
 
     def _parse(self, text: str) -> Any:
         try:

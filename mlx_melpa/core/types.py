@@ -1,6 +1,6 @@
 """The shapes of the parts: what each kind of part offers. No behaviour."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +26,16 @@ class Example:
     label: str | None = None
     messages: tuple[tuple[str, str], ...] = ()
     source: str = field(default="", compare=False)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Its texts, those that are not empty: what is read, the target, the turns of a dialogue."""
+        return tuple(text for text in (self.text, self.target, *(turn for _, turn in self.messages)) if text)
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in bytes: texts and label as UTF-8."""
+        return sum(len(text.encode()) for text in (*self.texts, self.label or ""))
 
 
 @dataclass(frozen=True)
@@ -86,8 +96,3 @@ Batch = dict[str, Any]
 
 State = Tree
 """Where an adaptation stands: {"rows": (T, P), "memory": the rule's, "carry": the regularizer's}."""
-
-
-def spelled(example: Example) -> Iterator[str]:
-    """All that an example says."""
-    yield from (example.text, example.target or "", example.label or "", *(text for _, text in example.messages))

@@ -11,7 +11,7 @@ import numpy as np
 from ..config.build import Composition
 from ..core import inner_loop as adapt
 from ..core.class_means import averaged
-from ..core.types import Batch, Episode, Tree, spelled
+from ..core.types import Batch, Episode, Tree
 from ..store import UserState
 from ..store.version import pack
 from .baselines import frozen_features as frozen
@@ -99,8 +99,7 @@ def of_context(asker: InContext, drawn: Sequence[Episode], trial: Trial) -> dict
         _, seconds = timed(partial(asker.both, episode, trial.examples))
         shown = [e for label in episode.labels or (None,) for e in of(episode, label)[: trial.examples]]
         one = {"inference_ms": 1000 * seconds / (len(episode.query) + asker.classifies)}
-        nbytes = sum(len(text.encode()) for e in shown for text in spelled(e))
-        found.append({**one, "nbytes": nbytes, "memory": asker.ops.peak_memory()})
+        found.append({**one, "nbytes": sum(e.nbytes for e in shown), "memory": asker.ops.peak_memory()})
     return {**_medians(found), "seconds": 0.0, "flops": 0, "general": None, "parameters": 0, "share": 0.0}
 
 

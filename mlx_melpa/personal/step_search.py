@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from ..core.microbatches import chunks
-from ..core.types import Batch, Episode, State, spelled
+from ..core.types import Batch, Episode, State
 from ..data.tokens import TOKENS
 from ..store.run import Run
 from .examples import UserExamples
@@ -97,7 +97,7 @@ def _passes(run: Run, folds: Sequence[Episode]) -> list[Sequence[Episode]]:
     """The folds in groups whose tokens fit one pass."""
     encoder = run.problem.readout.encoder
     examples = folds[0].support + folds[0].query
-    longest = max(len(encoder.whole(" ".join(spelled(e)))) for e in examples)
+    longest = max(len(encoder.whole(" ".join(e.texts))) for e in examples)
     tokens = longest * max(len(fold.support) + len(fold.query) for fold in folds)
     return list(chunks(folds, max(1, TOKENS // tokens)))
 

@@ -59,7 +59,7 @@ def embedded(run: Run, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
     A run whose initializer has a task encoder has that one's too.
     """
     composed, known = run.composed, frozen.Features()
-    read = [replace(e, support=tuple(map(_read, e.support)), query=()) for e in episodes]
+    read = [replace(e, support=tuple(Example("\n".join(x.texts)) for x in e.support), query=()) for e in episodes]
     frozen.features(composed, composed.unchanged(), read, known)
     found = {
         "handcrafted": np.stack([handcrafted(composed, e)[1:] for e in episodes]),
@@ -84,8 +84,3 @@ def typical(apart: np.ndarray) -> float:
     """Of the first of E points how typical it is of all, by their distances (E, E)."""
     nearest = (apart + np.diag(np.full(len(apart), np.inf))).min(1)
     return float((nearest >= nearest[0]).mean())
-
-
-def _read(example: Example) -> Example:
-    """An example whose text is all that it says."""
-    return Example("\n".join(s for s in (example.text, example.target, *(t for _, t in example.messages)) if s))

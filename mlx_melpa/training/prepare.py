@@ -1,36 +1,40 @@
-"""Unattended meta-training for any base, from simulated people and whatever files are at hand."""
+"""Unattended meta-training for any base model, from simulated people and example files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..backends.checkpoints import located
 from ..config.build import part_of
-from ..config.recipe import Recipe, recipe_of
-from ..config.schema import build
+from ..config.recipe import Recipe, load_recipe
 from ..data.readers import read_examples
 from ..errors import DataError, RecipeError
-from ..tasks.mixed import mixed
-from .estimate import estimate
+from .estimate import Estimate, estimate
 from .meta_train import Event, meta_train
 
 ITERATIONS = 200
-FEWEST = 10
+MIN_ITERATIONS = 10
 SHOTS = (5, 3, 2, 1)
-PRIMED = 100
-"""Episodes that the readout's metric begins from."""
+"""Tried in this order, until the files have tasks with so many examples."""
+METRIC_EPISODES = 100
+WRITING: Mapping[str, object] = {"readout": "completion", "rule.lr": 3e-3, "learner.steps": 4}
+"""For texts: more and larger steps than for labels, where ridge regression does much alone."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What `prepare` is about to do: the recipe, on a base that is loaded, and how long it takes by measurement."""
+    """What `prepare` will do: the recipe, the loaded base model, and the estimated seconds."""
 
     recipe: Recipe
     base: Any
-    iterations: int
     seconds: float
+
+    @property
+    def iterations(self) -> int:
+        """The number of iterations."""
+        return self.recipe.train.iterations
 
 
 def plan(
@@ -41,60 +45,45 @@ def plan(
     iterations: int = ITERATIONS,
     backend: str = "mlx",
 ) -> Plan:
-    """Chooses a recipe for a base and times a few of its iterations; `minutes` sets how many there will be.
+    """Chooses a recipe for a base model and times a few of its iterations; `minutes` sets their number.
 
-    LoRA of rank 8 on all linear layers of the upper half of the blocks, so that the lower half runs once; first-order
-    MAML; ridge regression for labels, likelihood for text. Raises ModelError, DataError, and RecipeError where
-    `minutes` allow fewer than 10 iterations.
+    The packaged recipe `prepared`, with LoRA on the upper half of the blocks, so that the frozen lower half runs once.
+    Raises ModelError, DataError, and RecipeError where `minutes` allow fewer than 10 iterations.
     """
     base = part_of(backend, "model").load(located(model))
-    tasks, labelled = _tasks([str(Path(file).expanduser().resolve()) for file in files])
-    tree: dict[str, Any] = {
-        "backend": backend,
-        "model": base.name,
-        "adapter": {"kind": "lora", "rank": 8, "scale": 2.0, "layers": max(1, len(base.blocks) // 2)},
-        "tasks": tasks,
-        **_form(labelled),
-        "train": {"tasks_per_step": 4, "schedule": "cosine"},
-    }
-    _settle(tree, iterations)
-    found = estimate(recipe_of(tree, "prepared"), base)
-
-    def seconds(count: int) -> float:
-        _settle(tree, count)
-        return found.total(recipe_of(tree, "prepared").train, tree["readout"].get("primed", 0))
-
+    changes = {"backend": backend, "model": base.name, "adapter.layers": max(1, len(base.blocks) // 2)}
+    changes |= _tasks([str(Path(file).expanduser().resolve()) for file in files])
+    found = estimate(_recipe(changes, iterations), base)
     if minutes is not None:
-        iterations = int(60 * minutes / found.iteration)
-        while iterations and (expected := seconds(iterations)) > 60 * minutes:
-            iterations = min(iterations - 1, int(iterations * 60 * minutes / expected))
-        if iterations < FEWEST:
-            raise RecipeError(
-                f"--minutes {minutes:g} allows {iterations} iterations here; give {seconds(FEWEST) / 60:.1f} or more, "
-                "or a smaller model"
-            )
-    expected = seconds(iterations)
-    return Plan(recipe_of(tree, "prepared"), base, iterations, expected)
+        iterations = _fitting(changes, found, 60 * minutes)
+    recipe = _recipe(changes, iterations)
+    return Plan(recipe, base, _seconds(recipe, found))
 
 
-def _form(labelled: bool) -> dict[str, Any]:
-    """Readout, rule and steps. Texts take more and larger steps than labels, where ridge regression does much alone."""
-    if labelled:
-        readout, lr, steps = {"kind": "ridge", "primed": 0, "temperature": 20.0}, 1e-3, 2
-    else:
-        readout, lr, steps = {"kind": "completion"}, 3e-3, 4
-    return {
-        "readout": readout,
-        "rule": {"kind": "adam", "lr": lr},
-        "learner": {"kind": "fomaml", "steps": steps},
-    }
+def _recipe(changes: Mapping[str, object], iterations: int) -> Recipe:
+    """The packaged recipe with changes, and with what follows from the number of iterations."""
+    changes = {**changes, "train.iterations": iterations, "train.validate_every": max(5, iterations // 5)}
+    if "readout" not in changes:
+        changes["readout.primed"] = min(METRIC_EPISODES, 4 * iterations)
+    return load_recipe("prepared", changes)
 
 
-def _settle(tree: dict[str, Any], iterations: int) -> None:
-    """Writes into a recipe what follows from the number of iterations."""
-    if "primed" in tree["readout"]:
-        tree["readout"]["primed"] = min(PRIMED, 4 * iterations)
-    tree["train"] |= {"iterations": iterations, "validate_every": max(5, iterations // 5), "checkpoint_every": 10}
+def _seconds(recipe: Recipe, found: Estimate) -> float:
+    return found.total(recipe.train, recipe.settings("readout").get("primed", 0))
+
+
+def _fitting(changes: Mapping[str, object], found: Estimate, seconds: float) -> int:
+    """The largest number of iterations that end within some seconds; raises RecipeError for fewer than 10."""
+    iterations = int(seconds / found.iteration)
+    while iterations and (expected := _seconds(_recipe(changes, iterations), found)) > seconds:
+        iterations = min(iterations - 1, int(iterations * seconds / expected))
+    if iterations < MIN_ITERATIONS:
+        least = _seconds(_recipe(changes, MIN_ITERATIONS), found)
+        raise RecipeError(
+            f"--minutes {seconds / 60:g} allows {iterations} iterations here; give {least / 60:.1f} or more, or a "
+            "smaller model"
+        )
+    return iterations
 
 
 def prepare(planned: Plan, out: str | Path) -> Iterator[Event]:
@@ -103,7 +92,7 @@ def prepare(planned: Plan, out: str | Path) -> Iterator[Event]:
 
 
 def free_folder(home: Path, model: str) -> Path:
-    """A folder for a new run under `home`, named after the base and not there yet."""
+    """A folder for a new run under `home`, named after the base model, that does not exist yet."""
     name = re.sub(r"[^\w.-]+", "-", located(model).rstrip("/").rsplit("/", 1)[-1]) or "run"
     number = 1
     while (folder := home / (name if number == 1 else f"{name}-{number}")).exists():
@@ -111,20 +100,20 @@ def free_folder(home: Path, model: str) -> Path:
     return folder
 
 
-def _tasks(files: list[str]) -> tuple[dict[str, Any], bool]:
+def _tasks(files: list[str]) -> dict[str, object]:
+    """The changes to the recipe for example files: tasks, and the readout that suits them."""
     if not files:
-        return {"kind": "synthetic"}, True
+        return {}
     records = read_examples(files)
     labelled, grouped = records[0].example.label is not None, records[0].group is not None
-    many = len(files) > 1 or Path(files[0]).is_dir()
-    tasks: dict[str, Any] = {"kind": "mixed", "files": files}
-    tasks |= {"group": "file"} if many and not grouped else {}
+    several = len(files) > 1 or Path(files[0]).is_dir()
+    tasks: dict[str, object] = {"kind": "mixed", "files": files, "group": "file" if several and not grouped else None}
     for shots in SHOTS:
         tasks |= {"shots": shots, "queries": shots}
         try:
-            build(mixed, (), {key: value for key, value in tasks.items() if key != "kind"})
+            load_recipe("prepared", {"tasks": tasks}).make("tasks")
             break
         except DataError:
             if shots == SHOTS[-1]:
                 raise
-    return tasks, labelled
+    return {"tasks": tasks, **({} if labelled else WRITING)}

@@ -46,7 +46,7 @@ def test_a_run_without_a_model_is_shown_and_not_registered(tmp_path: Path) -> No
     assert again.exit_code == 1 and "already holds a run; go on with --resume" in again.stderr
 
 
-def test_numbers_go_to_a_tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_go_to_a_logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[tuple[str, float, int]] = []
 
     class Writer:
@@ -62,7 +62,7 @@ def test_numbers_go_to_a_tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     module = ModuleType("tensorboardX")
     module.SummaryWriter = Writer  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
-    order = ["meta-train", "sinusoid-maml", "--out", str(tmp_path / "t"), "--track", "tensorboard", *SINUSOID]
+    order = ["meta-train", "sinusoid-maml", "--out", str(tmp_path / "t"), "--logger", "tensorboard", *SINUSOID]
     assert invoke(app, order).exit_code == 0
     assert [at for name, _, at in seen if name == "train/loss"] == list(range(1, 11))
     assert [at for name, _, at in seen if name == "validation/loss"] == [10] and seen[-1][0] == "closed"
@@ -71,9 +71,9 @@ def test_numbers_go_to_a_tracker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize(
     ("kind", "text"), [("wandb", "pip install 'mlx-melpa[track]'"), ("paper", "give tensorboard or wandb")]
 )
-def test_a_tracker_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, text: str) -> None:
+def test_a_logger_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, text: str) -> None:
     monkeypatch.setitem(sys.modules, "wandb", None)
-    done = invoke(app, ["meta-train", "sinusoid-maml", "--out", str(tmp_path / "x"), "--track", kind])
+    done = invoke(app, ["meta-train", "sinusoid-maml", "--out", str(tmp_path / "x"), "--logger", kind])
     assert done.exit_code == 1 and text in done.stderr and not (tmp_path / "x").exists()
 
 
@@ -94,7 +94,7 @@ def test_ctrl_c_keeps_a_checkpoint_and_says_how_to_go_on(tmp_path: Path) -> None
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130 and "Traceback" not in said
     assert (out / "checkpoint.safetensors").exists()
-    following = said.split("go on with: melpa ")[1].split()
+    following = said.split("resume with: melpa ")[1].split()
     assert following == ["meta-train", str(out / "recipe.yaml"), "--out", str(out), "--resume"]
     # what was set is part of it: a resumed recipe must be the one that began
     assert load_recipe(following[1]).resolved == load_recipe("sinusoid-maml", sets[1::2]).resolved

@@ -6,7 +6,7 @@ from math import log
 import numpy as np
 
 from ...config.build import Composition
-from ...core.types import Episode, Example
+from ...core.types import Episode
 
 FEATURES = ("log_size", "log_mean_length", "length_deviation", "label_entropy", "type_token_ratio")
 
@@ -18,7 +18,7 @@ def handcrafted(composed: Composition, episode: Episode) -> np.ndarray:
     their standard deviation divided by 1 + their mean. The label entropy is in nats, 0 without labels. The type-token
     ratio is distinct tokens over all.
     """
-    texts = [composed.readout.encoder.ids(_text(example)) for example in episode.support]
+    texts = [composed.readout.encoder.ids("\n".join(example.texts)) for example in episode.support]
     lengths = np.array([len(ids) for ids in texts], np.float64)
     tokens = [token for ids in texts for token in ids]
     shares = np.array(list(Counter(example.label for example in episode.support).values())) / len(texts)
@@ -31,8 +31,3 @@ def handcrafted(composed: Composition, episode: Episode) -> np.ndarray:
             len(set(tokens)) / max(1, len(tokens)),
         ]
     )
-
-
-def _text(example: Example) -> str:
-    turns = (content for _, content in example.messages)
-    return "\n".join(part for part in (example.text, example.target, *turns) if part)

@@ -17,7 +17,7 @@ from ....core import inner_loop
 from ....core.class_means import alone, averaged, recall
 from ....core.layout import Layout
 from ....core.protocols import Parts
-from ....core.types import Array, Batch, Episode, Example, Tree, spelled
+from ....core.types import Array, Batch, Episode, Example, Tree
 from ....problems.language import Language
 from ..flop_counter import FlopCounter
 from ..tasks import Task
@@ -126,7 +126,7 @@ class Method:
     def nbytes(self, state: State) -> int:
         """Bytes per user: rows, class means and regularizer state in fp16, texts and labels in UTF-8, statistics."""
         regularizer = sum(2 * self.ops.numpy(array).size for array in state.regularizer_state.values())
-        texts = sum(len(text.encode()) for kept in state.examples.values() for e in kept for text in spelled(e))
+        texts = sum(e.nbytes for kept in state.examples.values() for e in kept)
         arrays = [array for kept in (*state.means.values(), state.statistics) for array in kept.values()]
         rows = 2 * int(self.start.layout.own.sum()) * state.rows.shape[0]
         return rows + sum(array.nbytes for array in arrays) + texts + regularizer
