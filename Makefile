@@ -7,7 +7,7 @@ EXTRAS := plots,baselines,text,dev
 PYTHON ?= $(firstword $(foreach p,python3 python3.13 python3.12 python3.11 python3.14 python,$(shell \
 	$(p) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(p))))
 
-.PHONY: setup quickstart test check metal gpu clean
+.PHONY: setup quickstart test check docs metal gpu clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,11 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_levels.py
+
+# The documentation as a site in build/site; a link that leads nowhere is an error.
+docs: setup
+	$(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 metal: setup
 	$(BIN)/pytest -v -m metal
