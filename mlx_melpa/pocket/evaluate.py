@@ -1,4 +1,4 @@
-"""How well a base predicts text: nats per token and bits per byte."""
+"""The loss of a base on text: nats per token and bits per byte."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,12 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.mlx import ops  # noqa: F401  (fast on a CPU)
+from ..backends.mlx import install, mx, nn
 from ..errors import ModelError
 from .corpus import END, load_tokenizer, stream
-
-import mlx.core as mx  # isort: skip  (the lines above load the BLAS that mlx.core is to find)
-import mlx.nn as nn  # isort: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,7 @@ def evaluate(folder: Path, texts: Sequence[str], context: int = 256, batch: int 
     """
     from mlx_lm.utils import load_model
 
+    install()
     if not (Path(folder) / "config.json").is_file():
         raise ModelError(f"no model in {folder}; give a folder that the training script wrote")
     model, _ = load_model(Path(folder))

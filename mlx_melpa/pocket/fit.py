@@ -1,7 +1,6 @@
 """Trains a small llama from nothing, and writes a folder that `mlx_lm.load` takes."""
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -10,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.mlx import install, mx, ops
+from ..core.atomic import replace
 from ..errors import DataError, ModelError
 from .evaluate import loss, number
-
-import mlx.core as mx  # isort: skip  (the line above loads the BLAS that mlx.core is to find)
-import mlx.optimizers as optimizers  # isort: skip
-from mlx.utils import tree_flatten, tree_map, tree_map_with_path  # isort: skip
 
 
 @dataclass(frozen=True)
@@ -92,19 +89,12 @@ def build(size: Size, seed: int) -> Any:
 
     model = llama.Model(llama.ModelArgs.from_dict(size.config()))
     rng = np.random.default_rng((seed, 1))
-    model.update(
-        tree_map(
-            lambda p: mx.array(rng.normal(0, 0.02, p.shape).astype(np.float32)) if p.ndim > 1 else p, model.parameters()
-        )
-    )
+
+    def drawn(p: mx.array) -> mx.array:
+        return mx.array(rng.normal(0, 0.02, p.shape).astype(np.float32)) if p.ndim > 1 else p
+
+    model.update(ops.map_tree(drawn, model.parameters()))
     return model
-
-
-def flat(tree: Any) -> dict[str, mx.array]:
-    """A tree's arrays by dotted name."""
-    found: dict[str, mx.array] = {}
-    tree_flatten(tree, destination=found)
-    return found
 
 
 def sequences(ids: np.ndarray, step: int, plan: Plan, context: int) -> np.ndarray:
@@ -121,25 +111,28 @@ class Training:
     """A run that can stop and go on: weights and Adam's moments (fp32), steps and seconds done, in one file."""
 
     def __init__(self, size: Size, plan: Plan):
+        from mlx.optimizers import Adam
+
+        install()
         self.size, self.plan, self.step, self.seconds = size, plan, 0, 0.0
         self.model = build(size, plan.seed)
         self.weights: Any = self.model.trainable_parameters()
-        self.optimizer = optimizers.Adam(plan.lr, betas=[0.9, 0.95], bias_correction=True)
+        self.optimizer = Adam(plan.lr, betas=[0.9, 0.95], bias_correction=True)
         self.optimizer.init(self.weights)
         self._record = json.dumps([asdict(size), asdict(plan)], sort_keys=True)
         self._gradient = mx.value_and_grad(self._loss)
 
     def _loss(self, weights: Any, batch: mx.array) -> mx.array:
         dtype = getattr(mx, self.plan.dtype)
-        self.model.update(tree_map(lambda p: p.astype(dtype), weights))
+        self.model.update(ops.map_tree(lambda p: p.astype(dtype), weights))
         return loss(self.model, batch).mean()
 
     def advance(self, batch: mx.array) -> float:
         """Takes one step of AdamW, matrices decayed, and returns the loss before it."""
         rate = self.plan.rate(self.step, self.plan.done(self.step, self.seconds))
         value, gradients = self._gradient(self.weights, batch)
-        gradients, _ = optimizers.clip_grad_norm(gradients, self.plan.clip)
-        decayed = tree_map(lambda p: p * (1 - rate * self.plan.decay) if p.ndim > 1 else p, self.weights)
+        gradients, _ = ops.clip(gradients, self.plan.clip)
+        decayed = ops.map_tree(lambda p: p * (1 - rate * self.plan.decay) if p.ndim > 1 else p, self.weights)
         self.optimizer.learning_rate = rate
         self.weights = self.optimizer.apply_gradients(gradients, decayed)
         mx.eval(value, self.weights, self.optimizer.state)
@@ -163,28 +156,22 @@ class Training:
 
     def save(self, path: Path) -> None:
         """Writes the whole state; the file appears whole or not at all."""
-        arrays = {f"weights.{k}": v for k, v in flat(self.weights).items()}
-        arrays |= {f"optimizer.{k}": v for k, v in flat(self.optimizer.state).items()}
+        tree = {"weights": self.weights, "optimizer": self.optimizer.state}
         metadata = {"step": str(self.step), "seconds": repr(self.seconds), "run": self._record}
-        partial = path.with_name("partial.safetensors")
-        mx.save_safetensors(str(partial), arrays, metadata)
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        replace(path, lambda partial: ops.save(partial, tree, metadata))
 
     def resume(self, path: Path) -> None:
         """Goes on from what `save` wrote; raises ModelError where that was another run."""
-        loaded: Any = mx.load(str(path), return_metadata=True)
-        arrays, metadata = loaded
+        metadata = ops.metadata(path)
         if metadata["run"] != self._record:
             raise ModelError(f"{path} belongs to a run with other settings; repeat those, or choose another --out")
         # In the order of the trees that stand here: sums over a tree then round as in the unbroken run.
-        self.weights = tree_map_with_path(lambda name, _: arrays[f"weights.{name}"], self.weights)
-        self.optimizer.state = tree_map_with_path(lambda name, _: arrays[f"optimizer.{name}"], self.optimizer.state)
+        loaded = ops.load(path, {"weights": self.weights, "optimizer": self.optimizer.state})
+        self.weights, self.optimizer.state = loaded["weights"], loaded["optimizer"]
         self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
 
     def write(self, folder: Path) -> None:
         """Writes config.json and fp16 weights for `mlx_lm.load`."""
         (folder / "config.json").write_text(json.dumps(self.size.config(), indent=1))
-        halves = {name: value.astype(mx.float16) for name, value in flat(self.weights).items()}
-        mx.save_safetensors(str(folder / "model.safetensors"), halves, {"format": "mlx"})
+        halves = ops.map_tree(lambda p: p.astype(mx.float16), self.weights)
+        ops.save(folder / "model.safetensors", halves, {"format": "mlx"})

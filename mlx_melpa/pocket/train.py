@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core.atomic import replace
 from ..errors import MelpaError
 from . import corpus
 from .evaluate import evaluate
@@ -32,10 +33,10 @@ def prepare(folders: list[Path], out: Path, size: Size, seed: int) -> np.ndarray
     if not ids.is_file():
         texts = corpus.documents(folders, "train")
         tokenizer = corpus.train_tokenizer(texts[::3], size.vocabulary)
-        ids.parent.mkdir(parents=True, exist_ok=True)
+        out.mkdir(parents=True, exist_ok=True)
         corpus.save_tokenizer(tokenizer, out, size.context)
-        np.save(ids.with_name("partial.npy"), corpus.stream(tokenizer, texts, seed))
-        ids.with_name("partial.npy").replace(ids)
+        stream = corpus.stream(tokenizer, texts, seed)
+        replace(ids, lambda partial: np.save(partial, stream))
     return np.load(ids)
 
 
@@ -49,11 +50,11 @@ def train(folders: list[Path], out: Path, size: Size, plan: Plan) -> None:
     training, checkpoint = Training(size, plan), out / "training" / "checkpoint.safetensors"
     if checkpoint.is_file():
         training.resume(checkpoint)
-    for at in training.run(ids):
+    for progress in training.run(ids):
         training.save(checkpoint)
         sys.stderr.write(
-            f"step {at.step}  {at.loss:.3f} nats per token  {at.tokens_per_second:,.0f} tokens/s  "
-            f"{at.left / 60:.0f} min left\n"
+            f"step {progress.step}  {progress.loss:.3f} nats per token  {progress.tokens_per_second:,.0f} tokens/s  "
+            f"{progress.left / 60:.0f} min left\n"
         )
     training.write(out)
     shutil.rmtree(checkpoint.parent)

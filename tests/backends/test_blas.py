@@ -13,7 +13,9 @@ ROOT = Path(__file__).parents[2]
 USERS = [
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for path in sorted((ROOT / "mlx_melpa").rglob("*.py"))
-    if re.search(r"^(import|from) mlx\b", path.read_text(encoding="utf-8"), re.MULTILINE)
+    if re.search(
+        r"^(import mlx\b|from mlx\b|from \.+backends\.mlx import)", path.read_text(encoding="utf-8"), re.MULTILINE
+    )
 ]
 ORDERS = [("mlx.core, mlx_melpa.backends.mlx", 1), ("mlx_melpa.backends.mlx, mlx.core", 0)]
 

@@ -11,10 +11,10 @@ import mlx.nn as nn
 import pytest
 
 from mlx_melpa.adapters import KINDS
+from mlx_melpa.backends.checkpoints import POCKET
 from mlx_melpa.backends.mlx.adapted import Adapted
 from mlx_melpa.backends.mlx.model import Base, load, wrap
 from mlx_melpa.errors import ModelError
-from mlx_melpa.pocket import folder
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +24,7 @@ def pocket() -> Base:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(folder(), tmp_path / "copy"))
+    return Path(shutil.copytree(POCKET, tmp_path / "copy"))
 
 
 def refused(name: str | Path) -> str:

@@ -63,11 +63,11 @@ def quantized(bits: int, folder: Path) -> Base:
     from mlx_lm import load as read
     from mlx_lm.utils import quantize_model, save
 
-    from mlx_melpa.pocket import folder as pocket
+    from mlx_melpa.backends.checkpoints import POCKET
 
-    model, tokenizer, config = read(str(pocket()), return_config=True)
+    model, tokenizer, config = read(str(POCKET), return_config=True)
     model, config = quantize_model(model, config, group_size=64, bits=bits)
-    save(folder, str(pocket()), model, tokenizer, config)
+    save(folder, str(POCKET), model, tokenizer, config)
     return load(str(folder))
 
 

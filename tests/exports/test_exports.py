@@ -44,15 +44,15 @@ def saved(name: str, folder: Path) -> Base:
     from mlx_lm.models.mixtral import Model, ModelArgs
     from mlx_lm.utils import quantize_model, save
 
-    from mlx_melpa.pocket import folder as pocket
+    from mlx_melpa.backends.checkpoints import POCKET
 
-    model, tokenizer, config = mlx_lm.load(str(pocket()), return_config=True)  # type: ignore[misc]
+    model, tokenizer, config = mlx_lm.load(str(POCKET), return_config=True)  # type: ignore[misc]
     if name == "mixtral":
         mx.random.seed(0)
         model, config = Model(ModelArgs.from_dict(MIXTRAL)), MIXTRAL
     else:
         model, config = quantize_model(model, config, group_size=64, bits=4)
-    save(folder, str(pocket()), model, tokenizer, config)
+    save(folder, str(POCKET), model, tokenizer, config)
     return load(str(folder))
 
 

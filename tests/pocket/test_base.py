@@ -6,7 +6,7 @@ import mlx.core as mx
 import pytest
 from mlx.utils import tree_flatten
 
-from mlx_melpa import pocket
+from mlx_melpa.backends.checkpoints import POCKET
 from mlx_melpa.pocket.corpus import SPECIAL, documents, load_tokenizer
 from mlx_melpa.pocket.evaluate import evaluate
 
@@ -24,7 +24,7 @@ def loaded():
     """The base as mlx-lm loads it: (model, tokenizer)."""
     from mlx_lm import load
 
-    return load(str(pocket.folder()))
+    return load(str(POCKET))
 
 
 def test_the_base_has_6294784_parameters_in_fp16(loaded):
@@ -44,7 +44,7 @@ def test_the_special_tokens_have_the_ids_0_to_3(loaded):
 def test_any_text_survives_the_tokenizer(loaded, text):
     ids = loaded[1].encode(text, add_special_tokens=False)
     assert loaded[1].decode(ids, clean_up_tokenization_spaces=False) == text
-    plain = load_tokenizer(pocket.folder())
+    plain = load_tokenizer(POCKET)
     assert plain.encode(text).ids == ids
     assert plain.decode(ids) == text
 
@@ -59,6 +59,6 @@ def test_it_answers_a_booking_request(loaded):
 def test_bits_per_byte_on_a_fixed_slice(shared: Path):
     folders = {"sgd_dialogues": 8, "eltec_novels": 2, "english_novels": 2}
     texts = [t for f, n in folders.items() for t in documents([shared / "data" / "corpus" / f], "test")[:n]]
-    score = evaluate(pocket.folder(), texts)
+    score = evaluate(POCKET, texts)
     assert (score.tokens, score.size) == (8253, 22974)
     assert score.bits_per_byte == pytest.approx(1.4845, rel=0.02)

@@ -1,7 +1,8 @@
 """MLX, the first engine.
 
-Importing it loads the machine's BLAS before `mlx.core`, which it offers as `mx`, and changes none of MLX's functions.
-`install()` does, when a base is loaded or a recipe is built, and `uninstall()` restores them.
+Importing it loads the machine's BLAS before `mlx.core`; other packages take `mx` and `nn` from here, to come after it.
+None of MLX's functions is changed by that. `install()` does, when a base is loaded or a recipe is built, and
+`uninstall()` restores them.
 """
 
 import os
@@ -14,7 +15,8 @@ os.environ.setdefault("MLX_BFS_MAX_WIDTH", "1000000")
 blas.load()
 
 import mlx.core as mx  # noqa: E402  (after its BLAS)
+import mlx.nn as nn  # noqa: E402
 
 from .patches import install, uninstall  # noqa: E402
 
-__all__ = ["install", "mx", "uninstall"]
+__all__ = ["install", "mx", "nn", "uninstall"]

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+from ...backends.mlx import mx, nn
 from ...core import inner_loop as adapt
 from ...evaluation.flops import Product, Work, flops, names, products
 from ...pocket import fit
 from .fixtures import batch, parts, random_llama, theta
 from .settings import Advance, Settings, number
-
-import mlx.core as mx  # isort: skip  (a line above loads the BLAS that mlx.core is to find)
 
 WANTED = 50.0
 LARGE = fit.Size(vocabulary=32000, width=640, layers=8, heads=10, kv_heads=10, feed_forward=1792, context=256)
@@ -95,8 +94,6 @@ def _product(product: Product) -> float:
 
 def _beside(config: dict[str, Any], work: Work, ops: Any) -> dict[str, float]:
     """Seconds in one lane, with the way back, of what is no product, at its own shape and as often as it occurs."""
-    import mlx.nn as nn
-
     n, d, layers = work.tokens, int(config["hidden_size"]), int(config["num_hidden_layers"])
     ff, heads = int(config["intermediate_size"]), int(config["num_attention_heads"])
     wide = int(config.get("head_dim") or d // heads)
