@@ -1,7 +1,7 @@
 """One user's examples: checks, and their division into support, replay, held-out and calibration sets."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,20 +24,17 @@ MAX_TOGETHER = 1024
 class UserExamples:
     """One user's examples, divided for an adaptation.
 
-    given: their number, without the `added` stored ones of a user who starts again. distinct: how many differ. new:
-    those that the previous version has not learned. available: those that may be trained on: all, or the new ones if
-    the previous version's class means include the others. sample: at most MAX_SUPPORT of these. replayed and held_out:
-    stored earlier examples, trained on or kept for the forgetting check. calibration: what the temperature is fitted
-    on. memory: the readout's class means of earlier examples. folds: cross-validation episodes over the new examples.
+    new: those that the previous version has not learned. available: those that may be trained on: all, or the new ones
+    if the previous version's class means include the others. sample: at most MAX_SUPPORT of these. replayed and
+    held_out: stored earlier examples, trained on or kept for the forgetting check. calibration: what the temperature is
+    fitted on. memory: the readout's class means of earlier examples. folds: cross-validation episodes over the new
+    examples. notes: what the user should know of how they count.
     """
 
     form: str
     labels: tuple[str, ...]
     description: str
     previous: Version | None
-    given: int
-    added: int
-    distinct: int
     new: tuple[Example, ...]
     available: tuple[Example, ...]
     sample: tuple[Example, ...]
@@ -46,6 +43,7 @@ class UserExamples:
     calibration: tuple[Example, ...]
     memory: Mapping[str, np.ndarray]
     folds: tuple[Episode, ...]
+    notes: tuple[str, ...]
 
     @property
     def support(self) -> tuple[Example, ...]:
@@ -92,23 +90,25 @@ def split_examples(
     enough = len(new) >= MIN_EXAMPLES
     folds = make_folds([*sample, *replayed], set(new), labels, rng, description) if enough else []
     more = labels and len(available) > len(sample)
-    return UserExamples(
-        form=form,
-        labels=labels,
-        description=description,
-        previous=previous,
-        given=len(given),
-        added=len(given) - len(examples),
-        distinct=len(once),
-        new=tuple(new),
-        available=tuple(available),
-        sample=tuple(sample),
-        replayed=tuple(replayed),
-        held_out=tuple(held_out),
-        calibration=(*(draw(available, rng, MAX_TOGETHER) if more else sample), *replayed),
-        memory=recall(previous.state.class_means if previous else {}, labels, replayed),
-        folds=tuple(folds),
-    )
+    calibration = (*(draw(available, rng, MAX_TOGETHER) if more else sample), *replayed)
+    memory = recall(previous.state.class_means if previous else {}, labels, replayed)
+    notes = tuple(_notes(len(given), len(examples), len(once), len(new), previous, description))
+    sets = (tuple(new), tuple(available), sample, replayed, held_out, calibration)
+    return UserExamples(form, labels, description, previous, *sets, memory, tuple(folds), notes)
+
+
+def _notes(
+    given: int, without_stored: int, distinct: int, new: int, previous: Version | None, description: str
+) -> Iterator[str]:
+    if distinct < given:
+        yield f"{given - distinct} of {given} examples are duplicates and count once"
+    if previous is not None and new < distinct:
+        known = f"{distinct - new} of {distinct} examples"
+        yield f"version {previous.number} has learned {known} already: they are not counted"
+    if previous is not None and description != previous.description:
+        yield f"the description is stored for a new start; this version continues version {previous.number}"
+    if without_stored < given:
+        yield f"{given - without_stored} stored examples are added to the new ones: this version starts again"
 
 
 def distinct(examples: Sequence[Example]) -> list[Example]:
@@ -116,16 +116,16 @@ def distinct(examples: Sequence[Example]) -> list[Example]:
     return list(dict.fromkeys(examples))
 
 
-def draw(examples: Sequence[Example], rng: np.random.Generator, most: int) -> list[Example]:
+def draw(examples: Sequence[Example], rng: np.random.Generator, most: int) -> tuple[Example, ...]:
     """Draws at most `most` examples, taking turns between labels."""
     if len(examples) <= most:
-        return list(examples)
+        return tuple(examples)
     turn: Counter[str | None] = Counter()
     ranked = []
     for i in rng.permutation(len(examples)):
         turn[examples[i].label] += 1
         ranked.append((turn[examples[i].label], int(i)))
-    return [examples[i] for _, i in sorted(ranked)[:most]]
+    return tuple(examples[i] for _, i in sorted(ranked)[:most])
 
 
 def check_description(run: Run, description: str) -> None:

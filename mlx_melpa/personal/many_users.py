@@ -124,11 +124,11 @@ def _divide(run: Run, users: Users, known: set[str]) -> tuple[dict[str, UserExam
         except DataError as error:
             refused.append(UserResult(user, None, str(error)))
             continue
-        if user in known or data.distinct > MAX_SUPPORT:
+        if user in known or len(data.new) > MAX_SUPPORT:
             single.append(user)
         else:
             batched[user] = replace(data, folds=())
-    order = sorted(batched, key=lambda user: (len(batched[user].labels), batched[user].distinct, user))
+    order = sorted(batched, key=lambda user: (len(batched[user].labels), len(batched[user].new), user))
     return {user: batched[user] for user in order}, single, refused
 
 

@@ -8,7 +8,7 @@ from ..store import NOT_MEASURED, BitsPerByte, UserState, Version
 from ..store.run import Run
 from .acceptance import Measures, Verdict
 from .examples import UserExamples
-from .predict import finite
+from .predict import Fit, finite
 from .step_search import StepSearch
 
 UNCHANGED = (
@@ -82,7 +82,7 @@ def adaptation(
     verdict = verdicts[-1]
     metrics = metrics_of(steps, verdict.before, verdict.after) | {"seconds": seconds, "folds": len(data.folds)}
     version = version_of(run, data, state, metrics, verdict.after.bits_per_byte)
-    notes = (*remarks(run, data, steps), *_compromise(search, verdicts))
+    notes = (*data.notes, *_notes(run, search, data, verdicts))
     return Adaptation(version, data, search, verdict, steps, seconds, notes)
 
 
@@ -122,32 +122,19 @@ def version_of(
     )
 
 
-def remarks(run: Run, data: UserExamples, steps: int) -> Iterator[str]:
-    """Notes on how many examples count, and on what a previous version changes."""
-    previous, seen = data.previous, len(data.sample) if steps else len(data.available)
-    if data.distinct < data.given:
-        yield f"{data.given - data.distinct} of {data.given} examples are duplicates and count once"
-    if previous is not None and len(data.new) < data.distinct:
-        known = data.distinct - len(data.new)
-        yield f"version {previous.number} has learned {known} of {data.distinct} examples already: they are not counted"
-    if seen < len(data.available):
-        yield (
-            f"the steps see {seen} of {len(data.available)} examples (class means include all); "
-            "melpa meta-train makes use of many"
-        )
+def _notes(run: Run, search: StepSearch, data: UserExamples, verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """What a user should know of the steps taken."""
+    steps = search.candidates[len(verdicts) - 1]
+    seen = len(data.sample)
+    if steps and seen < len(data.available):
+        count = f"{seen} of {len(data.available)} examples"
+        yield f"the steps see {count} (class means include all); melpa meta-train makes use of many"
     if data.memory and not run.trained_on_streams:
         yield CHANGED if steps else UNCHANGED
-    if previous is not None and data.description != previous.description:
-        yield f"the description is stored for a new start; this version continues version {previous.number}"
-    if data.added:
-        yield f"{data.added} stored examples are added to the new ones: this version starts again"
-
-
-def _compromise(search: StepSearch, verdicts: Sequence[Verdict]) -> Iterator[str]:
     if len(verdicts) > 1 and verdicts[-1].keeps_earlier:
-        taken = search.candidates[len(verdicts) - 1]
-        yield f"{search.steps} steps are best for the new examples; {taken} are taken, to keep {verdicts[-2].forgotten}"
+        lost = verdicts[-2].forgotten
+        yield f"{search.steps} steps are best for the new examples; {steps} are taken, to keep {lost}"
 
 
-def _fields(fit: Any) -> dict[str, float | None] | None:
+def _fields(fit: Fit | None) -> dict[str, float | None] | None:
     return None if fit is None else fit._asdict()

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+from ..config.renamed import rename
 from .version import BitsPerByte, Origin, Version
 
 
@@ -42,7 +43,7 @@ def _known(fields: Origin | BitsPerByte) -> dict[str, Any]:
 
 def _from_0_1(found: dict[str, Any]) -> dict[str, Any]:
     """Version 0.1 named the description "about", and kept origin, bits per byte and job among the metrics."""
-    metrics = dict(found["metrics"])
+    metrics, _ = rename(found["metrics"])  # some settings of adapters and readouts are called otherwise now
     metrics.pop("random_start", None)
     origin = {"engine": "backend", "adapter": "adapter", "readout": "readout", "form": "form"}
     bits = {"base": "general_base", "version": "general"}

@@ -42,6 +42,8 @@ def test_a_version_is_stored_and_reported(lines: Path) -> None:
     assert said["run"] == "writing" and said["loss_after"] < said["loss_before"]
     with Store() as store:
         version = store.get("me", 1)
+    shown = json.loads(invoke(app, ["users", "show", "me", "--json"]).stdout)
+    assert shown["parameters"] == version.layout.personal.size == version.state.rows.size
     assert version.active and version.metrics["steps"] == said["steps"] and version.nbytes == said["bytes"]
     assert version.state.rows.shape == (1, version.layout.size) and version.run is not None
     shown = invoke(app, ["adapt", "--user", "you", str(lines)])
