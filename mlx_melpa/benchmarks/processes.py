@@ -1,4 +1,4 @@
-"""melpa's own commands, run as a person runs them, with a store of their own and a clock"""
+"""The `melpa` command in processes of its own, timed, with a store of its own."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from ..config.kinds import kind_class
+from ..config.recipe import Recipe
 from ..core.types import Example
 from ..errors import MelpaError
 from ..store.run import classifies
@@ -41,24 +42,24 @@ class Commands:
         return subprocess.run(command, env=self.environment, stdout=stdout, stderr=stderr, text=True)
 
     def tell(self, *words: str) -> tuple[float, Any]:
-        """The seconds of a command with --json, and what it says."""
-        seconds, said = self.run(*words, "--json")
-        return seconds, json.loads(said)
+        """The seconds of a command with --json, and its JSON."""
+        seconds, output = self.run(*words, "--json")
+        return seconds, json.loads(output)
 
-    def train(self, recipe: dict[str, Any], name: str) -> str:
-        """Meta-trains a recipe into a run in the folder and gives the run's path."""
+    def train(self, recipe: Recipe, name: str) -> str:
+        """Meta-trains a recipe and returns the path of its run, NAME in the folder."""
         path = self.folder / f"{name}.yaml"
-        path.write_text(json.dumps(recipe), encoding="utf-8")  # JSON is YAML
+        path.write_text(json.dumps(recipe.resolved), encoding="utf-8")  # JSON is YAML
         self.run("meta-train", str(path), "--out", str(self.folder / name))
         return str(self.folder / name)
 
-    def fitting(self, run: str | None, recipe: dict[str, Any], name: str) -> str:
-        """The run given, if it takes labels or text as the recipe does; else one trained with the recipe."""
-        labelled = kind_class("readout", recipe["readout"]["kind"]).classifies
+    def run_for(self, run: str | None, recipe: Recipe, name: str) -> str:
+        """The given run, if it classifies or writes as the recipe does; else one trained with the recipe."""
+        labelled = kind_class("readout", recipe.kind("readout")).classifies
         return run if run and classifies(Path(run)) == labelled else self.train(recipe, name)
 
     def write(self, name: str, examples: Sequence[Example]) -> str:
-        """Writes examples as a person has them, JSON lines, and gives the file's path."""
+        """Writes examples as JSON lines, as users have them, and returns the file's path."""
         rows = [
             {"text": e.text, "label": e.label} if e.target is None else {"prompt": e.text, "completion": e.target}
             for e in examples

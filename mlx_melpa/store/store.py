@@ -5,7 +5,8 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -56,6 +57,15 @@ class Store:
     def close(self) -> None:
         """Closes the store's file."""
         self._db.close()
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """Writes without waiting for the disk, for data that can be written again after a crash."""
+        self._db.all("PRAGMA synchronous = OFF")
+        try:
+            yield
+        finally:
+            self._db.all("PRAGMA synchronous = FULL")
 
     def put(
         self,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa.benchmarks.speed.fixtures import batch, theta
+from mlx_melpa.benchmarks.speed.fixtures import on_numbers, random_batch, random_theta
 from mlx_melpa.config.kinds import kinds
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.evaluation.flops import Work, flops, names, products
@@ -44,13 +44,12 @@ def test_the_formula_is_what_torch_counts(kind: str, settings: dict[str, Any]) -
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from mlx_melpa.backends.torch.model import wrap
-    from mlx_melpa.benchmarks.speed.fixtures import parts as put
 
     config = LlamaConfig(**CONFIG, architectures=["LlamaForCausalLM"])
     base = wrap("tiny", LlamaForCausalLM(config), None, {**CONFIG, "model_type": "llama"})
-    parts = put(base, backend="torch", adapter=kinds("adapter")[kind](**settings))
-    support = batch(parts, 1, EXAMPLES, LENGTH, one_in=4)
-    begun = theta(parts)
+    composed = on_numbers(base, {"backend": "torch", "adapter": {"kind": kind, **settings}})
+    parts, begun = composed.parts, random_theta(composed)
+    support = random_batch(composed, 1, EXAMPLES, LENGTH, one_in=4)
     state = adapt.begin(parts, begun, support)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         adapt.gradient(parts, begun, state, support)

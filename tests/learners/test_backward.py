@@ -99,14 +99,14 @@ def test_a_term_of_weight_zero_is_never_computed() -> None:
 
 
 def test_memory_stays_that_of_one_step_and_one_query() -> None:
-    from mlx_melpa.benchmarks.speed.fixtures import batch, random_llama, theta
-    from mlx_melpa.benchmarks.speed.fixtures import parts as built
+    from mlx_melpa.benchmarks.speed.fixtures import on_numbers, random_batch, random_llama, random_theta
     from mlx_melpa.pocket.fit import Size
 
     size = Size(vocabulary=64, width=32, layers=2, heads=2, kv_heads=2, feed_forward=64, context=64)
-    parts = built(random_llama(size), rank=2)
-    ops, begun = parts.ops, theta(parts)
-    support, query = (batch(parts, 2, 8, 32, seed=i) for i in range(2))
+    composed = on_numbers(random_llama(size), {"adapter.rank": 2})
+    parts, begun = composed.parts, random_theta(composed)
+    ops = parts.ops
+    support, query = (random_batch(composed, 2, 8, 32, seed=i) for i in range(2))
 
     def peak(legs: Sequence[Leg]) -> int:
         ops.evaluate(begun, support, query)

@@ -1,4 +1,4 @@
-"""Two processes measured in turn, A B A B, each answering a line of JSON with a line of JSON"""
+"""Interleaved timing of two processes, A B A B, that exchange lines of JSON."""
 
 import json
 import os
@@ -12,19 +12,20 @@ from time import perf_counter, process_time
 from typing import Any, NoReturn, Self
 
 from ...errors import MelpaError
-from .settings import Advance, wanted
+from ..study import Advance, silent
+from .settings import goal
 
 Answer = dict[str, Any]
-"""What a worker says of one piece of work: {"seconds": ..., "cpu": ..., "tokens": ..., "loss": ..., ...}."""
+"""A worker's answer to one order: {"seconds": ..., "cpu": ..., "tokens": ..., "loss": ..., ...}."""
 Reply = Callable[[Answer], dict[str, Any]]
-LAST = 12
-"""Lines of a dead worker's stderr that are shown."""
+STDERR_LINES = 12
+"""The last lines of a failed worker's stderr, which its error shows."""
 
 
 class Worker:
-    """A process `python -m ...speed.workers.MODULE SETTINGS` that has loaded everything and waits, without spinning.
+    """A process `python -m ...speed.workers.MODULE SETTINGS` that waits for orders, without spinning.
 
-    `about` is what it said when it was ready. Raises MelpaError where it dies. Use it in a `with` statement.
+    `ready` is its answer when all is loaded and warm. Raises MelpaError where it fails. Use it in a `with` statement.
     """
 
     def __init__(self, module: str, settings: Mapping[str, Any]):
@@ -33,20 +34,20 @@ class Worker:
         command = [sys.executable, "-m", f"{__package__}.workers.{module}", json.dumps(dict(settings))]
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=self._errors, text=True)
-        self.about: Answer = self._read()
+        self.ready: Answer = self._read()
 
     def ask(self, **order: Any) -> Answer:
-        """Has one piece of work done and gives the answer."""
+        """The answer to one order."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(order) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            self._dead()
+            self._fail()
         return self._read()
 
     def close(self) -> None:
-        """Ends the process: its input ends, and it leaves; after ten seconds it is killed."""
+        """Ends the process by closing its input; kills it after ten seconds."""
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
                 pipe.close()
@@ -67,33 +68,33 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            self._dead()
+            self._fail()
         return dict(json.loads(line))
 
-    def _dead(self) -> NoReturn:
+    def _fail(self) -> NoReturn:
         code = self._process.wait()
         self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()[-LAST:]
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()[-STDERR_LINES:]
         self.close()
-        said = "".join(f"\n  {line}" for line in lines) or " (it said nothing)"
-        raise MelpaError(f"bench: the process of {self.module} ended with code {code}; the last it said:{said}")
+        shown = "".join(f"\n  {line}" for line in lines) or " nothing"
+        raise MelpaError(f"bench: the process of {self.module} ended with code {code}; its last output:{shown}")
 
 
 class Clock:
-    """Begins now; `answer` has the seconds since, and the processor's seconds of all threads."""
+    """Begins when it is made; `answer` has the seconds since then, and the processor seconds of all threads."""
 
     def __init__(self) -> None:
         self._seconds, self._cpu = perf_counter(), process_time()
 
     def answer(self, **more: Any) -> Answer:
-        """What a worker says of the work since."""
+        """The answer with the time since the beginning."""
         return {"seconds": perf_counter() - self._seconds, "cpu": process_time() - self._cpu, **more}
 
 
 def serve(work: Callable[[dict[str, Any], Reply], None]) -> None:
-    """Runs a worker's side: `work(settings, reply)`, where reply(answer) gives the next order, or ends the process.
+    """Runs a worker's side: `work(settings, reply)`, where reply(answer) returns the next order, or ends the process.
 
-    The first reply says that all is loaded and warm. Whatever else writes to stdout goes to stderr.
+    The first reply comes when all is loaded and warm. Other output to stdout goes to stderr.
     """
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
@@ -114,7 +115,7 @@ def serve(work: Callable[[dict[str, Any], Reply], None]) -> None:
 
 @dataclass(frozen=True)
 class Ratio:
-    """Pairs of answers, and what they come to: rates, of which more is better; the ratio is ours over the peer's."""
+    """Pairs of answers (ours, peer's) as rates, of which more is better; the ratio is ours over the peer's."""
 
     answers: tuple[tuple[Answer, Answer], ...]
     rate: Callable[[Answer], float]
@@ -136,37 +137,43 @@ class Ratio:
 
     @property
     def cpu_ratio(self) -> float:
-        """The same ratio in processor time instead of time: what a busy machine disturbs less."""
+        """The ratio in processor time, which other load on the machine changes less."""
         timed = [tuple({**answer, "seconds": answer["cpu"]} for answer in pair) for pair in self.answers]
         return median(self.rate(ours) for ours, _ in timed) / median(self.rate(peer) for _, peer in timed)
 
-    def record(self, unit: str, at_least: float | None = None, **more: Any) -> dict[str, Any]:
-        """The comparison as it stands in the JSON: ours, peer, ratio (of medians), pairs, unit, what is wanted."""
+    def record(self, unit: str, at_least: float | None = None, **more: object) -> dict[str, Any]:
+        """The comparison in the JSON: ours, peer, ratio (of medians), pairs, unit, and the goal."""
         ratio = self.ours / self.peer
-        found = {"ours": self.ours, "peer": self.peer, "ratio": ratio, "pairs": self.pairs, "unit": unit}
+        record: dict[str, Any] = {
+            "ours": self.ours,
+            "peer": self.peer,
+            "ratio": ratio,
+            "pairs": self.pairs,
+            "unit": unit,
+        }
         if all("cpu" in answer for pair in self.answers for answer in pair):
-            found["cpu_ratio"] = self.cpu_ratio
-        return {**found, **wanted(ratio, at_least, None), **more}
+            record["cpu_ratio"] = self.cpu_ratio
+        return {**record, **goal(ratio, at_least, None), **more}
 
 
 def per_second(answer: Answer) -> float:
-    """Tokens per second of an answer, or its `count` where that is what it did."""
+    """Tokens per second of an answer, or its `count` per second without tokens."""
     done = answer["tokens"] if "tokens" in answer else answer.get("count", 1)
     return float(done) / float(answer["seconds"])
 
 
-def alternate(
+def interleave(
     ours: Worker,
     peer: Worker,
-    pairs: int,
+    repeats: int,
     *,
     order: Mapping[str, Any] | None = None,
     rate: Callable[[Answer], float] = per_second,
-    advance: Advance = lambda *_: None,
+    advance: Advance = silent,
 ) -> Ratio:
-    """Asks both in turn, `pairs` times each, the same order; the one that does not work waits for a line of input."""
+    """Gives both the same order in turn, `repeats` times each; the idle one waits for input."""
     answers = []
-    for i in range(pairs):
+    for i in range(repeats):
         answers.append((ours.ask(**(order or {})), peer.ask(**(order or {}))))
-        advance(1, f"pair {i + 1} of {pairs}")
+        advance(1, f"{i + 1} of {repeats}")
     return Ratio(tuple(answers), rate)

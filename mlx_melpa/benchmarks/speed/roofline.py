@@ -1,4 +1,4 @@
-"""The inner step beside the machine's limit: counted operations, their rate, and where the rest of the time goes"""
+"""Roofline of the inner step: its operations per second against the matrix product rate, and the other costs."""
 
 import time
 from collections import Counter
@@ -7,13 +7,15 @@ from statistics import median
 from typing import Any
 
 from ...backends.mlx import mx, nn
-from ...core import inner_loop as adapt
+from ...core import inner_loop
+from ...core.engine import Engine
 from ...evaluation.flops import Product, Work, flops, names, products
 from ...pocket import fit
-from .fixtures import batch, parts, random_llama, theta
-from .settings import Advance, Settings, number
+from ..study import Advance
+from .fixtures import on_numbers, random_batch, random_llama, random_theta
+from .settings import Settings, number
 
-WANTED = 50.0
+GOAL_PERCENT = 50.0
 LARGE = fit.Size(vocabulary=32000, width=640, layers=8, heads=10, kv_heads=10, feed_forward=1792, context=256)
 """A llama of 61 million weights."""
 EXAMPLES, LENGTH, RANK = 8, 128, 8
@@ -30,38 +32,37 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
     bases: dict[str, Callable[[], Any]] = {"base": lambda: load(settings.model)}
     if not settings.short:
         bases["llama_60m"] = lambda: random_llama(LARGE)
-    found: dict[str, Any] = {"matrix_product": number(gflops(), "GFLOP/s")}
+    results: dict[str, Any] = {"matrix_product": number(gflops(), "GFLOP/s")}
     for name, made in bases.items():
         base = made()
         if base.config.get("model_type") == "llama":
-            found[name] = _one(base, 2 if settings.short else EXAMPLES, 3 if settings.short else 7, gflops)
+            results[name] = _base(base, 2 if settings.short else EXAMPLES, 3 if settings.short else 7, gflops)
         advance(1, name)
-    best = max((found[name]["share"]["value"] for name in bases if name in found), default=0.0)
-    return {"share": number(best, "% of the matrix product rate", at_least=WANTED), **found}
+    best = max((results[name]["share"]["value"] for name in bases if name in results), default=0.0)
+    return {"share": number(best, "% of the matrix product rate", at_least=GOAL_PERCENT), **results}
 
 
-def _one(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> dict[str, Any]:
-    made = parts(base, rank=RANK)
-    begun, support = theta(made), batch(made, 1, examples, LENGTH)
-    state = adapt.begin(made, begun, support)
-    made.ops.evaluate(state)
-    problem: Any = made.problem
-    model = problem.model
+def _base(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> dict[str, Any]:
+    composed = on_numbers(base, {"adapter.rank": RANK})
+    theta, support = random_theta(composed), random_batch(composed, 1, examples, LENGTH)
+    parts, model, ops = composed.parts, composed.model, composed.parts.ops
+    state = inner_loop.begin(parts, theta, support)
+    ops.evaluate(state)
     read = sum(part["index"].shape[0] for part in support["parts"])
     work = Work(examples, LENGTH, read, model.adapter, names(model.sites))
     counted = products(base.config, work)
     rates, seconds = [], []
-    for _ in range(times):  # the rate is measured beside each step: a machine's changes
+    for _ in range(times):  # the rate of a machine changes, so it is measured before each step
         rates.append(gflops())
-        seconds.append(timed(lambda: adapt.step(made, begun, 0, state, support), 1))
+        seconds.append(timed(lambda: inner_loop.step(parts, theta, 0, state, support), 1))
     step, rate = median(seconds), median(rates)
     reached = flops(counted) / step / 1e9
     model.detach()
-    alone = {
+    in_one_lane = {
         "products": sum(_product(p) * n for p, n in Counter(counted).items()),
-        **_beside(base.config, work, made.ops),
+        **_other_costs(base.config, work, ops),
     }
-    spent = {name: value / made.ops.LANES for name, value in alone.items()}
+    spent = {name: value / ops.LANES for name, value in in_one_lane.items()}
     spent["step of the rule"] = timed(lambda: state["rows"] - 0.1 * state["rows"], 5)
     return {
         "share": number(100 * reached / rate, "% of the matrix product rate"),
@@ -75,7 +76,7 @@ def _one(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> d
 
 
 def timed(work: Callable[[], Any], times: int) -> float:
-    """Seconds of the fastest of some calls, evaluated."""
+    """Seconds of the fastest of `times` calls."""
     best = float("inf")
     for _ in range(times):
         began = time.perf_counter()
@@ -92,8 +93,8 @@ def _product(product: Product) -> float:
     return timed(lambda: a @ b, 3)
 
 
-def _beside(config: dict[str, Any], work: Work, ops: Any) -> dict[str, float]:
-    """Seconds in one lane, with the way back, of what is no product, at its own shape and as often as it occurs."""
+def _other_costs(config: dict[str, Any], work: Work, ops: Engine) -> dict[str, float]:
+    """Seconds in one lane, backward pass included, of operations that are no products, at their shapes and counts."""
     n, d, layers = work.tokens, int(config["hidden_size"]), int(config["num_hidden_layers"])
     ff, heads = int(config["intermediate_size"]), int(config["num_attention_heads"])
     wide = int(config.get("head_dim") or d // heads)
@@ -106,10 +107,10 @@ def _beside(config: dict[str, Any], work: Work, ops: Any) -> dict[str, float]:
         "rotary positions": (2 * layers, turn, turned),
         "sums over the vocabulary": (1, ops.log_sum_exp, (work.read, int(config["vocab_size"]))),
     }
-    return {name: often * _both_ways(fn, shape) for name, (often, fn, shape) in each.items()}
+    return {name: often * _with_backward(fn, shape) for name, (often, fn, shape) in each.items()}
 
 
-def _both_ways(fn: Callable[[Any], Any], shape: tuple[int, ...]) -> float:
+def _with_backward(fn: Callable[[Any], Any], shape: tuple[int, ...]) -> float:
     x = mx.random.normal(shape, key=mx.random.key(0))
     back = mx.ones_like(fn(x))
     mx.eval(x, back)

@@ -1,43 +1,53 @@
-"""The sections of `melpa bench speed` by name, and the run through them"""
+"""The sections of `melpa bench speed`, and the run through them."""
 
+import json
 import os
 import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...config.schema import did_you_mean
 from ...core.atomic import replace_text
 from ...errors import MelpaError
-from .settings import Advance, Settings
+from ..study import Advance, silent
+from .settings import Settings
+
+
+class Section(NamedTuple):
+    """A module with `measure(settings, advance) -> dict`, and `draw(result, folder)` if `draws`.
+
+    `by_name`: measured only where it is named.
+    """
+
+    module: str
+    draws: bool = False
+    by_name: bool = False
+
 
 SECTIONS = {
-    "step": "inner_step",
-    "time_to_quality": "time_to_quality",
-    "meta": "meta_iteration",
-    "memory": "memory",
-    "many": "batched_users",
-    "limit": "roofline",
-    "start": "startup",
-    "growth": "scaling",
+    "step": Section("inner_step", draws=True),
+    "time_to_quality": Section("time_to_quality", draws=True),
+    "meta": Section("meta_iteration"),
+    "memory": Section("memory"),
+    "many": Section("batched_users"),
+    "limit": Section("roofline"),
+    "start": Section("startup"),
+    "growth": Section("scaling", draws=True, by_name=True),
 }
-"""Section: its module, with `measure(settings, advance) -> dict`, and `draw(found, folder)` if it has pictures."""
-APART = ("growth",)
-"""Sections that run only where they are named."""
 PEERS = {"mlx-lm": ("mlx_lm",), "peft": ("torch", "transformers", "peft", "torchopt")}
-"""Peer: the modules that it takes."""
+"""The modules that each peer needs."""
 
 
 def installed(peer: str) -> bool:
-    """Says whether a peer can be measured here."""
+    """True if a peer can be measured here."""
     return all(find_spec(module) for module in PEERS[peer])
 
 
-def check(names: Iterable[str], known: Iterable[str], option: str) -> tuple[str, ...]:
-    """The names of an option; raises MelpaError for one that is not known."""
+def known_names(names: Iterable[str], known: Iterable[str], option: str) -> tuple[str, ...]:
+    """The names of an option; raises MelpaError for an unknown one."""
     names, known = tuple(names), tuple(known)
     for name in names:
         if name not in known:
@@ -45,14 +55,15 @@ def check(names: Iterable[str], known: Iterable[str], option: str) -> tuple[str,
     return names
 
 
-def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = lambda *_: None) -> dict[str, Any]:
-    """Runs sections (all but APART, unless some are named) one by one and gives {section: numbers, "machine": ...}.
+def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = silent) -> dict[str, Any]:
+    """Measures sections one by one and returns {section: numbers, "machine": ...}.
 
-    With `settings.out` also OUT/speed.json, after each section, and pictures. Raises MelpaError for a section or peer
-    that is not there, before anything is measured.
+    With `settings.out` also OUT/speed.json, after each section, and plots. Raises MelpaError for an unknown section or
+    a missing peer, before anything is measured.
     """
-    only = check(only, SECTIONS, "--only") or tuple(name for name in SECTIONS if name not in APART)
-    for peer in check(settings.peers, PEERS, "--peer"):
+    usual = tuple(name for name, section in SECTIONS.items() if not section.by_name)
+    only = known_names(only, SECTIONS, "--only") or usual
+    for peer in known_names(settings.peers, PEERS, "--peer"):
         if not installed(peer):
             missing = ", ".join(m for m in PEERS[peer] if not find_spec(m))
             raise MelpaError(
@@ -60,28 +71,20 @@ def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = lambd
             )
     if settings.out is not None and not find_spec("matplotlib"):
         raise MelpaError("--out: plots need matplotlib; run: pip install 'mlx-melpa[plots]', or leave --out out")
-    found: dict[str, Any] = {"machine": machine()}
+    results: dict[str, Any] = {"machine": machine()}
     for name in only:
         advance(0, name)
-        module = import_module(f".{SECTIONS[name]}", __package__)
-        found[name] = module.measure(settings, advance)
+        module = import_module(f".{SECTIONS[name].module}", __package__)
+        results[name] = module.measure(settings, advance)
         if settings.out is not None:
-            write(settings.out, found)
-            if hasattr(module, "draw"):
-                module.draw(found[name], settings.out)
-    return found
-
-
-def write(folder: Path, found: dict[str, Any]) -> None:
-    """Writes what is found so far as FOLDER/speed.json."""
-    import json
-
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_text(folder / "speed.json", json.dumps(found, indent=1) + "\n")
+            replace_text(settings.out / "speed.json", json.dumps(results, indent=1) + "\n")
+            if SECTIONS[name].draws:
+                module.draw(results[name], settings.out)
+    return results
 
 
 def machine() -> dict[str, Any]:
-    """What is measured on: the doctor's look, the threads of a matrix product, the load before, the date."""
+    """The machine: what `melpa doctor` measures, threads of a matrix product, load before, versions, date."""
     from ...backends.machine import threads
     from ...backends.mlx.doctor import PACKAGES, examine, version
 

@@ -1,4 +1,4 @@
-"""How time and memory grow: with tasks, steps, examples, length, the row, the base; and the store with its people"""
+"""Growth of time and memory with tasks, steps, examples, length, row and base; and of the store with its users."""
 
 import time
 from pathlib import Path
@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from ...learners import KINDS as LEARNERS
 from ...pocket.fit import Size
-from .fixtures import batch, parts, random_llama, theta
-from .settings import Advance, Settings, number
+from ..study import Advance
+from .fixtures import on_numbers, random_batch, random_llama, random_theta
+from .settings import Settings, number
 from .store import store
 
-USUAL = {"tasks": 2, "steps": 2, "examples": 8, "length": 32, "rank": 8, "width": 128}
+DEFAULTS = {"tasks": 2, "steps": 2, "examples": 8, "length": 32, "rank": 8, "width": 128}
 SWEPT: dict[str, tuple[int, ...]] = {
     "tasks": (1, 2, 4, 8, 16),
     "steps": (1, 2, 4, 8, 16),
@@ -21,22 +21,22 @@ SWEPT: dict[str, tuple[int, ...]] = {
     "rank": (2, 4, 8, 16, 32, 64),
     "width": (64, 128, 256, 512),
 }
-"""`rank` stands for P, the row's numbers, and `width` for the base's weights: both are what is plotted."""
+"""The plots show P, the numbers of a row, for `rank`, and the base's weights for `width`."""
 SHORT = 2
 LAYERS = 4
 
 
 def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
-    """Exponents of time and of memory over one quantity each, fitted as log y = a + e log x; and the store's times.
+    """Exponents e of time and memory over one quantity each, log y = a + e log x; and the store's latency.
 
-    The work is an exact meta-gradient of a random llama of 4 blocks. Memory is the peak beyond base and inputs.
+    The work is an exact meta-gradient of a random llama of 4 blocks. Memory is the peak without base and inputs.
     """
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     for name, values in SWEPT.items():
-        points = [_point({**USUAL, name: value}) for value in values[: SHORT if settings.short else None]]
+        points = [_point({**DEFAULTS, name: value}) for value in values[: SHORT if settings.short else None]]
         x = {"rank": "parameters", "width": "weights"}.get(name, name)
         at = [point[x] for point in points]
-        found[name] = {
+        results[name] = {
             "over": x,
             "at": at,
             "seconds": [point["seconds"] for point in points],
@@ -45,7 +45,7 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
             "memory": number(exponent(at, [point["bytes"] for point in points]), "exponent"),
         }
         advance(1, name)
-    return {**found, "store": store((1, 20) if settings.short else (1, 1_000, 100_000), advance)}
+    return {**results, "store": store((1, 20) if settings.short else (1, 1_000, 100_000), advance)}
 
 
 def exponent(x: list[float], y: list[float]) -> float:
@@ -57,29 +57,27 @@ def _point(at: dict[str, int]) -> dict[str, float]:
     wide = at["width"]
     size = Size(vocabulary=1024, width=wide, layers=LAYERS, heads=4, kv_heads=4, feed_forward=3 * wide, context=512)
     base = random_llama(size)
-    made = parts(base, rank=at["rank"])
-    ops, begun = made.ops, theta(made)
-    support, query = (batch(made, at["tasks"], at["examples"], at["length"], seed=i) for i in range(2))
-    learner: Any = LEARNERS["maml"](made, steps=at["steps"])
+    composed = on_numbers(base, {"adapter.rank": at["rank"], "learner": {"kind": "maml", "steps": at["steps"]}})
+    ops, theta = composed.parts.ops, random_theta(composed)
+    support, query = (random_batch(composed, at["tasks"], at["examples"], at["length"], seed=i) for i in range(2))
     best, peak = float("inf"), 0
     for _ in range(3):
-        ops.evaluate(begun, support, query)
+        ops.evaluate(theta, support, query)
         ops.reset_peak_memory()
         before = ops.peak_memory()
         began = time.perf_counter()
-        ops.evaluate(*learner.meta_grad(begun, support, query))
+        ops.evaluate(*composed.learner.meta_grad(theta, support, query))
         best = min(best, time.perf_counter() - began)
         peak = ops.peak_memory() - before
-    weights = base.parameters
-    return {**at, "seconds": best, "bytes": peak, "parameters": made.problem.layout.size, "weights": weights}
+    return {**at, "seconds": best, "bytes": peak, "parameters": composed.layout.size, "weights": base.parameters}
 
 
-def draw(found: dict[str, Any], folder: Path) -> None:
-    """growth.png: a panel for each quantity, time and memory relative to the least, with their exponents."""
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """Draws FOLDER/growth.png: a panel for each quantity with relative time and memory, and their exponents."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
-    swept = [part for part in found.values() if "over" in part]
+    swept = [part for part in result.values() if "over" in part]
     figure = Figure(figsize=(10, 6), layout="constrained")
     for panel, part in zip(figure.subplots(2, (len(swept) + 1) // 2).flat, swept, strict=False):
         for label, values in (("time", part["seconds"]), ("memory", part["bytes"])):
@@ -92,7 +90,7 @@ def draw(found: dict[str, Any], folder: Path) -> None:
         panel.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
         panel.yaxis.set_major_formatter(EngFormatter(places=0, sep=""))
         panel.set_xlabel(part["over"])
-        panel.set_ylabel("relative to the least")
+        panel.set_ylabel("relative to the smallest")
         panel.spines[["top", "right"]].set_visible(False)
         panel.legend(frameon=False, fontsize=8)
     figure.savefig(folder / "growth.png", dpi=150)

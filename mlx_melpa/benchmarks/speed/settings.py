@@ -1,40 +1,35 @@
-"""What every section of a bench is told, and what its numbers are written as"""
+"""The settings of `melpa bench speed`, and the form of its numbers in JSON."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Advance = Callable[..., None]
-"""advance(count=1, text=""): a piece of work is done."""
-
 
 @dataclass(frozen=True)
 class Settings:
-    """model: pocket or a folder. peers: other packages to be measured beside. pairs: measurements of each, in turn.
+    """model: pocket or a folder. peers: packages to compare with. repeats: measurements of each side, interleaved.
 
-    run: a meta-trained run to adapt with; None makes one. out: a folder for plots, or None. short: as little work as
-    shows that everything still fits together.
+    run: a meta-trained run to adapt with; None trains one. out: a folder for plots, or None. short: the least work that
+    still shows that all parts fit together.
     """
 
     model: str = "pocket"
     peers: tuple[str, ...] = ("mlx-lm",)
-    pairs: int = 5
+    repeats: int = 5
     run: str | None = None
     out: Path | None = None
     short: bool = False
 
 
 def number(
-    value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None, **more: Any
+    value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None, **more: object
 ) -> dict[str, Any]:
-    """One measured number as it stands in the JSON: value, unit, and what is wanted of it, where something is."""
-    found: dict[str, Any] = {"value": value, "unit": unit, **more}
-    return {**found, **wanted(value, at_least, at_most)}
+    """One number in the JSON: value, unit, and its goal if it has one."""
+    return {"value": value, "unit": unit, **more, **goal(value, at_least, at_most)}
 
 
-def wanted(value: float, at_least: float | None, at_most: float | None) -> dict[str, Any]:
-    """The bound that a number is held against, and whether it is met; nothing where there is none."""
+def goal(value: float, at_least: float | None, at_most: float | None) -> dict[str, Any]:
+    """The bound of a number, and `met`: whether it is reached; empty without a bound."""
     if at_least is not None:
         return {"at_least": at_least, "met": value >= at_least}
     if at_most is not None:

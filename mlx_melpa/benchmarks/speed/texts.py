@@ -1,4 +1,4 @@
-"""Examples for a bench: what simulated people write, at equal or natural lengths"""
+"""Examples by simulated people for timing, at equal or natural lengths."""
 
 from collections.abc import Callable
 from typing import cast
@@ -36,7 +36,7 @@ def examples(case: str, number: int, length: int, count: Count, seed: int = 0) -
 
 
 def _thread(messages: int, rng: np.random.Generator) -> tuple[str, str]:
-    """So many messages in the styles of others, a line each, and a long reply in one person's style."""
+    """A number of messages in others' styles, a line each, and a long reply in one person's style."""
     people = cast(SimulatedTasks, synthetic(variant="style", shots=messages, queries=3).train)
     _, lines = people.text_person(rng)
     return "\n".join(e.text for e in lines[:messages]), " ".join(e.target or "" for e in lines[messages:])

@@ -1,4 +1,4 @@
-"""Time to quality: from a command to a stored adapter, beside mlx-lm's LoRA from scratch at its lowest held-out loss"""
+"""Time to quality: from a command to a stored adapter, compared with mlx-lm's LoRA at its lowest held-out loss."""
 
 import json
 import tempfile
@@ -11,24 +11,25 @@ from typing import Any
 
 import numpy as np
 
+from ...config.recipe import Recipe
 from ...core.types import Episode, Example
 from ...tasks.synthetic import synthetic
 from ..processes import Commands
+from ..study import Advance
+from .fixtures import recipe
 from .interleaved import Worker
-from .settings import Advance, Settings
+from .settings import Settings
 
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
-STEPS, EVERY, WANTED = 200, 5, 0.1
-"""mlx-lm's steps at each rate, how often its held-out loss is measured, and the share of its time that is wanted."""
-SUPPORT, HELD = 20, 30
+STEPS, EVERY, GOAL = 200, 5, 0.1
+"""mlx-lm's steps at each rate, steps between two measurements of its held-out loss, and the goal for the ratio."""
+SUPPORT, HELD_OUT = 20, 30
 ADAPTER: dict[str, Any] = {"rank": 8, "scale": 20.0, "dropout": 0.0}
 """mlx-lm's own defaults: every linear layer of every block."""
-RECIPE: dict[str, Any] = {
-    "adapter": {"kind": "lora", "rank": 8, "scale": 2.0, "layers": 3},
-    "tasks": {"kind": "synthetic", "variant": "style", "shots": 10, "queries": 10},
-    "readout": {"kind": "completion", "max_length": 96},
+RUN: dict[str, object] = {
+    "adapter.layers": 3,
+    "readout.max_length": 96,
     "rule": {"kind": "adam", "lr": 3e-3},
-    "learner": {"kind": "fomaml", "steps": 5},
     "train": {
         "iterations": 60,
         "tasks_per_step": 3,
@@ -38,69 +39,68 @@ RECIPE: dict[str, Any] = {
         "validation_episodes": 8,
     },
 }
-"""The run that adapts, where none is given: trained once, before the clock runs, on people the person is not among."""
+"""The recipe of the run that adapts, where none is given. It is trained before the timing, on other people."""
+SHORT = {"iterations": 1, "tasks_per_step": 1, "validate_every": 1, "validation_episodes": 2}
 
 
 def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
-    """Seconds of `melpa adapt` and of mlx-lm's training, the held-out losses that they come to, and their ratio.
+    """Seconds of `melpa adapt` and of mlx-lm's training, their ratio, and both held-out losses.
 
-    mlx-lm's seconds are those from its start to the step where the held-out loss of its best rate is lowest, measured
-    again beside each of ours; trying the rates is not counted. The same code measures both losses, in nats per token.
+    mlx-lm's seconds go from its start to the step with the lowest held-out loss at its best rate. They are measured
+    again after each of ours; the search for the rate is not counted. Both losses are in nats per token, by one code.
     """
     if "mlx-lm" not in settings.peers:
         return {}
     with tempfile.TemporaryDirectory() as folder:
         commands = Commands(Path(folder))
         advance(0, "time to quality: a run")
-        run = commands.fitting(settings.run, recipe(settings), "run")
-        person = synthetic(variant="style", shots=SUPPORT, queries=HELD).test.episode(np.random.default_rng(1))
-        base, theirs = _theirs(settings, person, Path(folder), advance)
-        best = min(theirs, key=lambda mark: mark["loss"])
-        file = commands.write("notes.jsonl", person.support)
+        run = commands.run_for(settings.run, run_recipe(settings), "run")
+        person = synthetic(variant="style", shots=SUPPORT, queries=HELD_OUT).test.episode(np.random.default_rng(1))
+        base, curves = _curves(settings, person, Path(folder), advance)
+        best = min(curves, key=lambda mark: mark["loss"])
+        file = commands.write("examples.jsonl", person.support)
         ours, peer = [], []
-        for i in range(settings.pairs):
+        for i in range(settings.repeats):
             ours.append(commands.tell("adapt", "--user", f"user {i}", file, "--run", run))
             peer.append(_again(settings, Path(folder), best))
-            advance(1, f"time to quality: {i + 1} of {settings.pairs}")
+            advance(1, f"time to quality: {i + 1} of {settings.repeats}")
         loss = _stored_loss(commands, run, "user 0", person.query)
-    seconds, theirs_in = median(seconds for seconds, _ in ours), median(peer)
-    ratio = seconds / theirs_in
+    seconds, peer_seconds = median(seconds for seconds, _ in ours), median(peer)
+    ratio = seconds / peer_seconds
     return {
         "ours": seconds,
-        "peer": theirs_in,
+        "peer": peer_seconds,
         "ratio": ratio,
         "pairs": [each / other for (each, _), other in zip(ours, peer, strict=True)],
         "unit": "s",
-        "at_most": WANTED,
-        "met": ratio <= WANTED and loss <= best["loss"],
-        "adaptation": median(said["seconds"] for _, said in ours),
+        "at_most": GOAL,
+        "met": ratio <= GOAL and loss <= best["loss"],
+        "adaptation": median(result["seconds"] for _, result in ours),
         "loss": {"ours": loss, "peer": best["loss"], "base": base},
-        "kept": all(said["accepted"] for _, said in ours),
-        "best": {"lr": best["lr"], "steps": best["steps"], "last": best["steps"] == theirs[-1]["steps"]},
-        "curves": theirs,
+        "kept": all(result["accepted"] for _, result in ours),
+        "best": {"lr": best["lr"], "steps": best["steps"], "last": best["steps"] == curves[-1]["steps"]},
+        "curves": curves,
     }
 
 
-def recipe(settings: Settings) -> dict[str, Any]:
+def run_recipe(settings: Settings, **changes: object) -> Recipe:
     """The recipe of the run that adapts; its short form trains one iteration."""
-    train = {"iterations": 1, "tasks_per_step": 1, "validate_every": 1, "validation_episodes": 2}
-    return {"model": settings.model, **RECIPE, **({"train": train} if settings.short else {})}
+    return recipe(settings.model, {**RUN, **({"train": SHORT} if settings.short else {}), **changes})
 
 
-def _theirs(settings: Settings, person: Episode, folder: Path, advance: Advance) -> tuple[float, list[dict[str, Any]]]:
-    """The base's held-out loss, and mlx-lm's at each rate and mark, with the seconds from its start to there."""
+def _curves(settings: Settings, person: Episode, folder: Path, advance: Advance) -> tuple[float, list[dict[str, Any]]]:
+    """The base's held-out loss, and mlx-lm's at each rate and mark, with the seconds from its start."""
     from safetensors.numpy import load_file
 
     from ...config.build import compose
-    from ...config.recipe import recipe_of
     from ...exports.common import block_names
 
-    tree = {**recipe(settings), "adapter": {"kind": "lora", "rank": ADAPTER["rank"], "scale": ADAPTER["scale"]}}
-    composed = compose(recipe_of(tree, "bench"))
+    adapter = {"kind": "lora", "rank": ADAPTER["rank"], "scale": ADAPTER["scale"]}
+    composed = compose(run_recipe(settings, adapter=adapter))
     problem: Any = composed.parts.problem
     keys = sorted({site.path for site in composed.model.sites})
-    described = {"num_layers": len(composed.base.blocks), "lora_parameters": {**ADAPTER, "keys": keys}}
-    (folder / "adapter_config.json").write_text(json.dumps(described))
+    config = {"num_layers": len(composed.base.blocks), "lora_parameters": {**ADAPTER, "keys": keys}}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
     encoded = [problem.readout.tokens(example) for example in person.support]
     (folder / "examples.json").write_text(json.dumps([[list(tokens), spans[0][0]] for tokens, spans in encoded]))
     places = block_names(composed.base)
@@ -110,7 +110,7 @@ def _theirs(settings: Settings, person: Episode, folder: Path, advance: Advance)
         for leaf in ("lora_a", "lora_b")
     }
     steps, rates = (2 * EVERY, RATES[:1]) if settings.short else (STEPS, RATES)
-    found = []
+    curves = []
     began = perf_counter()
     with _worker(settings, folder) as worker:
         loading = perf_counter() - began
@@ -120,13 +120,13 @@ def _theirs(settings: Settings, person: Episode, folder: Path, advance: Advance)
                 weights = {names[name]: array for name, array in load_file(file).items()}
                 loss = _loss(problem, composed.layout.row(weights), person.query)
                 if isfinite(loss):
-                    found.append({"lr": lr, "steps": k, "seconds": loading + seconds, "loss": loss})
+                    curves.append({"lr": lr, "steps": k, "seconds": loading + seconds, "loss": loss})
             advance(1, f"time to quality: mlx-lm at rate {lr:g}")
-    return _loss(problem, composed.layout.draw(np.random.default_rng(0)), person.query), found
+    return _loss(problem, composed.layout.draw(np.random.default_rng(0)), person.query), curves
 
 
 def _again(settings: Settings, folder: Path, best: dict[str, Any]) -> float:
-    """The seconds of mlx-lm from its start to a mark."""
+    """The seconds of mlx-lm from its start to the best mark."""
     began = perf_counter()
     with _worker(settings, folder) as worker:
         loading = perf_counter() - began
@@ -139,7 +139,7 @@ def _worker(settings: Settings, folder: Path) -> Worker:
 
 
 def _stored_loss(commands: Commands, run: str, user: str, examples: Sequence[Example]) -> float:
-    """The held-out loss of what is stored for a person."""
+    """The held-out loss of a user's stored version."""
     from ...store import Store
     from ...store.run import load_run
 
@@ -155,13 +155,13 @@ def _loss(problem: Any, row: np.ndarray, examples: Sequence[Example]) -> float:
     return float(problem.measure(problem.ops.array(row[None]), batch)["loss"][0])
 
 
-def draw(found: dict[str, Any], folder: Path) -> None:
-    """Draws mlx-lm's held-out losses against its seconds, and ours, as FOLDER/time_to_quality.png."""
+def draw(result: dict[str, Any], folder: Path) -> None:
+    """Draws held-out losses over seconds, mlx-lm's and ours, as FOLDER/time_to_quality.png."""
     from ...evaluation.plots import plot_race
 
     curves: dict[str, tuple[list[float], list[float]]] = {}
-    for mark in found.get("curves", ()):
+    for mark in result.get("curves", ()):
         seconds, losses = curves.setdefault(f"mlx-lm, rate {mark['lr']:g}", ([], []))
         seconds.append(mark["seconds"])
         losses.append(mark["loss"])
-    plot_race(folder / "time_to_quality.png", curves, {"melpa adapt": (found["ours"], found["loss"]["ours"])})
+    plot_race(folder / "time_to_quality.png", curves, {"melpa adapt": (result["ours"], result["loss"]["ours"])})

@@ -7,7 +7,7 @@ from mlx_melpa.benchmarks.speed.settings import Settings
 
 
 def test_the_short_form(shared: Path) -> None:
-    found = measure(Settings(str(shared / "models" / "stories260k"), pairs=1, short=True), lambda *_: None)
+    found = measure(Settings(str(shared / "models" / "stories260k"), repeats=1, short=True), lambda *_: None)
     assert found["rows"]["met"]
     assert set(found["per_pass"]) == {"1", "2", "4"}
     best = max(found["per_pass"], key=lambda size: found["per_pass"][size]["value"])

@@ -15,7 +15,7 @@ from mlx_melpa.errors import MelpaError
 def test_the_short_form(shared: Path) -> None:
     for module in ("torch", "transformers", "peft", "torchopt"):
         pytest.importorskip(module, reason="pip install 'mlx-melpa[bench]'")
-    told = Settings(str(shared / "models" / "stories260k"), ("peft",), pairs=1, short=True)
+    told = Settings(str(shared / "models" / "stories260k"), ("peft",), repeats=1, short=True)
     found = measure(told, lambda *_: None)
     assert set(found) == {"fomaml", "maml"}
     for cell in found.values():

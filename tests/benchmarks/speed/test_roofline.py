@@ -9,7 +9,7 @@ from mlx_melpa.benchmarks.speed.settings import Settings
 
 
 def test_the_short_form(shared: Path) -> None:
-    found = measure(Settings(str(shared / "models" / "stories260k"), pairs=1, short=True), lambda *_: None)
+    found = measure(Settings(str(shared / "models" / "stories260k"), repeats=1, short=True), lambda *_: None)
     base = found["base"]
     assert base["rate"]["value"] == pytest.approx(base["flops"]["value"] / (base["step"]["value"] / 1e3))
     assert 0 < found["share"]["value"] == base["share"]["value"] < 100

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from mlx_melpa.benchmarks.speed import inner_step as step
 from mlx_melpa.benchmarks.speed import startup as start
 from mlx_melpa.benchmarks.speed import time_to_quality as quality
-from mlx_melpa.benchmarks.speed.interleaved import Ratio, Worker, alternate, per_second
+from mlx_melpa.benchmarks.speed.interleaved import Ratio, Worker, interleave, per_second
 from mlx_melpa.benchmarks.speed.run import SECTIONS, speed
 from mlx_melpa.benchmarks.speed.settings import Settings, number
 from mlx_melpa.errors import MelpaError
 
 
-class Said:
-    """A worker that answers what it is told to, in turn, and notes when it was asked."""
+class FakeWorker:
+    """A worker that takes given seconds, and writes its name where it is asked."""
 
     def __init__(self, name: str, seconds: list[float], asked: list[str]):
         self.name, self.seconds, self.asked = name, iter(seconds), asked
@@ -33,8 +33,8 @@ class Said:
 
 def test_sides_take_turns_and_the_ratio_is_that_of_medians() -> None:
     asked: list[str] = []
-    ours, peer = Said("ours", [1, 2, 4], asked), Said("peer", [4, 4, 6], asked)
-    ratio = alternate(ours, peer, 3, order={"steps": 3})  # type: ignore[arg-type]
+    ours, peer = FakeWorker("ours", [1, 2, 4], asked), FakeWorker("peer", [4, 4, 6], asked)
+    ratio = interleave(ours, peer, 3, order={"steps": 3})  # type: ignore[arg-type]
     assert "".join(name[0] for name in asked) == "opopop"
     assert (ratio.ours, ratio.peer, ratio.pairs) == (6, 3, [4, 2, 1.5])
     found = ratio.record("tokens/s", at_least=2.5)
@@ -74,8 +74,8 @@ def test_what_is_not_there_is_refused_before_anything_is_measured() -> None:
 def short(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The tiny base, one pair, and a run of one iteration."""
     folder = tmp_path_factory.mktemp("run")
-    settings = Settings(model=str(shared / "models/stories260k"), pairs=1, short=True)
-    (folder / "short.yaml").write_text(json.dumps(quality.recipe(settings)))
+    settings = Settings(model=str(shared / "models/stories260k"), repeats=1, short=True)
+    (folder / "short.yaml").write_text(json.dumps(quality.run_recipe(settings).resolved))
     order = ["meta-train", str(folder / "short.yaml"), "--out", str(folder / "run")]
     done = CliRunner().invoke(app, order, env={"MELPA_HOME": str(folder / "home")})
     assert done.exit_code == 0, done.output
@@ -90,10 +90,10 @@ def test_both_take_the_same_steps(short: Settings) -> None:
 
 def test_work_that_differs_is_refused() -> None:
     one = {"losses": [2.0, 1.9], "supervised": 7}
-    assert step.same("labels", one, {"losses": [2.0, 1.9005], "supervised": 7}) == pytest.approx(5e-4)
+    assert step.loss_difference("labels", one, {"losses": [2.0, 1.9005], "supervised": 7}) == pytest.approx(5e-4)
     for other in ({"losses": [2.0, 1.9], "supervised": 8}, {"losses": [2.0, 1.8], "supervised": 7}):
         with pytest.raises(MelpaError, match="did not do the same work"):
-            step.same("labels", one, other)
+            step.loss_difference("labels", one, other)
 
 
 def test_the_start_is_timed(short: Settings) -> None:

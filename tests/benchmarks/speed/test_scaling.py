@@ -13,7 +13,7 @@ def test_an_exponent_is_the_slope_of_logarithms() -> None:
 
 
 def test_the_short_form(tmp_path: Path) -> None:
-    found = measure(Settings(pairs=1, short=True), lambda *_: None)
+    found = measure(Settings(repeats=1, short=True), lambda *_: None)
     assert set(found) == {*SWEPT, "store"}
     assert found["steps"]["at"] == [1, 2]
     assert found["rank"]["over"] == "parameters"

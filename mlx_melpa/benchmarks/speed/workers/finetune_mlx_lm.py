@@ -1,4 +1,4 @@
-"""A worker: mlx-lm's LoRA from scratch on one person's examples at a rate, its weights kept on the way"""
+"""A worker: mlx-lm's LoRA from scratch on one user's examples; saves its weights at marks."""
 
 import json
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from time import perf_counter
 from typing import Any
 
 from ..interleaved import Reply, serve
-from .inner_step_mlx_lm import FOREVER, load, unpadded  # first: it brings the BLAS
+from .inner_step_mlx_lm import FOREVER, load, unpadded  # first: it loads the BLAS
 
 
 def work(settings: dict[str, Any], reply: Reply) -> None:
-    """Trains {"lr", "steps", "every"} with mlx-lm's own trainer and settings, its batches of four among them.
+    """Trains {"lr", "steps", "every"} with mlx-lm's own trainer and settings, in batches of four.
 
     Answers {"seconds": [of training up to each mark], "files": [the weights there]}; saving is not counted.
     """
@@ -27,13 +27,13 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
     order = reply({})
     while True:
         mx.random.seed(0)
-        lasted: list[float] = []
+        durations: list[float] = []
 
-        def timed(*args: Any, lasted: list[float] = lasted, **named: Any) -> Iterator[Any]:
+        def timed(*args: Any, durations: list[float] = durations, **named: Any) -> Iterator[Any]:
             for batch in unpadded(iterate_batches(*args, **named)):
                 began = perf_counter()
                 yield batch
-                lasted.append(perf_counter() - began)
+                durations.append(perf_counter() - began)
 
         steps, every, out = order["steps"], order["every"], Path(mkdtemp(dir=folder))
         args = TrainingArgs(
@@ -44,12 +44,12 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
             adapter_file=str(out / "last.safetensors"),
         )
         train(model, optim.Adam(order["lr"]), data, args=args, iterate_batches=timed)
-        usual = median(lasted)
-        lasted = [usual if k % every == 0 else seconds for k, seconds in enumerate(lasted, 1)]
-        lasted += [usual] * (steps - len(lasted))  # the trainer asks for no batch after the last step
+        typical = median(durations)
+        durations = [typical if k % every == 0 else seconds for k, seconds in enumerate(durations, 1)]
+        durations += [typical] * (steps - len(durations))  # the trainer asks for no batch after the last step
         marks = range(every, steps + 1, every)
         files = [str(out / f"{k:07d}_adapters.safetensors") for k in marks]
-        order = reply({"seconds": [sum(lasted[:k]) for k in marks], "steps": list(marks), "files": files})
+        order = reply({"seconds": [sum(durations[:k]) for k in marks], "steps": list(marks), "files": files})
         model = load(settings, folder)
 
 

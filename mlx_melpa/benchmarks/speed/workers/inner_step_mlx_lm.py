@@ -1,4 +1,4 @@
-"""A worker: mlx-lm's own LoRA trainer on the examples and from the start that ours left"""
+"""A worker: mlx-lm's own LoRA trainer, on the examples and from the start that our worker wrote."""
 
 import json
 import shutil
@@ -27,8 +27,8 @@ def load(settings: dict[str, Any], folder: Path) -> Any:
     model = mlx_lm.load(str(fetch(settings["model"])))[0]
     model.set_dtype(mx.float32)
     model.freeze()
-    described = json.loads((folder / "adapter_config.json").read_text())
-    linear_to_lora_layers(model, described["num_layers"], described["lora_parameters"])
+    config = json.loads((folder / "adapter_config.json").read_text())
+    linear_to_lora_layers(model, config["num_layers"], config["lora_parameters"])
     if (folder / "adapters.safetensors").is_file():
         model.load_weights(str(folder / "adapters.safetensors"), strict=False)
     mx.eval(model.parameters())
@@ -36,7 +36,7 @@ def load(settings: dict[str, Any], folder: Path) -> Any:
 
 
 def unpadded(made: Iterator[Any]) -> Iterator[Any]:
-    """mlx-lm's batches without the one token of padding that it trains on in each row, so that the losses are ours."""
+    """mlx-lm's batches without the padding token that it trains on in each row, so that losses are comparable."""
     import mlx.core as mx
 
     for batch, spans in made:
@@ -44,7 +44,7 @@ def unpadded(made: Iterator[Any]) -> Iterator[Any]:
 
 
 def work(settings: dict[str, Any], reply: Reply) -> None:
-    """Trains {"steps": n} steps more of one call of mlx-lm's trainer, which stops between its batches."""
+    """Trains {"steps": n} more steps in one call of mlx-lm's trainer, which waits between its batches."""
     import mlx.optimizers as optim
     from mlx_lm.tuner.callbacks import TrainingCallback
     from mlx_lm.tuner.trainer import TrainingArgs, iterate_batches, train
@@ -75,13 +75,13 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
         made = unpadded(iterate_batches(*args, **named))
         yield next(made)
         yield next(made)
-        said = answer
+        last = answer
         while True:
-            steps = reply(said)["steps"]
+            steps = reply(last)["steps"]
             clock = Clock()
             for _ in range(steps):
                 yield next(made)
-            said = clock.answer(tokens=tokens * steps)
+            last = clock.answer(tokens=tokens * steps)
 
     run(FOREVER, 10, paced)
 

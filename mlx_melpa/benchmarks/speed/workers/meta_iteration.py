@@ -1,4 +1,4 @@
-"""A worker that meta-trains as `melpa meta-train` does, one outer step an order: seconds, loss, memory"""
+"""A worker that meta-trains as `melpa meta-train` does, one outer step per order: seconds, loss, memory."""
 
 import time
 from itertools import count
@@ -12,19 +12,17 @@ from ..interleaved import Reply, serve
 
 
 def work(settings: dict[str, Any], reply: Reply) -> None:
-    """Settings: those of `work.recipe`, and `folder` (or none) for the start and the first meta-gradient, by name.
+    """Settings: `model` and `changes` of the recipe, `folder` (or none) for the start and the first meta-gradient.
 
-    The first answer holds the first iteration's query loss; memory is the engine's at its peak and the process's, in
-    bytes.
+    The first answer has the first iteration's query loss. memory, resident: the engine's and the process's peak, bytes.
     """
     from ....config.build import compose
     from ....training.outer_loop import OuterLoop
 
-    folder = settings.pop("folder", None)
-    wanted = recipe(**settings)
-    composed = compose(wanted)
+    folder, made = settings.get("folder"), recipe(settings["model"], settings["changes"])
+    composed = compose(made)
     ops = composed.parts.ops
-    loop = OuterLoop(wanted, composed, wanted.make("tasks"))
+    loop = OuterLoop(made, composed, made.make("tasks"))
     drawn = loop.draw(0)
     losses, gradient, _ = loop.meta_gradient(composed.learner, drawn)
     if folder:
@@ -34,7 +32,8 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
             save_file(composed.layout.views(row), f"{folder}/{what}.safetensors")
     del gradient
     answer: dict[str, Any] = {"loss": float(np.mean(losses))}
-    answer |= {"parameters": composed.layout.size, "base_bytes": base_bytes(composed.base)}
+    answer |= {"parameters": composed.layout.size, "steps": composed.learner.steps, "tasks": made.train.tasks_per_step}
+    answer |= {"base_bytes": base_bytes(composed.base)}
     for iteration in count():
         reply(answer)
         ops.reset_peak_memory()
@@ -45,17 +44,17 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
 
 
 def base_bytes(base: Any) -> int:
-    """Bytes of the base's weights as they lie in memory."""
-    found = base.model.parameters()
-    if isinstance(found, dict):
+    """Bytes of the base's weights in memory."""
+    weights = base.model.parameters()
+    if isinstance(weights, dict):
         from ....backends.mlx import ops
 
-        found = [value for _, value in ops.flatten(found)]
-    return sum(value.nbytes for value in found)
+        weights = [value for _, value in ops.flatten(weights)]
+    return sum(value.nbytes for value in weights)
 
 
 def resident() -> int:
-    """The most bytes that this process has had in memory."""
+    """The peak resident memory of this process, bytes."""
     import resource
     import sys
 

@@ -1,7 +1,7 @@
-"""The peer of `learning`: transformers and PEFT in torch, FOMAML by hand, exact MAML on TorchOpt
+"""The peer of `meta_iteration`: transformers and PEFT in torch, FOMAML by hand, exact MAML on TorchOpt.
 
-As their users write it, with what is faster where there is a choice: no attention mask (sequences are padded on the
-right), torch's fused attention for FOMAML; TorchOpt needs the composed one, since fused ones have no second derivative.
+It is written as their users would, with the faster choices: no attention mask (sequences are padded on the right), and
+torch's fused attention for FOMAML. TorchOpt needs the composed one: fused ones have no second derivative.
 """
 
 import re
@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from ....backends import machine
 from ....core.types import Example
-from ..fixtures import RATE, recipe
+from ..fixtures import recipe
 from ..interleaved import Reply, serve
 
 SITE = re.compile(r"\.(\d+)\.(.+)\.lora_([AB])\.default\.weight$")
@@ -35,22 +35,22 @@ class Loop:
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         torch.set_num_threads(machine.threads())
-        self.torch, self.recipe = torch, recipe(**settings)
-        self.learner, given = self.recipe.resolved["learner"]["kind"], self.recipe.resolved["adapter"]
+        self.torch, self.recipe = torch, recipe(settings["model"], settings["changes"])
+        self.learner, lora = self.recipe.kind("learner"), self.recipe.settings("adapter")
         folder = fetch(settings["model"])
         base = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, attn_implementation="eager" if self.learner == "maml" else "sdpa"
         )
         places = [name.rsplit(".", 1)[0].split(".", 1) for name in start]
         config = LoraConfig(
-            r=given["rank"],
-            lora_alpha=given["scale"] * given["rank"],
+            r=lora["rank"],
+            lora_alpha=lora["scale"] * lora["rank"],
             target_modules=sorted({path for _, path in places}),
             layers_to_transform=sorted({int(layer) for layer, _ in places}),
             fan_in_fan_out=base.config.model_type == "gpt2",
         )
         self.model = get_peft_model(base, config).eval()  # eval: some bases come with dropout
-        self.weights = {_ours(name): p for name, p in self.model.named_parameters() if p.requires_grad}
+        self.weights = {_our_name(name): p for name, p in self.model.named_parameters() if p.requires_grad}
         with torch.no_grad():
             for name, weight in self.weights.items():
                 weight.copy_(torch.from_numpy(start[name].T))
@@ -60,10 +60,11 @@ class Loop:
             if name.endswith((".lora_A.default", ".lora_B.default"))
         )
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.reader = completion(None, tokenizer, max_length=self.recipe.resolved["readout"]["max_length"])
+        self.reader = completion(None, tokenizer, max_length=self.recipe.settings("readout")["max_length"])
         self.sampler, self.tasks = self.recipe.make("sampler"), self.recipe.make("tasks").train
         train = self.recipe.train
-        self.seed, self.count, self.steps = train.seed, train.tasks_per_step, self.recipe.resolved["learner"]["steps"]
+        self.seed, self.count = train.seed, train.tasks_per_step
+        self.steps, self.rate = self.recipe.settings("learner")["steps"], self.recipe.settings("rule")["lr"]
         self.outer = torch.optim.Adam(self.weights.values(), lr=train.optimizer["lr"])
 
     def collate(self, examples: Sequence[Example]) -> dict[str, Any]:
@@ -78,7 +79,7 @@ class Loop:
         return {"input_ids": ids, "labels": labels}
 
     def gradients(self, iteration: int) -> float:
-        """Leaves the meta-gradient in the weights' `grad` and gives the mean query loss."""
+        """Sets the weights' `grad` to the meta-gradient and returns the mean query loss."""
         drawn = self.sampler.next(self.tasks, self.seed, iteration, self.count)
         pairs = [(self.collate(episode.support), self.collate(episode.query)) for episode in drawn]
         self.outer.zero_grad()
@@ -88,7 +89,7 @@ class Loop:
         """MAML: TorchOpt's differentiable steps, and one backward pass through all of them, task by task."""
         import torchopt
 
-        inner = torchopt.MetaSGD(self.adapters, lr=RATE)
+        inner = torchopt.MetaSGD(self.adapters, lr=self.rate)
         start, whole = torchopt.extract_state_dict(self.adapters, by="reference"), 0.0
         for support, query in pairs:
             for _ in range(self.steps):
@@ -104,7 +105,7 @@ class Loop:
         torch, weights = self.torch, list(self.weights.values())
         start = [w.detach().clone() for w in weights]
         summed, whole = [torch.zeros_like(w) for w in weights], 0.0
-        inner = torch.optim.SGD(weights, lr=RATE)
+        inner = torch.optim.SGD(weights, lr=self.rate)
         for support, query in pairs:
             for _ in range(self.steps):
                 inner.zero_grad()
@@ -123,15 +124,14 @@ class Loop:
         return whole
 
 
-def _ours(name: str) -> str:
-    found = SITE.search(name)
-    assert found is not None, name
-    return f"{found[1]}.{found[2]}.lora_{found[3].lower()}"
+def _our_name(name: str) -> str:
+    layer, path, factor = SITE.findall(name)[0]
+    return f"{layer}.{path}.lora_{factor.lower()}"
 
 
 def work(settings: dict[str, Any], reply: Reply) -> None:
-    """Settings as for `learning`; reads the start from `folder` and writes the first meta-gradient there."""
-    folder = settings.pop("folder")
+    """Settings as for `meta_iteration`; reads the start from `folder` and writes the first meta-gradient there."""
+    folder = settings["folder"]
     loop = Loop(settings, load_file(f"{folder}/start.safetensors"))
     loss, iteration = loop.gradients(0), 0
     gradient = {n: np.ascontiguousarray(np.asarray(w.grad).T) for n, w in loop.weights.items()}
