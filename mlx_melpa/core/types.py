@@ -40,16 +40,16 @@ class Example:
 
 @dataclass(frozen=True)
 class Episode:
-    """One task drawn: examples to adapt from, examples to be judged on, and the labels that stand to choose.
+    """One sampled task: support examples to adapt from, query examples to evaluate on, and the labels to choose from.
 
-    `about` describes the person or the task, "" where nothing is told.
+    `description` describes the user or the task; "" where there is none.
     """
 
     name: str
     support: tuple[Example, ...]
     query: tuple[Example, ...]
     labels: tuple[str, ...] = ()
-    about: str = field(default="", repr=False)  # folders of results are known by a hash over what is shown
+    description: str = field(default="", repr=False)  # folders of results are known by a hash over what is shown
 
 
 class Tasks(Protocol):
@@ -81,12 +81,12 @@ class Tasks(Protocol):
 
 @dataclass(frozen=True)
 class Splits:
-    """The tasks for training, for validation and for the test, with the hashes of what training may see."""
+    """The tasks for training, validation and test, with the hashes of all tasks that training may see."""
 
     train: Tasks
     validation: Tasks
     test: Tasks
-    seen: frozenset[str] = frozenset()
+    training_hashes: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
 
 

@@ -1,4 +1,4 @@
-"""What stands before the writing, on every engine: a row at a strength, and a prompt as examples were put."""
+"""Prompts in the form of a user's examples, and rows at a strength."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -26,9 +26,9 @@ def scale_rows(layout: Layout, rows: np.ndarray, strength: float) -> np.ndarray:
 
 
 def prompt_tokens(readout: Any, tokenizer: Any, form: str, turns: Sequence[tuple[str, str]]) -> list[int]:
-    """The tokens of a dialogue's last question, put as the person's examples were put.
+    """The tokens of a dialogue's last turn as a prompt, in the form of the user's examples.
 
-    form: prompts (by the readout's template), messages (by the chat template, with all turns), else the text as it is.
+    form: prompts (the readout's template), messages (the chat template, with all turns), else the text unchanged.
     """
     text = turns[-1][1]
     if form == "messages" or (form == "labels" and getattr(tokenizer, "chat_template", None)):

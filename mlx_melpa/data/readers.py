@@ -1,4 +1,4 @@
-"""Examples as people have them (JSON lines, CSV, plain text), read with the file and line where each one stands."""
+"""Readers of example files (JSON lines, CSV, plain text), which keep the file and line of each example."""
 
 import csv
 import gzip
@@ -23,14 +23,14 @@ JSON_WORDS = {dict: "an object", list: "a list", bool: "true or false", int: "a 
 
 @dataclass(frozen=True)
 class Record:
-    """One example and the group (task, user, data set) it belongs to; None where the rows name no group.
+    """One example and its group (task, user, data set); None if the rows name no group.
 
-    `about` describes the group, "" where this row does not.
+    `description` describes the group; "" where this row has none.
     """
 
     example: Example
     group: str | None = None
-    about: str = ""
+    description: str = ""
 
 
 def read_examples(
@@ -42,10 +42,9 @@ def read_examples(
 ) -> list[Record]:
     """Reads .jsonl, .json (one object a line), .csv and .txt files, plain or .gz, folders of them, or a list of these.
 
-    `group`, `label` and `about` (which describes the row's group) name fields; without them "user", "label" and "about"
-    are used where rows have them; an "about" that is no text, or not the same within a group, describes nothing unless
-    it is named. Two groups need no field: "file" (the file's name without endings) and "folder" (its folder's name),
-    for one data set a file.
+    `group`, `label` and `about` (the description of the row's group) name fields. By default the fields "user", "label"
+    and "about" are used if rows have them; such an "about" counts only if it is text and the same within each group.
+    Two groups need no field: "file" (the file's name without endings) and "folder" (the name of its folder).
     Raises DataError with file and line.
     """
     given = [paths] if isinstance(paths, str | Path) else list(paths)
@@ -73,16 +72,16 @@ def records(
         if form != first[1]:
             raise DataError(f"{source}: has {form}, but {first[0]} has {first[1]}; give every row the same fields")
         made.append(record)
-    return made if about else _agreed(made)
+    return made if about else _consistent(made)
 
 
-def _agreed(made: list[Record]) -> list[Record]:
-    """The records without descriptions that differ within a group: nobody said that their field is one."""
-    told: dict[str | None, set[str]] = {}
+def _consistent(made: list[Record]) -> list[Record]:
+    """Removes descriptions that differ within a group: their field was not named, and is no description."""
+    words: dict[str | None, set[str]] = {}
     for record in made:
-        told.setdefault(record.group, set()).add(record.about)
-    varied = {group for group, words in told.items() if len(words - {""}) > 1}
-    return [replace(record, about="") if record.group in varied else record for record in made]
+        words.setdefault(record.group, set()).add(record.description)
+    varied = {group for group, found in words.items() if len(found - {""}) > 1}
+    return [replace(record, description="") if record.group in varied else record for record in made]
 
 
 def _record(
@@ -104,21 +103,23 @@ def _record(
         example = Example(prompt, target=completion, source=source)
     else:
         form = "text"
-        example = Example(_told(source, fields, "context"), target=_words(source, fields, "text"), source=source)
-    spare = "" if "about" in (group, label) else _offered(source, fields)
-    told = _told(source, fields, about) if about else spare
-    return form + (f", by {group}" if group else ""), Record(example, name, told)
+        example = Example(_optional(source, fields, "context"), target=_words(source, fields, "text"), source=source)
+    if about:
+        description = _optional(source, fields, about)
+    else:
+        description = "" if "about" in (group, label) else _unnamed_description(source, fields)
+    return form + (f", by {group}" if group else ""), Record(example, name, description)
 
 
-def _told(source: str, fields: dict[str, Any], field: str) -> str:
-    """The words of a field that a row may do without."""
+def _optional(source: str, fields: dict[str, Any], field: str) -> str:
+    """The text of a field that a row may leave out."""
     return "" if fields.get(field) in (None, "") else _words(source, fields, field)
 
 
-def _offered(source: str, fields: dict[str, Any]) -> str:
-    """The words of a field "about" that nobody named; none where it holds something else."""
+def _unnamed_description(source: str, fields: dict[str, Any]) -> str:
+    """The text of a field "about" that was not named as a description; "" if it holds no text."""
     try:
-        return _told(source, fields, "about")
+        return _optional(source, fields, "about")
     except DataError:
         return ""
 
@@ -172,7 +173,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def named_like_a_file(text: str) -> bool:
-    """Says whether a text is one word that ends as a file of examples does."""
+    """True if a text is one word with the ending of an example file."""
     return not any(map(str.isspace, text)) and _ending(Path(text)) in READERS
 
 
@@ -210,7 +211,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
 
 
 def _txt(path: Path, text: str) -> Iterator[Row]:
-    """One example a line, or, where a blank line stands between lines, one a paragraph."""
+    """One example per line; one per paragraph if there are blank lines."""
     lines = [line.strip() for line in text.split("\n")]
     paragraphs = not all(line.strip() for line in text.strip().split("\n"))
     for filled, block in groupby(enumerate(lines, 1), key=lambda pair: bool(pair[1])):

@@ -1,4 +1,4 @@
-"""Text to padded token arrays: what every readout needs before it encodes its own marks."""
+"""Tokenization: texts to padded token arrays."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -10,15 +10,15 @@ import numpy as np
 from ..errors import DataError
 
 TOKENS = 16_384
-"""What one pass may hold, where there are many."""
+"""Most tokens of one pass, if there are more than EXACT examples."""
 EXACT = 256
-"""More examples than these are cut by what a pass may hold, and no longer so that least is padding."""
+"""Up to so many examples are cut into passes with the least padding."""
 
 
 class Encoder:
-    """A tokenizer with a length limit; remembers what it encoded.
+    """A tokenizer with a length limit and a cache.
 
-    `special` tokens: the beginning of a text where the tokenizer has one, and the end where it has one.
+    `first` and `last` are the tokens for the beginning and the end of a text; empty if the tokenizer has none.
     """
 
     def __init__(self, tokenizer: Any, max_length: int):
@@ -32,14 +32,14 @@ class Encoder:
         return tuple(int(i) for i in self.tokenizer.encode(text, add_special_tokens=False, verbose=False))
 
     def whole(self, text: str) -> tuple[int, ...]:
-        """A text with its beginning mark, cut at the limit; never empty."""
+        """Tokens of a text with its beginning token, cut at the limit; never empty."""
         ids = (*self.first, *self.ids(text))[: self.max_length]
         return ids or (self.pad,)
 
     def pair(self, before: str, after: str) -> tuple[tuple[int, ...], int]:
-        """Tokens of `before` and `after` with both marks, and where `after` begins (at least 1).
+        """Tokens of `before` and `after` with both special tokens, and the index where `after` begins (at least 1).
 
-        What is too long is cut: `before` from its start, then `after` from its end, so that supervised tokens stay.
+        Long texts are cut: `before` at its start, then `after` at its end, so that supervised tokens remain.
         """
         tail = (*self.ids(after), *self.last)[: self.max_length - 1]
         head = (*self.first, *self.ids(before)) or (self.pad,)
@@ -50,7 +50,7 @@ class Encoder:
     def chat(self, messages: Sequence[tuple[str, str]], source: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
         """Tokens of a dialogue by the tokenizer's chat template, and the spans [a, b) of the assistant's turns.
 
-        Raises DataError where the tokenizer has no template, or one whose text does not grow turn by turn.
+        Raises DataError if the tokenizer has no template, or one that changes earlier turns.
         """
         if not getattr(self.tokenizer, "chat_template", None):
             raise DataError(
@@ -78,12 +78,12 @@ class Encoder:
 
 
 def padding(tokenizer: Any) -> int:
-    """The token that fills up short sequences: the end of a text where the tokenizer has one, else token 0."""
+    """The padding token: the end of a text if the tokenizer has one, else token 0."""
     return 0 if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int) -> np.ndarray:
-    """Puts sequences of tokens into one array (N, longest), int32, padded on the right."""
+    """One array (N, longest) of token sequences, int32, padded on the right."""
     out = np.full((len(sequences), max(len(s) for s in sequences)), value, np.int32)
     for row, sequence in zip(out, sequences, strict=True):
         row[: len(sequence)] = sequence
@@ -91,11 +91,12 @@ def pad(sequences: Sequence[Sequence[int]], value: int) -> np.ndarray:
 
 
 def cuts(lengths: np.ndarray, lanes: int = 1, overhead: int = 200, most: int = 4) -> list[int]:
-    """Where to cut tasks' examples, sorted by length, into passes so that little is padding.
+    """The ends of passes over examples sorted by length, chosen for the least padding.
 
-    `lengths` (T, B), sorted along B; returns ends [.., B] of at most `most` passes. A pass of b examples costs T b
-    times its longest, plus `overhead` tokens. Exact, by dynamic programming. With two `lanes`, which take passes in
-    turn, that or one cut, whichever ends first. More than EXACT examples go into as many passes of TOKENS as it takes.
+    `lengths` (T, B), sorted along B; returns ends [.., B] of at most `most` passes. The cost of a pass of b examples is
+    T b times its longest, plus `overhead` tokens. The minimum is exact, by dynamic programming. With two `lanes`, which
+    take passes alternately, a single cut is used if it ends earlier. More than EXACT examples are cut into passes of
+    TOKENS tokens.
     """
     tasks, size = lengths.shape
     longest = lengths.max(axis=0)

@@ -55,7 +55,7 @@ def by_user(run: Run, records: Sequence[Record]) -> dict[str, UserData]:
             raise DataError(f"{record.example.source}: names nobody; give each row a field 'user'")
         name = check_id(record.group)
         examples, description = users.get(name, UserData(()))
-        told = record.about if run.uses_descriptions else ""
+        told = record.description if run.uses_descriptions else ""
         users[name] = UserData((*examples, record.example), told or description)
     return users
 

@@ -186,7 +186,7 @@ class Language:
 
 def described(episode: Episode) -> str:
     """What is told of a task: its own description, else the names of its labels, else nothing."""
-    return episode.about or (f"labels: {', '.join(sorted(episode.labels))}" if episode.labels else "")
+    return episode.description or (f"labels: {', '.join(sorted(episode.labels))}" if episode.labels else "")
 
 
 def classified(probabilities: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:

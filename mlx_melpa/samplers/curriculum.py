@@ -1,4 +1,4 @@
-"""A curriculum from easy to hard: GB-MOA's, by the entropy of what the model says before it adapts."""
+"""A curriculum from easy to hard episodes: GB-MOA's, by the entropy of the predictions before adaptation."""
 
 from math import cos, pi
 from typing import Any, Literal
@@ -12,11 +12,11 @@ from .uniform import Uniform
 
 
 class Curriculum(Uniform):
-    """Keeps `count` of pool x count candidates, side by side in the order of their difficulty.
+    """Selects `count` of pool x count candidates, adjacent in the order of difficulty.
 
-    With M candidates sorted from easy to hard (the earlier draw first where two are equal) and p the progress from 0
-    to 1, those kept begin at place round((M - count) (1 - cos(pi p)) / 2): the easiest at first, the hardest at last,
-    and in between a band whose place follows half a cosine. Candidate i is draw i of the uniform sampler.
+    M candidates are sorted from easy to hard; ties keep the order of their draws. With the progress p from 0 to 1, the
+    selection begins at place round((M - count) (1 - cos(pi p)) / 2): the easiest at the first iteration, the hardest at
+    the last. Candidate i is draw i of the uniform sampler.
     """
 
     def __init__(self, by: str, pool: int):
@@ -25,7 +25,7 @@ class Curriculum(Uniform):
     def next(
         self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
     ) -> list[Any]:
-        """Draws the pool and keeps `count` of it, the easier first; without a score the first `count` draws."""
+        """Draws the candidates and selects `count`, easiest first; without a score, the first `count` draws."""
         if score is None or self.pool == 1:
             return super().next(tasks, seed, iteration, count)
         candidates = super().next(tasks, seed, iteration, self.pool * count)

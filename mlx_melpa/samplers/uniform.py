@@ -1,4 +1,4 @@
-"""The plain sampler: every task equally likely."""
+"""The uniform sampler: every task is equally likely."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from ..core.types import Tasks
 
 
 class Uniform(Sampler):
-    """Draws episodes uniformly; draw i of an iteration depends on (seed, iteration, i) alone."""
+    """Draws episodes uniformly; draw i of an iteration depends only on (seed, iteration, i)."""
 
     def next(
         self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
     ) -> list[Any]:
-        """Draws `count` episodes; the same ones whoever else draws how many."""
+        """Draws `count` episodes; the first ones do not depend on `count`."""
         return [tasks.episode(np.random.default_rng([seed, iteration, i])) for i in range(count)]
 
 

@@ -1,16 +1,17 @@
 """Runs without meta-training: a base model with an adapter at a random start."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..config.build import compose, on_backend
-from ..config.recipe import recipe_of
+from ..config.recipe import load_recipe
 from ..errors import StoreError
 from .run import Run
 from .version import Origin
 
-RANK, RATE = 8, 3e-3
+RANK, RATE, STEPS = 8, 3e-3, 5
 
 
 def random_run(model: str, labelled: bool, backend: str | None = None) -> Run:
@@ -29,9 +30,9 @@ def run_of(origin: Origin, model: str, whose: str, backend: str | None) -> Run:
 
 def untrained_run(model: str, adapter: Mapping[str, Any], readout: Mapping[str, Any], backend: str | None) -> Run:
     """A run at a random start with an adapter and a readout of a recipe."""
-    tree = {"model": model, "adapter": dict(adapter), "tasks": {"kind": "synthetic"}, "readout": dict(readout)}
-    tree |= {"rule": {"kind": "adam", "lr": RATE}, "learner": {"kind": "fomaml", "steps": 5}}
-    composed = compose(on_backend(recipe_of(tree, "random start"), backend))
+    parts = {"model": model, "adapter": dict(adapter), "readout": dict(readout)}
+    recipe = load_recipe("prepared", {**parts, "rule.lr": RATE, "learner.steps": STEPS})
+    composed = compose(on_backend(replace(recipe, name="random start"), backend))
     base = composed.base
     info = {"name": "random start", "base": {"name": base.name, "family": base.family, "weights": base.weights}}
     return Run(Path("random start"), composed, composed.begin(0), info, "")

@@ -1,4 +1,4 @@
-"""Tasks made of given examples, and how an episode is drawn from them."""
+"""Tasks made of examples, and how episodes are drawn from them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class EpisodeSettings:
 
 
 def draw(examples: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:
-    """Draws `count` different examples (all there are, if fewer) in random order."""
+    """Draws `count` different examples in random order; all of them if there are fewer."""
     return [examples[i] for i in rng.permutation(len(examples))[:count]]
 
 
@@ -44,14 +44,14 @@ def _note(left: Sequence[str], total: int, what: str, reason: str) -> tuple[str,
 
 
 class LabelledTasks(Tasks):
-    """Groups of labelled examples; an episode asks for some labels of one group.
+    """Groups of labelled examples; an episode has some labels of one group.
 
-    Groups: {group: {label: examples}}; one group "" where labels alone are the key. Labels with fewer than shots + 1
-    examples and groups with fewer than 2 labels are left out and counted in `left_out`. `about` describes groups.
+    Groups: {group: {label: examples}}; a single group "" if the keys are labels. Labels with fewer than shots + 1
+    examples and groups with fewer than 2 labels are left out, and counted in `left_out`. `descriptions` are by group.
     """
 
-    def __init__(self, groups: Mapping[str, Labels], settings: EpisodeSettings, about: Mapping[str, str] = {}):
-        self.settings, self.about = settings, about
+    def __init__(self, groups: Mapping[str, Labels], settings: EpisodeSettings, descriptions: Mapping[str, str] = {}):
+        self.settings, self.descriptions = settings, descriptions
         self.ways, shots = settings.ways, settings.shots
         large = {g: {k: tuple(v) for k, v in labels.items() if len(v) > shots} for g, labels in groups.items()}
         self.groups = {g: labels for g, labels in large.items() if len(labels) > 1}
@@ -71,51 +71,51 @@ class LabelledTasks(Tasks):
 
     @property
     def kind(self) -> str:
-        """What a key names: "label" where the rows have no group, else "group"."""
+        """What a key names: "label" if the rows have no group, else "group"."""
         return "label" if self.names == ("",) else "group"
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """What a split may hand out: labels or groups."""
+        """Labels or groups, which a split distributes."""
         return tuple(self.groups[""]) if self.kind == "label" else self.names
 
     def only(self, keys: Iterable[str]) -> "LabelledTasks":
-        """The same tasks cut down to some keys."""
+        """The same tasks, restricted to some keys."""
         if self.kind == "label":
             chosen: Mapping[str, Labels] = {"": {key: self.groups[""][key] for key in keys}}
         else:
             chosen = {key: self.groups[key] for key in keys}
-        return LabelledTasks(chosen, self.settings, self.about)
+        return LabelledTasks(chosen, self.settings, self.descriptions)
 
     def episode(self, rng: np.random.Generator) -> Episode:
-        """Draws a group, `ways` of its labels in random order, `shots` and `queries` examples of each.
+        """Draws a group, `ways` of its labels in random order, and `shots` and `queries` examples of each.
 
-        A group with fewer labels gives all it has; a label with fewer examples gives fewer queries.
+        A group with fewer labels gives all of them; a label with fewer examples gives fewer queries.
         """
         group = self.names[rng.integers(len(self.names))]
-        held, shots, queries = self.groups[group], self.settings.shots, self.settings.queries
-        names = list(held)
+        labelled, shots, queries = self.groups[group], self.settings.shots, self.settings.queries
+        names = list(labelled)
         labels = tuple(names[i] for i in rng.permutation(len(names))[: self.ways])
         support: list[Example] = []
         query: list[Example] = []
         for label in labels:
-            drawn = draw(held[label], len(held[label]) if queries is None else shots + queries, rng)
+            drawn = draw(labelled[label], len(labelled[label]) if queries is None else shots + queries, rng)
             support += drawn[:shots]
             query += drawn[shots:]
-        name, about = group or ", ".join(sorted(labels)), self.about.get(group, "")
-        return Episode(name, shuffled(support, rng), shuffled(query, rng), labels, about)
+        name, description = group or ", ".join(sorted(labels)), self.descriptions.get(group, "")
+        return Episode(name, shuffled(support, rng), shuffled(query, rng), labels, description)
 
 
-class PeopleTasks(Tasks):
-    """Lines of people (or dialogues, completions of a group); an episode is one of them.
+class UserTasks(Tasks):
+    """Examples without labels by user (or group); an episode is one user.
 
-    Users with fewer than shots + 1 lines are left out and counted in `left_out`. `about` describes users.
+    Users with fewer than shots + 1 examples are left out, and counted in `left_out`. `descriptions` are by user.
     """
 
     def __init__(
-        self, users: Mapping[str, Sequence[Example]], settings: EpisodeSettings, about: Mapping[str, str] = {}
+        self, users: Mapping[str, Sequence[Example]], settings: EpisodeSettings, descriptions: Mapping[str, str] = {}
     ):
-        self.settings, self.about = settings, about
+        self.settings, self.descriptions = settings, descriptions
         shots = settings.shots
         self.users = {user: tuple(lines) for user, lines in users.items() if len(lines) > shots}
         few = [user for user in users if user not in self.users]
@@ -123,7 +123,7 @@ class PeopleTasks(Tasks):
         if not self.users:
             most = max(map(len, users.values()), default=0)
             raise DataError(
-                f"no user has {shots + 1} examples (shots {shots} and one to be judged on): there are {len(users)} "
+                f"no user has {shots + 1} examples (shots {shots} and a query): there are {len(users)} "
                 f"users, the largest with {most}; lower shots or add examples"
             )
         self.names = tuple(self.users)
@@ -139,46 +139,46 @@ class PeopleTasks(Tasks):
         """The users."""
         return self.names
 
-    def only(self, keys: Iterable[str]) -> "PeopleTasks":
-        """The same tasks cut down to some users."""
+    def only(self, keys: Iterable[str]) -> "UserTasks":
+        """The same tasks, restricted to some users."""
         chosen = {key: self.users[key] for key in keys}
-        return PeopleTasks(chosen, self.settings, self.about)
+        return UserTasks(chosen, self.settings, self.descriptions)
 
     def episode(self, rng: np.random.Generator) -> Episode:
-        """Draws a user, `shots` of their lines for support and `queries` (None: all) of the rest."""
+        """Draws a user, `shots` of their examples as support and `queries` (None: all) of the rest."""
         user = self.names[rng.integers(len(self.names))]
         lines = self.users[user]
         shots, queries = self.settings.shots, self.settings.queries
         drawn = draw(lines, len(lines) if queries is None else shots + queries, rng)
         support, query = tuple(drawn[:shots]), tuple(drawn[shots:])
-        return Episode(user, support, query, about=self.about.get(user, ""))
+        return Episode(user, support, query, description=self.descriptions.get(user, ""))
 
 
-def gather(records: Sequence[Record], settings: EpisodeSettings) -> LabelledTasks | PeopleTasks:
-    """Makes tasks of records: labelled ones if the examples have labels, else one task a user.
+def gather(records: Sequence[Record], settings: EpisodeSettings) -> LabelledTasks | UserTasks:
+    """Makes tasks of records: labelled ones if the examples have labels, else one task per user.
 
-    Raises DataError where one group is described in two ways.
+    Raises DataError if a group has two descriptions.
     """
     labelled = records[0].example.label is not None if records else False
-    about = _descriptions(records)
+    descriptions = _descriptions(records)
     groups: dict[str, dict[str, list[Example]]] = {}
     for record in records:
-        held = groups.setdefault(record.group or "", {})
-        held.setdefault(record.example.label or "", []).append(record.example)
+        by_label = groups.setdefault(record.group or "", {})
+        by_label.setdefault(record.example.label or "", []).append(record.example)
     if labelled:
-        return LabelledTasks(groups, settings, about)
-    return PeopleTasks({user: held[""] for user, held in groups.items()}, settings, about)
+        return LabelledTasks(groups, settings, descriptions)
+    return UserTasks({user: by_label[""] for user, by_label in groups.items()}, settings, descriptions)
 
 
 def _descriptions(records: Sequence[Record]) -> dict[str, str]:
-    """What each group is said to be, in the rows that say it."""
+    """The description of each group, from the rows that have one."""
     found: dict[str, str] = {}
     for record in records:
         group = record.group or ""
-        if record.about and found.setdefault(group, record.about) != record.about:
+        if record.description and found.setdefault(group, record.description) != record.description:
             whom = f"group '{group}'" if group else "all that has no group"
             raise DataError(
-                f"{record.example.source}: {whom} is described as '{record.about}', and before as "
+                f"{record.example.source}: {whom} is described as '{record.description}', and before as "
                 f"'{found[group]}'; describe each group in one way, or rename a field that describes something else"
             )
     return found

@@ -1,4 +1,4 @@
-"""Tasks from example files of one's own."""
+"""Tasks from example files."""
 
 from pathlib import Path
 
@@ -36,7 +36,7 @@ def jsonl(
             if not Path(path).expanduser().exists():
                 raise DataError(f"{path}: no such file; name yours with: --set tasks.{key}=PATH")
     records = read_examples(train, group=group, label=label, about=about)
-    if about and not any(record.about for record in records):
+    if about and not any(record.description for record in records):
         raise DataError(
             f"tasks.about: no row of {train} has a field '{about}'; name one that is there, or leave it out"
         )

@@ -1,4 +1,4 @@
-"""Simulated people and one's own files together: enough of both kinds to prepare a base with."""
+"""A mixture of simulated people and tasks from files."""
 
 from dataclasses import asdict
 
@@ -16,7 +16,7 @@ WAYS = 5
 
 
 class Either(Tasks):
-    """Draws from one's own tasks with a chance of `share`, else simulated ones."""
+    """Draws from tasks of files with probability `share`, else simulated ones."""
 
     def __init__(self, own: Tasks, simulated: Tasks, share: float):
         self.own, self.simulated, self.share = own, simulated, share
@@ -54,4 +54,4 @@ def mixed(
     variant: Variant = "people" if own.train.episode(np.random.default_rng(0)).labels else "style"
     made = synthetic(variant=variant, ways=ways, shots=shots, queries=queries, seed=seed)
     train = Either(own.train, made.train, share)
-    return Splits(train, own.validation, own.test, own.seen | made.seen, own.notes)
+    return Splits(train, own.validation, own.test, own.training_hashes | made.training_hashes, own.notes)

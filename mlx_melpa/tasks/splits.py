@@ -1,4 +1,4 @@
-"""Splits by key (group, user or label), so that a test task can't be a training task."""
+"""Splits by key (group, user or label), so that no test task is a training task."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from ..core.bounds import Natural, Share
 from ..core.types import Splits, Tasks
 from ..data.readers import Record
 from ..errors import DataError
-from .episodes import EpisodeSettings, LabelledTasks, PeopleTasks, gather
+from .episodes import EpisodeSettings, LabelledTasks, UserTasks, gather
 
 Choice = list[str] | Share
 
@@ -28,16 +28,16 @@ class SplitSettings(EpisodeSettings):
     seed: Natural = 0
 
 
-def seen_hash(kind: str, name: str) -> str:
-    """The mark of a task that training saw: 16 hexadecimal digits of sha256("kind:name").
+def task_hash(kind: str, name: str) -> str:
+    """The hash by which a training task is recognized: 16 hexadecimal digits of sha256("kind:name").
 
-    Kinds: "group"; "label" (a label that is a key, or "group/label"); "name" (a label of a group, by itself).
+    Kinds: "group"; "label" (a label that is a key, or "group/label"); "name" (a label of a group, without the group).
     """
     return sha256(f"{kind}:{name}".encode()).hexdigest()[:16]
 
 
 def split(records: Sequence[Record], settings: SplitSettings, tests: Sequence[Record] | None = None) -> Splits:
-    """Hands out keys to training, validation and test; shares go by sha256 of (seed, key), not by the rows' order."""
+    """Distributes keys to training, validation and test; shares go by sha256 of (seed, key), not by the rows' order."""
     hold_out, seed = settings.hold_out, settings.seed
     whole = gather(records, settings)
     notes = list(whole.left_out)
@@ -48,43 +48,45 @@ def split(records: Sequence[Record], settings: SplitSettings, tests: Sequence[Re
             raise DataError("tasks.hold_out and tasks.test both name the test tasks; remove one of them")
         test: Tasks | None = _apart(whole, gather(tests, settings), notes)
     else:
-        held = _pick(left, 0.2 if hold_out is None else hold_out, least, seed, "hold_out")
-        left = [key for key in left if key not in held]
-        test = whole.only(held) if held else None
-    checked = _pick(left, settings.validation, least, seed, "validation", spare=True)
-    train_keys = [key for key in left if key not in checked]
+        test_keys = _pick(left, 0.2 if hold_out is None else hold_out, least, seed, "hold_out")
+        left = [key for key in left if key not in test_keys]
+        test = whole.only(test_keys) if test_keys else None
+    validation_keys = _pick(left, settings.validation, least, seed, "validation", spare=True)
+    train_keys = [key for key in left if key not in validation_keys]
     if not train_keys:
         raise DataError("no task is left for training; hold out fewer with tasks.hold_out and tasks.validation")
     train = whole.only(train_keys)
-    if not checked:
-        notes.append("no task is left for validation: the training tasks stand in")
-    watch = whole.only(checked) if checked else train
+    if not validation_keys:
+        notes.append("no task is left for validation: the training tasks are used")
+    validation = whole.only(validation_keys) if validation_keys else train
     if test is None:
-        notes.append("no task is held out for the test: the validation tasks stand in")
-    return Splits(train, watch, test or watch, seen_in(train) | seen_in(watch), tuple(notes))
+        notes.append("no task is held out for the test: the validation tasks are used")
+    return Splits(
+        train, validation, test or validation, training_hashes(train) | training_hashes(validation), tuple(notes)
+    )
 
 
-def seen_in(tasks: LabelledTasks | PeopleTasks) -> frozenset[str]:
-    """The hashes of all that training on these tasks sees."""
-    marks = {seen_hash(tasks.kind, key) for key in tasks.keys}
+def training_hashes(tasks: LabelledTasks | UserTasks) -> frozenset[str]:
+    """The hashes of these tasks, for a run that trains on them."""
+    marks = {task_hash(tasks.kind, key) for key in tasks.keys}
     if isinstance(tasks, LabelledTasks) and tasks.kind == "group":
         for group, labels in tasks.groups.items():
             for label in labels:
-                marks |= {seen_hash("label", f"{group}/{label}"), seen_hash("name", label)}
+                marks |= {task_hash("label", f"{group}/{label}"), task_hash("name", label)}
     return frozenset(marks)
 
 
 def unseen(records: Sequence[Record], seen: Collection[str]) -> tuple[list[Record], tuple[str, ...]]:
-    """Leaves out the records whose task training saw; returns the rest and a note that counts and names them."""
+    """Removes the records of training tasks; returns the others, and a note that counts and names the removed."""
     kept: list[Record] = []
     gone: dict[str, int] = {}
     for record in records:
         group, label = record.group, record.example.label
         if group:
-            marks = {seen_hash("group", group)}
-            marks |= {seen_hash("label", f"{group}/{label}"), seen_hash("label", label)} if label else set()
+            marks = {task_hash("group", group)}
+            marks |= {task_hash("label", f"{group}/{label}"), task_hash("label", label)} if label else set()
         else:
-            marks = {seen_hash("label", label), seen_hash("name", label)} if label else set()
+            marks = {task_hash("label", label), task_hash("name", label)} if label else set()
         if marks.isdisjoint(seen):
             kept.append(record)
         else:
@@ -95,8 +97,8 @@ def unseen(records: Sequence[Record], seen: Collection[str]) -> tuple[list[Recor
 
 
 def _apart(
-    whole: LabelledTasks | PeopleTasks, test: LabelledTasks | PeopleTasks, notes: list[str]
-) -> LabelledTasks | PeopleTasks:
+    whole: LabelledTasks | UserTasks, test: LabelledTasks | UserTasks, notes: list[str]
+) -> LabelledTasks | UserTasks:
     both = [key for key in test.keys if key in set(whole.keys)]
     if both:
         some = ", ".join(repr(key) for key in both[:3])
@@ -111,7 +113,7 @@ def _apart(
 def _pick(
     keys: Sequence[str], choice: Choice, least: int, seed: int, setting: str, *, spare: bool = False
 ) -> list[str]:
-    """Takes the named keys, or a share of them; with `spare`, none where too few would be left to train on."""
+    """Selects the named keys, or a share of them; with `spare`, none if too few would be left for training."""
     if isinstance(choice, list):
         for name in choice:
             if name not in keys:

@@ -1,4 +1,4 @@
-"""Streams: several tasks of a source that come one after another, as one training example."""
+"""Task streams: several tasks, one after another, as one episode."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,9 +11,9 @@ from ..errors import DataError
 
 
 class Streams(Tasks):
-    """Draws `length` tasks of groups, users or labels of their own, in random order.
+    """Draws streams of `length` tasks in random order, which have no group, user or label in common.
 
-    Simulated tasks have no keys: each is drawn afresh.
+    Simulated tasks have no keys: each is drawn anew.
     """
 
     def __init__(self, tasks: Tasks, length: int, split: str):
@@ -29,11 +29,11 @@ class Streams(Tasks):
             )
 
     def episode(self, rng: np.random.Generator) -> tuple[Any, ...]:
-        """Draws the tasks' episodes in their order; all randomness comes from `rng`."""
+        """Draws the episodes of one stream, in order; all randomness comes from `rng`."""
         return tuple(tasks.episode(rng) for tasks in self._apart(rng))
 
     def _apart(self, rng: np.random.Generator) -> Iterator[Tasks]:
-        """Sources of one task each, with no key in common."""
+        """One source for each task of a stream, with no key in common."""
         keys = self.tasks.keys
         if keys is None:
             yield from [self.tasks] * self.length
@@ -45,9 +45,9 @@ class Streams(Tasks):
 
 
 def streams(splits: Splits, length: int) -> Splits:
-    """The same splits, where training and validation draw streams of `length` tasks; single tasks for 1.
+    """The splits, with training and validation as streams of `length` tasks; unchanged for 1.
 
-    Raises DataError where one of them has too few tasks for a stream.
+    Raises DataError if one of them has too few tasks for a stream.
     """
     if length == 1:
         return splits

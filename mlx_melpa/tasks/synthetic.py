@@ -1,4 +1,4 @@
-"""Simulated people and two-class tasks, seeded and without end: enough to begin with no data at hand."""
+"""Simulated people and two-class tasks, seeded and unlimited: enough to start without data."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -7,18 +7,18 @@ import numpy as np
 
 from ..core.bounds import Bounds, Natural
 from ..core.types import Episode, Example, Splits, Tasks
-from ..data.simulated.people import Cell, Style, folders, told, two_classes
+from ..data.simulated.people import Cell, Style, folders, in_words, two_classes
 from ..data.simulated.topics import TOPICS, Topic, one
 from ..errors import DataError
 from .episodes import shuffled
-from .splits import seen_hash
+from .splits import task_hash
 
 Variant = Literal["people", "binary", "mixed", "style"]
 TRAIN, VALIDATION = 18, 6
 
 
 class SimulatedTasks(Tasks):
-    """People or tasks drawn afresh each time, writing about `topics` alone."""
+    """An unlimited number of people or tasks, whose texts are about some topics."""
 
     ways: int
 
@@ -27,7 +27,7 @@ class SimulatedTasks(Tasks):
         self.ways, self.shots, self.queries, self.noise = ways, shots, queries, noise
 
     def episode(self, rng: np.random.Generator) -> Episode:
-        """Draws a person or a task, then their examples; no sentence stands in support and query both."""
+        """Draws a person or a task, then their examples; no sentence is in both support and query."""
         if self.variant == "style":
             return self._style(rng)
         binary = self.variant == "binary" or (self.variant == "mixed" and rng.random() < 0.5)
@@ -46,11 +46,11 @@ class SimulatedTasks(Tasks):
         order = tuple(labels[i] for i in rng.permutation(len(labels)))
         if binary:
             support = _mislabelled(support, order, float(rng.uniform(0, self.noise)), rng)
-        about = "" if binary else f"{style.signer} files {told(classes)}"
-        return Episode(name, shuffled(support, rng), shuffled(query, rng), order, about)
+        description = "" if binary else f"{style.signer} files {in_words(classes)}"
+        return Episode(name, shuffled(support, rng), shuffled(query, rng), order, description)
 
     def text_person(self, rng: np.random.Generator) -> tuple[Style, list[Example]]:
-        """Draws a person and shots + queries of their replies: the style, and (message, reply in it) pairs."""
+        """Draws a person: their style, and shots + queries pairs of a message and their reply."""
         style = Style.draw(rng)
         seen: set[str] = set()
         lines = []
@@ -63,11 +63,13 @@ class SimulatedTasks(Tasks):
 
     def _style(self, rng: np.random.Generator) -> Episode:
         style, lines = self.text_person(rng)
-        return Episode(style.signer, tuple(lines[: self.shots]), tuple(lines[self.shots :]), about=style.told())
+        return Episode(
+            style.signer, tuple(lines[: self.shots]), tuple(lines[self.shots :]), description=style.in_words()
+        )
 
 
 def _fresh(cells: Sequence[Cell], seen: set[str], rng: np.random.Generator) -> str:
-    """Writes a sentence that is not in `seen` yet."""
+    """Makes a sentence that is not in `seen` yet."""
     topic, mood = one(cells, rng)
     for _ in range(1000):
         text = topic.message(rng, mood)
@@ -80,7 +82,7 @@ def _fresh(cells: Sequence[Cell], seen: set[str], rng: np.random.Generator) -> s
 def _mislabelled(
     examples: Sequence[Example], labels: tuple[str, ...], share: float, rng: np.random.Generator
 ) -> list[Example]:
-    """Gives a share of the examples the other of two labels."""
+    """Swaps the two labels of a share of the examples."""
     other = {labels[0]: labels[1], labels[1]: labels[0]}
     return [
         Example(e.text, label=other[e.label or ""], source=e.source) if rng.random() < share else e for e in examples
@@ -116,5 +118,5 @@ def synthetic(
     train, validation, test = (
         SimulatedTasks(part, variant=variant, ways=ways, shots=shots, queries=queries, noise=noise) for part in parts
     )
-    seen = frozenset(seen_hash("topic", topic.name) for topic in parts[0] + parts[1])
+    seen = frozenset(task_hash("topic", topic.name) for topic in parts[0] + parts[1])
     return Splits(train, validation, test, seen)

@@ -61,7 +61,7 @@ def _begin(recipe: Recipe, loop: OuterLoop, checkpoints: Checkpoints, resume: bo
                 "readout": recipe.kind("readout") or None,
                 "parameters": layout.size,
                 "layout": layout.fingerprint,
-                "seen": sorted(splits.seen),
+                "seen": sorted(splits.training_hashes),
                 "notes": list(splits.notes),
             },
         )

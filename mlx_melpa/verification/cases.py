@@ -153,7 +153,7 @@ def written(
     """
     ops: Any = engine(backend)
     problem, (first, second) = block(ops, adapter, readout, seed)
-    tasks = [replace(first, about="faced"), second]
+    tasks = [replace(first, description="faced"), second]
     made = kinds("rule")[rule](ops, problem.layout.personal, **RULES[rule])
     initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
     parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))

@@ -30,17 +30,17 @@ def test_each_form_of_row_becomes_its_example(tmp_path: Path) -> None:
     turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     assert first({"messages": turns}).example.messages == (("user", "q"), ("assistant", "a"))
     told = {"text": "t", "about": "a cook", "bio": "a nurse"}
-    assert (first(told).about, first(told, about="bio").about, first(told, about="job").about) == (
+    assert (first(told).description, first(told, about="bio").description, first(told, about="job").description) == (
         "a cook",
         "a nurse",
         "",
     )
-    assert first({"text": "t", "about": None}).about == first({"text": "t", "about": ""}).about == ""
-    assert [first({"text": "t", "about": other}).about for other in (3, ["a"], " ", "\ud800")] == [""] * 4
+    assert first({"text": "t", "about": None}).description == first({"text": "t", "about": ""}).description == ""
+    assert [first({"text": "t", "about": other}).description for other in (3, ["a"], " ", "\ud800")] == [""] * 4
     with pytest.raises(DataError, match="field 'about' is a number; give it as text"):
         first({"text": "t", "about": 3}, about="about")
     kinds = first({"text": "t", "about": 3}, label="about")
-    assert (kinds.example.label, kinds.about) == ("3", "")
+    assert (kinds.example.label, kinds.description) == ("3", "")
     named = first({"text": "hi", "intent": "x", "domain": "d", "label": "no"}, group="domain", label="intent")
     assert (named.group, named.example.label) == ("d", "x")
 

@@ -78,8 +78,9 @@ def test_a_description_is_the_mean_of_its_frozen_states_and_changes_the_row(comp
 def test_without_a_description_labels_are_named_and_without_labels_the_start_stays(composed: Any) -> None:
     ops, problem = composed.parts.ops, composed.parts.problem
     bare = Episode("", SUPPORT, (), ("work", "home"))
-    assert described(bare) == "labels: home, work" == described(replace(bare, about="labels: home, work"))
-    contexts = [ops.numpy(problem.support([e])["context"]) for e in (bare, replace(bare, about="labels: home, work"))]
+    assert described(bare) == "labels: home, work" == described(replace(bare, description="labels: home, work"))
+    both = (bare, replace(bare, description="labels: home, work"))
+    contexts = [ops.numpy(problem.support([e])["context"]) for e in both]
     np.testing.assert_array_equal(*contexts)
     nothing = problem.support([replace(bare, labels=())])
     assert ops.numpy(nothing["present"])[0, -1] == 0

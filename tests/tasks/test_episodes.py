@@ -5,7 +5,7 @@ import pytest
 
 from mlx_melpa.core.types import Example
 from mlx_melpa.errors import DataError
-from mlx_melpa.tasks.episodes import EpisodeSettings, LabelledTasks, PeopleTasks
+from mlx_melpa.tasks.episodes import EpisodeSettings, LabelledTasks, UserTasks
 
 
 def some(label: str, count: int) -> list[Example]:
@@ -59,11 +59,11 @@ def test_small_labels_and_groups_are_left_out_and_counted() -> None:
 
 def test_a_persons_episode_cuts_their_lines_in_two() -> None:
     users = {"me": [Example("", target=str(i)) for i in range(8)], "few": [Example("", target="x")] * 3}
-    tasks = PeopleTasks(users, EpisodeSettings(shots=3, queries=None))
+    tasks = UserTasks(users, EpisodeSettings(shots=3, queries=None))
     assert tasks.left_out == ("left out 1 of 2 users with fewer than 4 examples (shots + 1): 'few'",)
     episode = tasks.episode(np.random.default_rng(0))
     assert (episode.name, len(episode.support), episode.labels) == ("me", 3, ())
     assert sorted(str(e.target) for e in episode.support + episode.query) == [str(i) for i in range(8)]
-    assert len(PeopleTasks(users, EpisodeSettings(shots=3, queries=2)).episode(np.random.default_rng(0)).query) == 2
+    assert len(UserTasks(users, EpisodeSettings(shots=3, queries=2)).episode(np.random.default_rng(0)).query) == 2
     with pytest.raises(DataError, match=r"no user has 10 examples .shots 9 .* the largest with 8; lower shots"):
-        PeopleTasks(users, EpisodeSettings(shots=9, queries=None))
+        UserTasks(users, EpisodeSettings(shots=9, queries=None))

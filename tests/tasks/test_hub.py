@@ -48,7 +48,7 @@ def test_a_local_folder_gives_tasks_with_class_names(folder: str) -> None:
         assert example.label == f"intent {number % 8}"
         assert example.source == f"{folder}[train]:{number}"
     plain = hub(name=folder.replace("set", "plain"), columns=COLUMNS, ways=2, shots=2, queries=2)
-    assert plain.seen == splits.seen
+    assert plain.training_hashes == splits.training_hashes
 
 
 def test_what_cannot_be_had_is_said(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

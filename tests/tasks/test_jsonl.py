@@ -11,8 +11,8 @@ from mlx_melpa.core.types import Splits
 from mlx_melpa.data.readers import read_examples
 from mlx_melpa.errors import DataError
 from mlx_melpa.tasks import KINDS
-from mlx_melpa.tasks.episodes import LabelledTasks, PeopleTasks
-from mlx_melpa.tasks.splits import seen_hash, unseen
+from mlx_melpa.tasks.episodes import LabelledTasks, UserTasks
+from mlx_melpa.tasks.splits import task_hash, unseen
 
 
 def jsonl(**settings: object) -> Splits:
@@ -48,18 +48,18 @@ def test_groups_are_dealt_out_by_share_whatever_the_order(tmp_path: Path) -> Non
     assert sorted(sum(parts, ())) == list("abcdefghij")
     turned = jsonl(train=write(tmp_path / "b.jsonl", rows[::-1]), group="domain", ways=2, shots=2, queries=1)
     assert set(turned.test.names) == set(parts[2]) and set(turned.validation.names) == set(parts[1])
-    assert splits.seen == {
+    assert splits.training_hashes == {
         mark
         for d in parts[0] + parts[1]
-        for mark in [seen_hash("group", d)]
-        + [seen_hash(kind, f"{name}{d}{k}") for k in range(3) for kind, name in (("label", f"{d}/"), ("name", ""))]
+        for mark in [task_hash("group", d)]
+        + [task_hash(kind, f"{name}{d}{k}") for k in range(3) for kind, name in (("label", f"{d}/"), ("name", ""))]
     }
     others = {jsonl(train=str(tmp_path / "a.jsonl"), group="domain", shots=2, seed=s).test.names for s in range(5)}
     assert len(others) > 2
 
 
 def test_a_hash_is_what_it_says() -> None:
-    assert seen_hash("group", "travel") == "6339781524fb9099"
+    assert task_hash("group", "travel") == "6339781524fb9099"
 
 
 def test_hold_out_by_name_and_unknown_names(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_labels_are_the_key_where_no_group_is(tmp_path: Path) -> None:
     splits = jsonl(train=path, ways=4, shots=2, queries=1)
     parts = [set(tasks.keys) for tasks in (splits.train, splits.validation, splits.test)]
     assert [len(part) for part in parts] == [13, 4, 4] and len(set().union(*parts)) == 21
-    assert splits.seen == {seen_hash("label", k) for k in parts[0] | parts[1]}
+    assert splits.training_hashes == {task_hash("label", k) for k in parts[0] | parts[1]}
     assert set(splits.test.episode(np.random.default_rng(0)).labels) == parts[2]
 
 
@@ -110,8 +110,8 @@ def test_few_tasks_are_refused_or_stand_in_with_a_note(tmp_path: Path) -> None:
     splits = jsonl(train=one, hold_out=0, validation=0)
     assert splits.test is splits.train
     assert splits.notes == (
-        "no task is left for validation: the training tasks stand in",
-        "no task is held out for the test: the validation tasks stand in",
+        "no task is left for validation: the training tasks are used",
+        "no task is held out for the test: the validation tasks are used",
     )
 
 
@@ -123,13 +123,13 @@ def test_a_groups_description_is_the_first_that_a_row_gives(tmp_path: Path) -> N
     path = write(tmp_path / "a.jsonl", rows)
     splits = jsonl(train=path, group="domain", shots=2, hold_out=["a"], validation=0)
     rng = np.random.default_rng(0)
-    assert splits.test.episode(rng).about == "news of a"
+    assert splits.test.episode(rng).description == "news of a"
     assert "news of a" not in repr(splits.test.episode(rng))  # results of tasks drawn before still count
-    assert {splits.train.episode(rng).about for _ in range(9)} == {""}
+    assert {splits.train.episode(rng).description for _ in range(9)} == {""}
     told = [{**row, "bio": f"{row['user']} the cook"} for row in people("abcd")]
     splits = jsonl(train=write(tmp_path / "b.jsonl", told), about="bio", shots=2, queries=1, validation=0)
     for episode in (splits.train.episode(rng) for _ in range(5)):
-        assert episode.about == f"{episode.name} the cook"
+        assert episode.description == f"{episode.name} the cook"
     with pytest.raises(DataError, match=r"tasks.about: no row of .*b.jsonl has a field 'job'; name one that is there"):
         jsonl(train=str(tmp_path / "b.jsonl"), about="job")
 
@@ -137,14 +137,14 @@ def test_a_groups_description_is_the_first_that_a_row_gives(tmp_path: Path) -> N
 def test_two_descriptions_of_one_group_are_none_or_are_refused_where_their_field_is_named(tmp_path: Path) -> None:
     rows = [{**row, "about": f"a {i // 2}" if row["user"] == "a" else "a cook"} for i, row in enumerate(people("abc"))]
     path = write(tmp_path / "a.jsonl", rows)
-    assert {(r.group, r.about) for r in read_examples(path)} == {("a", ""), ("b", "a cook"), ("c", "a cook")}
+    assert {(r.group, r.description) for r in read_examples(path)} == {("a", ""), ("b", "a cook"), ("c", "a cook")}
     held = jsonl(train=path, shots=2, queries=1, hold_out=["a"], validation=0).test
-    assert held.episode(np.random.default_rng(0)).about == ""
+    assert held.episode(np.random.default_rng(0)).description == ""
     with pytest.raises(DataError, match=r"a.jsonl:3: group 'a' is described as 'a 1', and before as 'a 0'; describe"):
         jsonl(train=path, about="about", shots=2)
     for row in rows:
         del row["user"]
-    assert {r.about for r in read_examples(write(tmp_path / "a.jsonl", rows))} == {""}
+    assert {r.description for r in read_examples(write(tmp_path / "a.jsonl", rows))} == {""}
     with pytest.raises(DataError, match=r"a.jsonl:3: all that has no group is described as"):
         jsonl(train=path, about="about", shots=2)
 
@@ -152,13 +152,13 @@ def test_two_descriptions_of_one_group_are_none_or_are_refused_where_their_field
 def test_unseen_leaves_out_what_training_saw(tmp_path: Path) -> None:
     path = write(tmp_path / "a.jsonl", intents("abcd"))
     splits = jsonl(train=path, group="domain", shots=2, hold_out=["b"], validation=["c"])
-    kept, notes = unseen(read_examples(path, group="domain"), splits.seen)
+    kept, notes = unseen(read_examples(path, group="domain"), splits.training_hashes)
     assert {r.group for r in kept} == {"b"}
     assert notes == ("left out 3 tasks (36 examples) that training saw: 'a', 'c', 'd'",)
-    assert {r.example.label for r in unseen(read_examples(path), splits.seen)[0]} == {"b0", "b1", "b2"}
-    assert unseen(kept, splits.seen) == (kept, ())
+    assert {r.example.label for r in unseen(read_examples(path), splits.training_hashes)[0]} == {"b0", "b1", "b2"}
+    assert unseen(kept, splits.training_hashes) == (kept, ())
     by_label = jsonl(train=path, ways=2, shots=2)
-    left = {r.example.label for r in unseen(read_examples(path, group="domain"), by_label.seen)[0]}
+    left = {r.example.label for r in unseen(read_examples(path, group="domain"), by_label.training_hashes)[0]}
     assert left == set(by_label.test.keys)
 
 
@@ -169,7 +169,7 @@ def test_clinc150_by_domain(shared: Path) -> None:
     assert (len(splits.train.names), len(splits.validation.names)) == (6, 1)
     assert set(splits.test.names) == {"travel", "utility", "work"}
     assert splits.notes == ("left out 1 of 11 groups with fewer than 2 labels left: 'oos'",)
-    assert len(splits.seen) == 7 * (1 + 15 + 15)
+    assert len(splits.training_hashes) == 7 * (1 + 15 + 15)
     episode = splits.test.episode(np.random.default_rng(0))
     assert (len(episode.labels), len(episode.support), len(episode.query)) == (5, 25, 25)
 
@@ -184,8 +184,8 @@ def test_shakespeare_by_character(shared: Path) -> None:
     folder = shared / "data/users/shakespeare_characters"
     files = {part: str(folder / f"{part}.jsonl.gz") for part in ("train", "test")}
     splits = jsonl(train=files["train"], test=files["test"], shots=10, queries=None)
-    assert isinstance(splits.train, PeopleTasks)
+    assert isinstance(splits.train, UserTasks)
     assert [tasks.size for tasks in (splits.train, splits.validation, splits.test)] == [294, 33, 109]
     episode = splits.test.episode(np.random.default_rng(0))
     assert len(episode.support) == 10 and len(episode.query) >= 10
-    assert len(splits.seen) == 327 and all(e.text and e.target for e in episode.support)
+    assert len(splits.training_hashes) == 327 and all(e.text and e.target for e in episode.support)

@@ -6,7 +6,7 @@ import pytest
 from mlx_melpa.core.types import Example, Splits
 from mlx_melpa.errors import DataError
 from mlx_melpa.samplers.uniform import uniform
-from mlx_melpa.tasks.episodes import EpisodeSettings, LabelledTasks, PeopleTasks
+from mlx_melpa.tasks.episodes import EpisodeSettings, LabelledTasks, UserTasks
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.tasks.streams import Streams, streams
 
@@ -44,7 +44,7 @@ def test_where_labels_are_the_keys_no_label_comes_twice() -> None:
 
 def test_people_come_once_and_simulated_tasks_afresh() -> None:
     lines = {u: [Example("", target=f"{u}{i}") for i in range(5)] for u in "abc"}
-    people = PeopleTasks(lines, EpisodeSettings(shots=2, queries=1))
+    people = UserTasks(lines, EpisodeSettings(shots=2, queries=1))
     assert {e.name for e in Streams(people, 3, "training").episode(np.random.default_rng(0))} == set("abc")
     curves = Streams(sinusoid().train, 3, "training").episode(np.random.default_rng(0))
     assert len({float(curve.y_support[0, 0]) for curve in curves}) == 3

@@ -8,7 +8,7 @@ import pytest
 from mlx_melpa.data.simulated.frames import ATTRIBUTES, FRAMES
 from mlx_melpa.data.simulated.people import Style, folders
 from mlx_melpa.data.simulated.topics import TOPICS
-from mlx_melpa.tasks.splits import seen_hash
+from mlx_melpa.tasks.splits import task_hash
 from mlx_melpa.tasks.synthetic import synthetic
 
 
@@ -33,7 +33,7 @@ def test_parts_have_topics_of_their_own() -> None:
     splits = synthetic(seed=3)
     parts = [{t.name for t in tasks.topics} for tasks in (splits.train, splits.validation, splits.test)]
     assert [len(part) for part in parts] == [18, 6, 8] and len(set().union(*parts)) == 32
-    assert splits.seen == {seen_hash("topic", name) for name in parts[0] | parts[1]}
+    assert splits.training_hashes == {task_hash("topic", name) for name in parts[0] | parts[1]}
     assert {t.name for t in synthetic(seed=4).test.topics} != parts[2]
     assert splits.train.size is None
 
@@ -54,7 +54,7 @@ def test_a_person_files_messages_into_folders_of_their_own(ways: int) -> None:
 def test_a_description_says_what_goes_where_or_how_one_writes() -> None:
     tasks = synthetic(ways=3).train
     for seed in range(20):
-        about = tasks.episode(np.random.default_rng(seed)).about.partition(" files ")[2]
+        about = tasks.episode(np.random.default_rng(seed)).description.partition(" files ")[2]
         for said, (name, cells) in zip(
             about.split(", "), folders(tasks.topics, 3, np.random.default_rng(seed)).items(), strict=True
         ):
@@ -63,9 +63,9 @@ def test_a_description_says_what_goes_where_or_how_one_writes() -> None:
             wanted = [f"{topic.name} ({mood})" if mood else topic.name for topic, mood in cells]
             assert topics.split(" and ") == wanted
     style, person = Style.draw(np.random.default_rng(3)), synthetic(variant="style").train
-    told = person.episode(np.random.default_rng(3)).about
+    told = person.episode(np.random.default_rng(3)).description
     assert all(word in told for word in (style.greeting, style.favourite, style.sign_off, style.signer, style.casing))
-    assert synthetic(variant="binary").train.episode(np.random.default_rng(0)).about == ""
+    assert synthetic(variant="binary").train.episode(np.random.default_rng(0)).description == ""
 
 
 def test_a_labelling_is_a_partition() -> None:

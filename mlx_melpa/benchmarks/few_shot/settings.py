@@ -127,7 +127,7 @@ class Settings:
         sizes = {"ways": self.ways, "shots": shots, "queries": self.queries}
         splits = recipe.make("tasks")
         held, sized, notes = baselines.tasks_for(
-            recipe, splits.seen, self.tasks, group=self.group, label=self.label, **sizes
+            recipe, splits.training_hashes, self.tasks, group=self.group, label=self.label, **sizes
         )
         checks = evaluate.episodes(sized.validation, self.tuning_episodes, baselines.APART)
         return Drawn(evaluate.episodes(held, self.episodes, 0), checks, tuple(dict.fromkeys((*notes, *sized.notes))))

@@ -1,4 +1,4 @@
-"""Simulated people: a way to write, and a way to file what they write into folders of their own."""
+"""Simulated people: a writing style, and a labelling of messages with folders of their own."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ Cell = tuple[Topic, str | None]
 
 @dataclass(frozen=True)
 class Style:
-    """How one person writes: always the same greeting, sign-off, casing, ending and favourite word."""
+    """One person's writing style: a fixed greeting, sign-off, casing, ending and favourite word."""
 
     greeting: str
     sign_off: str
@@ -47,19 +47,19 @@ class Style:
         return cls(greeting, sign_off, signer, favourite, ending, casing, chatty=float(rng.uniform(0.0, 0.6)))
 
     def say(self, text: str, rng: np.random.Generator) -> str:
-        """Writes a short message: the favourite word now and then, the person's casing and ending."""
+        """A short message in this style: the casing, the ending, and now and then the favourite word."""
         if rng.random() < self.chatty:
             text = f"{self.favourite}, {text}"
         end = self.ending if text[-1] != "?" else "?" + self.ending.lstrip(".")
         return self._cased(text.rstrip("?")) + end
 
     def reply(self, text: str, rng: np.random.Generator) -> str:
-        """Writes a whole reply: greeting, message with the favourite word, sign-off, name."""
+        """A reply in this style: greeting, message with the favourite word, sign-off, name."""
         body = one(REPLIES, rng).format(text.rstrip("?"))
         said = f"{self._cased(f'{self.favourite}, {body}')}{self.ending}"
         return f"{self._cased(self.greeting)}, {said} {self._cased(self.sign_off)}, {self.signer}"
 
-    def told(self) -> str:
+    def in_words(self) -> str:
         """The style in one sentence."""
         marks = f"greets with '{self.greeting}', likes to say '{self.favourite}' and closes with '{self.sign_off}'"
         return f"{self.signer} writes in {self.casing} case, {marks}"
@@ -71,9 +71,9 @@ class Style:
 
 
 def folders(topics: Sequence[Topic], ways: int, rng: np.random.Generator) -> dict[str, tuple[Cell, ...]]:
-    """Draws a person's labelling: a partition of some of their cells into `ways` folders with names of their own.
+    """Draws a person's labelling: some of the cells, partitioned into `ways` named folders.
 
-    A cell is a topic, or, for people who sort finer (and where there are too few topics), a topic in one of two moods.
+    A cell is a topic. For a quarter of the people, and if there are too few topics, it is a topic in one of two moods.
     """
     fine = ways > len(topics) or rng.random() < 0.25
     moods: Sequence[str | None] = one(ATTRIBUTES, rng) if fine else (None,)
@@ -84,13 +84,13 @@ def folders(topics: Sequence[Topic], ways: int, rng: np.random.Generator) -> dic
     return {name: tuple(order[i] for i in (k, ways + k) if i < ways + extra) for k, name in enumerate(names)}
 
 
-def told(labelling: Mapping[str, Sequence[Cell]]) -> str:
-    """A labelling in words: what goes where."""
-    held = {
+def in_words(labelling: Mapping[str, Sequence[Cell]]) -> str:
+    """A labelling in words: which topics are filed under which name."""
+    topics_of = {
         name: " and ".join(topic.name + (f" ({mood})" if mood else "") for topic, mood in cells)
         for name, cells in labelling.items()
     }
-    return ", ".join(f"{topics} under '{name}'" for name, topics in held.items())
+    return ", ".join(f"{topics} under '{name}'" for name, topics in topics_of.items())
 
 
 def two_classes(topics: Sequence[Topic], rng: np.random.Generator) -> dict[str, tuple[Cell, ...]]:
