@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mlx_melpa.personal.result import Adaptation
     from mlx_melpa.store import Reservoir
 
-Row = tuple[str, Any]
+Row = tuple[str, object]
 
 
 @command
@@ -127,7 +127,7 @@ class _Stored(NamedTuple):
     examples: "Reservoir"
 
 
-def _record(done: _Stored) -> dict[str, Any]:
+def _record(done: _Stored) -> dict[str, object]:
     found = done.result.to_json()
     return {
         "user": done.user,
@@ -137,7 +137,7 @@ def _record(done: _Stored) -> dict[str, Any]:
         "run": done.run,
         "examples_kept": len(done.examples.examples),
         "bytes": done.nbytes,
-        "notes": [*done.notes, *found["notes"]],
+        "notes": [*done.notes, *done.result.notes],
     }
 
 

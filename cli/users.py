@@ -1,6 +1,6 @@
 """`melpa users`: stored versions and examples: list, show, roll back, prune, delete."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,14 +28,14 @@ def _store() -> "Store":
     return Store()
 
 
-def _record(version: "Version") -> dict[str, Any]:
+def _record(version: "Version") -> dict[str, object]:
     hidden = {"state", "layout", "origin", "bits_per_byte"}
     shown = {name: value for name, value in vars(version).items() if name not in hidden}
     shown |= {"origin": vars(version.origin), "bits_per_byte": vars(version.bits_per_byte)}
     return shown | {"made": when(version.made, iso=True), "parameters": version.parameters}
 
 
-def _loss(metrics: "Mapping[str, Any]") -> str | None:
+def _loss(metrics: "Mapping[str, float | None]") -> str | None:
     before, after = metrics.get("loss_before"), metrics.get("loss_after")
     return None if before is None or after is None else f"{before:.3g} to {after:.3g}"
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..store import NOT_MEASURED, BitsPerByte, UserState, Version
 from ..store.run import Run
@@ -48,7 +47,7 @@ class Adaptation:
         """The measures of the new version."""
         return self.verdict.after
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """The adaptation as `melpa adapt --json` prints it."""
         before, after = self.before, self.after
         check = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import log
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -16,8 +16,17 @@ from .examples import check
 from .predict import answer, engine_rows
 
 
-def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:
-    """Measures of the base and of the version: {"base": {...}, "adapted": {...}, "examples": n, "notes": [...]}.
+class Score(TypedDict):
+    """Measures by name of the base and of the version, on a number of examples."""
+
+    base: dict[str, float]
+    adapted: dict[str, float]
+    examples: int
+    notes: list[str]
+
+
+def score(run: Run, version: Version, examples: Sequence[Example]) -> Score:
+    """Measures the base and a version on examples.
 
     Labels: loss (nats), accuracy and f1, where the base is chance among the user's labels; examples with a label that
     the version lacks are left out and counted. Text: loss, perplexity and bits_per_byte. Raises DataError.
@@ -33,7 +42,7 @@ def score(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, 
     }
 
 
-def _labelled(run: Run, version: Version, examples: Sequence[Example]) -> dict[str, Any]:
+def _labelled(run: Run, version: Version, examples: Sequence[Example]) -> Score:
     labels = version.labels
     known = [e for e in examples if e.label in labels]
     if not known:

@@ -1,4 +1,4 @@
-"""The store's SQLite file: made whole, opened with care, its failures in words, its deletions for good."""
+"""The store's SQLite file: creation, errors with a remedy, transactions, and deletion without a trace."""
 
 import os
 import sqlite3
@@ -43,7 +43,7 @@ REMEDIES = {
 
 
 class Database:
-    """The file store.sqlite3 in `folder`, made where there is none; every failure is a StoreError."""
+    """The file store.sqlite3 in `folder`, created if it is missing; every failure is a StoreError."""
 
     def __init__(self, folder: Path):
         self.path = folder / "store.sqlite3"
@@ -64,21 +64,21 @@ class Database:
             self._bring_up_to_date()
 
     def close(self) -> None:
-        """Closes the file; the last to close it folds the log into it."""
+        """Closes the file; the last process to close it merges the log into it."""
         self._link.close()
 
-    def all(self, sql: str, *values: Any) -> list[sqlite3.Row]:
+    def all(self, sql: str, *values: object) -> list[sqlite3.Row]:
         """All rows of one statement."""
         with self._in_words():
             return self._link.execute(sql, values).fetchall()
 
-    def one(self, sql: str, *values: Any) -> Any:
-        """The first row of one statement, None where there is none."""
+    def one(self, sql: str, *values: object) -> Any:
+        """The first row of one statement, None without rows."""
         rows = self.all(sql, *values)
         return rows[0] if rows else None
 
-    def insert(self, table: str, row: dict[str, Any]) -> int:
-        """Adds one row and gives its id."""
+    def insert(self, table: str, row: dict[str, object]) -> int:
+        """Adds one row and returns its id."""
         names, marks = ", ".join(row), ", ".join("?" * len(row))
         with self._in_words():
             return (
@@ -88,7 +88,7 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Holds the one write lock; all of the block is kept, or nothing of it."""
+        """Holds the write lock; the whole block is committed, or nothing of it."""
         self.all("BEGIN IMMEDIATE")
         try:
             yield
@@ -98,7 +98,7 @@ class Database:
                 self._link.rollback()
 
     def scrub(self) -> None:
-        """Overwrites what was deleted: rebuilds the file without it and empties the log."""
+        """Rebuilds the file without deleted rows, and empties the log."""
         self.all("VACUUM")
         if self.one("PRAGMA wal_checkpoint(TRUNCATE)")[0]:
             raise StoreError(
@@ -117,7 +117,7 @@ class Database:
         draft.unlink()
 
     def _bring_up_to_date(self) -> None:
-        """Adds the tables that format 1 did not have; what is there stays as it is."""
+        """Adds the tables that format 1 did not have."""
         with self.writing():
             for statement in KEPT.split(";")[:-1]:
                 self.all(statement)

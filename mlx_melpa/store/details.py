@@ -37,7 +37,7 @@ def read(text: str) -> dict[str, Any]:
     }
 
 
-def _known(fields: Origin | BitsPerByte) -> dict[str, Any]:
+def _known(fields: Origin | BitsPerByte) -> dict[str, object]:
     return {name: value for name, value in asdict(fields).items() if value is not None}
 
 

@@ -83,7 +83,7 @@ class Store:
         as fp16. The examples of `keep` are offered to the user's reservoir, which gets its size.
         """
         name, blob = check_id(user), pack(version.state, half)
-        row: dict[str, Any] = {
+        row: dict[str, object] = {
             "kind": version.kind,
             "examples": version.examples,
             "nbytes": len(blob),
@@ -228,7 +228,7 @@ class Store:
     def _forget_identities(self) -> None:
         self._db.all("DELETE FROM identities WHERE id NOT IN (SELECT identity FROM versions)")
 
-    def _append(self, owner: int, row: Mapping[str, Any], activate: bool) -> int:
+    def _append(self, owner: int, row: Mapping[str, object], activate: bool) -> int:
         number = self._db.one("SELECT coalesce(max(number), 0) + 1 FROM versions WHERE user = ?", owner)[0]
         self._db.insert("versions", {"user": owner, "number": number, "made": time.time(), **row})
         if activate:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..config.build import compose, on_backend
 from ..config.recipe import load_recipe
@@ -28,7 +27,7 @@ def run_of(origin: Origin, model: str, whose: str, backend: str | None) -> Run:
     return untrained_run(model, origin.adapter, origin.readout or {"kind": "completion"}, backend)
 
 
-def untrained_run(model: str, adapter: Mapping[str, Any], readout: Mapping[str, Any], backend: str | None) -> Run:
+def untrained_run(model: str, adapter: Mapping[str, object], readout: Mapping[str, object], backend: str | None) -> Run:
     """A run at a random start with an adapter and a readout of a recipe."""
     parts = {"model": model, "adapter": dict(adapter), "readout": dict(readout)}
     recipe = load_recipe("prepared", {**parts, "rule.lr": RATE, "learner.steps": STEPS})

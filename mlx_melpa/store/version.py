@@ -4,7 +4,7 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from safetensors.numpy import load, save
@@ -70,8 +70,8 @@ class Origin:
     """
 
     engine: str | None = None
-    adapter: Mapping[str, Any] | None = None
-    readout: Mapping[str, Any] | None = None
+    adapter: Mapping[str, object] | None = None
+    readout: Mapping[str, object] | None = None
     form: str | None = None
 
 
