@@ -5,8 +5,9 @@ from typing import Any
 
 from .kinds import FOLDERS, kind_class, kinds
 from .schema import Complain, describe
+from .yaml_document import Value
 
-Resolved = Mapping[str, Any]
+Resolved = Mapping[str, Value]
 NEEDS_MODEL = ("language",)
 """Problems over a language model and its adapter; the others bring a network of their own."""
 

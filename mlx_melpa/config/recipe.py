@@ -1,4 +1,4 @@
-"""A recipe: which parts a run is made of, read from YAML and checked against the parts' own signatures."""
+"""Recipes: the parts of a run, read from YAML and checked by the signatures of their builders."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,17 +18,17 @@ from .kinds import FOLDERS, kind_class, kinds
 from .renamed import of_version_0_1, rename
 from .schema import Complain, build, did_you_mean, read_part, read_settings, read_value, show
 from .train_settings import TrainSettings
-from .yaml_document import Document, KeyPath, Place, read_document
+from .yaml_document import Document, KeyPath, Place, Value, read_document
 
 KEYS = ("model", *FOLDERS, "train", "backend")
 DEFAULTS = {"initializer": "universal", "rule": "sgd", "regularizer": "none", "sampler": "uniform"}
 BACKEND = Literal["mlx", "torch"]
 FILES = (("model",), ("tasks", "train"), ("tasks", "test"), ("tasks", "name"), ("tasks", "files"))
-"""Keys whose text may be a path: looked up from the working directory, then from the recipe's folder."""
+"""Keys whose text may be a path, relative to the working directory or else to the recipe's folder."""
 
 
 class Fault(NamedTuple):
-    """One thing wrong in a recipe, and where."""
+    """One fault of a recipe, and its place."""
 
     place: Place
     key: str
@@ -39,7 +39,7 @@ class Fault(NamedTuple):
 
 
 class InvalidRecipe(RecipeError):
-    """Every fault of a recipe at once."""
+    """All faults of a recipe at once."""
 
     def __init__(self, name: str, faults: Sequence[Fault]):
         self.faults = sorted(faults, key=lambda fault: (fault.place.line is None, fault.place.line or 0))
@@ -56,7 +56,7 @@ class Recipe:
     """
 
     name: str
-    resolved: dict[str, Any]
+    resolved: dict[str, Value]
     text: str = ""
 
     @property
@@ -88,11 +88,11 @@ class Recipe:
         """The kind of a part; "" where the recipe has none."""
         return self.resolved[part]["kind"] if self.resolved[part] else ""
 
-    def settings(self, part: str) -> dict[str, Any]:
+    def settings(self, part: str) -> dict[str, Value]:
         """The settings of a part by name, without its kind."""
         return {name: value for name, value in (self.resolved[part] or {}).items() if name != "kind"}
 
-    def make(self, part: str, *given: Any) -> Any:
+    def make(self, part: str, *given: object) -> Any:
         """Calls the builder of a part with its settings; `given` are what the composition gives it.
 
         Raises RecipeError where the recipe has no such part.
@@ -102,7 +102,7 @@ class Recipe:
             raise RecipeError(f"recipe {self.name} has no {part}; add the key '{part}' to it")
         return build(kinds(part)[kind], given, self.settings(part))
 
-    def replace(self, **keys: Any) -> "Recipe":
+    def replace(self, **keys: Value) -> "Recipe":
         """The same recipe with some of its resolved keys replaced."""
         return Recipe(self.name, {**self.resolved, **keys}, self.text)
 
@@ -193,14 +193,14 @@ def find(path_or_name: str | Path) -> Path:
     raise RecipeError(f"no recipe '{name}'{did_you_mean(name, known)}")
 
 
-def _resolve(tree: Mapping[str, Any], complain: Complain) -> dict[str, Any]:
+def _resolve(tree: Mapping[str, Value], complain: Complain) -> dict[str, Value]:
     """Reads every key, fills in defaults, and complains of every fault."""
     for key in tree:
         if key not in KEYS:
             complain((key,), f"unknown key{did_you_mean(key, KEYS)}")
     given = {key: value for key, value in tree.items() if value is not None}
     given = {**DEFAULTS, **({"problem": "language"} if "model" in given else {}), **given}
-    resolved: dict[str, Any] = {"model": read_value(given.get("model"), str | None, ("model",), complain)}
+    resolved: dict[str, Value] = {"model": read_value(given.get("model"), str | None, ("model",), complain)}
     for part in FOLDERS:
         resolved[part] = read_part(given[part], kinds(part), (part,), complain) if part in given else None
     train = given.get("train", {})
@@ -216,7 +216,7 @@ def _resolve(tree: Mapping[str, Any], complain: Complain) -> dict[str, Any]:
     return resolved
 
 
-def _anchor(resolved: dict[str, Any], folder: Path) -> None:
+def _anchor(resolved: dict[str, Value], folder: Path) -> None:
     for *outer, key in FILES:
         holder = resolved[outer[0]] if outer else resolved
         value = holder.get(key)
@@ -227,7 +227,7 @@ def _anchor(resolved: dict[str, Any], folder: Path) -> None:
 
 
 def _existing(text: str, folder: Path) -> str:
-    """Absolute, so that a run's stored recipe can be read from elsewhere; what exists nowhere stays as it is."""
+    """The absolute path of an existing file, so that a run's recipe is valid anywhere; other text unchanged."""
     if text == "pocket":
         return text
     for start in (Path.cwd(), folder):
@@ -245,7 +245,7 @@ def _root(document: Document) -> str:
     return {type(None): "nothing", list: "a list"}.get(type(document.tree), show(document.tree))
 
 
-def recipe_of(tree: dict[str, Any], name: str) -> Recipe:
-    """Checks a recipe that a program wrote."""
-    text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+def recipe_of(tree: Mapping[str, Value], name: str) -> Recipe:
+    """Checks a recipe that a program made."""
+    text = yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
     return check(Document(name, text), name, text)

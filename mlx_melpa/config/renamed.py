@@ -3,15 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from .yaml_document import KeyPath
+from .yaml_document import KeyPath, Value
 
 KINDS = {("tasks", "at_hand"): "mixed"}
 SETTINGS = {("tasks", "kind_of"): "variant"}
 
 
-def rename(tree: Mapping[str, Any]) -> tuple[dict[str, Any], list[tuple[KeyPath, str]]]:
+def rename(tree: Mapping[str, Value]) -> tuple[dict[str, Value], list[tuple[KeyPath, str]]]:
     """A recipe's tree with today's names, and what was renamed: (path, message)."""
     now = dict(tree)
     renamed: list[tuple[KeyPath, str]] = []

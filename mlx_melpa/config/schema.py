@@ -1,4 +1,4 @@
-"""Reads what a builder can be set to from its signature, and values from a recipe against it."""
+"""Settings: declared by a builder's signature, and read from a recipe by it."""
 
 import inspect
 import json
@@ -10,15 +10,17 @@ from math import isfinite
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from ..core.bounds import Bounds
+from .yaml_document import KeyPath, Value
 
-Path = tuple[str | int, ...]
-Complain = Callable[[Path, str], None]
+Complain = Callable[[KeyPath, str], None]
 Builder = Callable[..., Any]
+Hint = Any
+"""The annotation of a setting."""
 
 
 @dataclass(frozen=True)
 class Kinds:
-    """Marks a setting that is itself a part: the name of a kind, or a mapping with `kind` and that kind's settings."""
+    """Marks a setting that is a part: the name of a kind, or a mapping with `kind` and the settings of that kind."""
 
     table: Mapping[str, Builder]
 
@@ -28,8 +30,8 @@ class Kinds:
 class Setting(NamedTuple):
     """One setting of a builder; `default` is `inspect.Parameter.empty` where a value is required."""
 
-    hint: Any
-    default: Any
+    hint: Hint
+    default: Value
 
     @property
     def required(self) -> bool:
@@ -43,7 +45,7 @@ class Setting(NamedTuple):
 
 
 class _Mismatch(Exception):
-    """A value that does not fit its hint."""
+    """A value that does not match its annotation."""
 
 
 def settings_of(builder: Builder) -> dict[str, Setting]:
@@ -79,7 +81,7 @@ def arguments(builder: Builder) -> dict[str, Setting]:
     }
 
 
-def read_part(value: Any, table: Mapping[str, Builder], path: Path, complain: Complain) -> dict[str, Any]:
+def read_part(value: Value, table: Mapping[str, Builder], path: KeyPath, complain: Complain) -> dict[str, Value]:
     """Reads a part, a kind's name or {kind: ..., settings}, as a dict of its kind and all its settings."""
     value = {"kind": value} if isinstance(value, str) else value
     if not isinstance(value, dict) or not isinstance(value.get("kind"), str):
@@ -93,13 +95,13 @@ def read_part(value: Any, table: Mapping[str, Builder], path: Path, complain: Co
     return {"kind": kind, **read_settings(given, table[kind], path, complain)}
 
 
-def read_settings(given: Mapping[Any, Any], builder: Builder, path: Path, complain: Complain) -> dict[str, Any]:
-    """Reads the settings of one builder and fills in its defaults; `complain` is called for every fault."""
+def read_settings(given: Mapping[str, Value], builder: Builder, path: KeyPath, complain: Complain) -> dict[str, Value]:
+    """Reads the settings of a builder and adds its defaults; `complain` is called for every fault."""
     settings = settings_of(builder)
     for name in given:
         if name not in settings:
             complain((*path, name), f"unknown setting '{name}'{did_you_mean(name, settings)}")
-    read: dict[str, Any] = {}
+    read: dict[str, Value] = {}
     for name, setting in settings.items():
         if name in given:
             read[name] = read_value(given[name], setting.hint, (*path, name), complain)
@@ -110,8 +112,8 @@ def read_settings(given: Mapping[Any, Any], builder: Builder, path: Path, compla
     return read
 
 
-def read_value(value: Any, hint: Any, path: Path, complain: Complain) -> Any:
-    """Reads one value as its hint wants it, in plain numbers, text, lists and dicts."""
+def read_value(value: Value, hint: Hint, path: KeyPath, complain: Complain) -> Value:
+    """Reads one value by its annotation."""
     try:
         return _read(value, hint, path, complain)
     except _Mismatch as mismatch:
@@ -119,8 +121,9 @@ def read_value(value: Any, hint: Any, path: Path, complain: Complain) -> Any:
         return value
 
 
-def _read(value: Any, hint: Any, path: Path, complain: Complain) -> Any:
-    origin, args = get_origin(hint), get_args(hint)
+def _read(value: Value, hint: Hint, path: KeyPath, complain: Complain) -> Value:
+    origin: Hint = get_origin(hint)
+    args = get_args(hint)
     if origin is Annotated:
         return _read_annotated(value, args[0], args[1:], path, complain)
     if origin in (Union, types.UnionType):
@@ -138,13 +141,13 @@ def _read(value: Any, hint: Any, path: Path, complain: Complain) -> Any:
     return value if hint is Any else _read_scalar(value, hint)
 
 
-def _expect(value: Any, fits: bool) -> Any:
+def _expect(value: Value, fits: bool) -> Value:
     if not fits:
         raise _Mismatch
     return value
 
 
-def _read_scalar(value: Any, hint: Any) -> Any:
+def _read_scalar(value: Value, hint: Hint) -> Value:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if hint is float:
         return float(_expect(value, number and isfinite(value)))
@@ -157,7 +160,7 @@ def _read_scalar(value: Any, hint: Any) -> Any:
     raise TypeError(f"a setting can't be annotated with {hint!r}")
 
 
-def _read_annotated(value: Any, hint: Any, marks: tuple[Any, ...], path: Path, complain: Complain) -> Any:
+def _read_annotated(value: Value, hint: Hint, marks: tuple[object, ...], path: KeyPath, complain: Complain) -> Value:
     for mark in marks:
         if isinstance(mark, Kinds):
             return read_part(value, mark.table, path, complain)
@@ -168,11 +171,11 @@ def _read_annotated(value: Any, hint: Any, marks: tuple[Any, ...], path: Path, c
     return value
 
 
-def _read_union(value: Any, members: tuple[Any, ...], path: Path, complain: Complain) -> Any:
+def _read_union(value: Value, members: tuple[Hint, ...], path: KeyPath, complain: Complain) -> Value:
     for member in members:
         faults: list[str] = []
 
-        def note(at: Path, message: str, faults: list[str] = faults) -> None:
+        def note(at: KeyPath, message: str, faults: list[str] = faults) -> None:
             faults.append(message)
 
         try:
@@ -184,7 +187,7 @@ def _read_union(value: Any, members: tuple[Any, ...], path: Path, complain: Comp
     raise _Mismatch
 
 
-def _read_list(value: Any, kind: type, args: tuple[Any, ...], path: Path, complain: Complain) -> list[Any]:
+def _read_list(value: Value, kind: type, args: tuple[Hint, ...], path: KeyPath, complain: Complain) -> list[Value]:
     _expect(value, isinstance(value, list | tuple))
     hints = list(args)
     if kind is list or (len(args) == 2 and args[1] is Ellipsis):
@@ -193,15 +196,16 @@ def _read_list(value: Any, kind: type, args: tuple[Any, ...], path: Path, compla
     return [read_value(v, h, (*path, i), complain) for i, (v, h) in enumerate(zip(value, hints, strict=True))]
 
 
-def _read_dict(value: Any, args: tuple[Any, ...], path: Path, complain: Complain) -> dict[Any, Any]:
+def _read_dict(value: Value, args: tuple[Hint, ...], path: KeyPath, complain: Complain) -> dict[str, Value]:
     _expect(value, isinstance(value, dict))
     hint = args[1] if args else Any
     return {name: read_value(v, hint, (*path, name), complain) for name, v in value.items()}
 
 
-def describe(hint: Any) -> str:
-    """Says in words what a setting may be."""
-    origin, args = get_origin(hint), get_args(hint)
+def describe(hint: Hint) -> str:
+    """The values that a setting takes, in words."""
+    origin: Hint = get_origin(hint)
+    args = get_args(hint)
     if origin is Annotated:
         kinds = [mark for mark in args[1:] if isinstance(mark, Kinds)]
         if kinds:
@@ -221,14 +225,14 @@ def describe(hint: Any) -> str:
     return names.get(hint, "any value")
 
 
-def show(value: Any) -> str:
-    """A value as a recipe writes it, cut to one short line."""
+def show(value: Value) -> str:
+    """A value as a recipe writes it, in at most 60 characters."""
     text = json.dumps(value) if value is None or isinstance(value, bool) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def did_you_mean(name: Any, known: Iterable[str], *, listed: bool = True) -> str:
-    """The nearest known names, and the list of all."""
+def did_you_mean(name: object, known: Iterable[str], *, listed: bool = True) -> str:
+    """A suggestion of the nearest known name, and the list of all."""
     known = list(known)
     near = get_close_matches(str(name), known, n=1)
     guess = f"; did you mean '{near[0]}'?" if near else ""

@@ -1,15 +1,16 @@
 """The settings of meta-training: the recipe's key `train`."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ..core.bounds import Bounds, Count, Natural, Positive
 from .schema import Kinds
+from .yaml_document import Value
 
 Decay = Annotated[float, Bounds(0, 0.99999)]
 
 
-def adam(*, lr: Positive = 1e-3, betas: tuple[Decay, Decay] = (0.9, 0.999)) -> dict[str, Any]:
+def adam(*, lr: Positive = 1e-3, betas: tuple[Decay, Decay] = (0.9, 0.999)) -> dict[str, Value]:
     """Adam with its bias corrected (Kingma and Ba, 2015).
 
     Use it when nothing speaks against it.
@@ -23,7 +24,7 @@ def adam(*, lr: Positive = 1e-3, betas: tuple[Decay, Decay] = (0.9, 0.999)) -> d
 
 def adamw(
     *, lr: Positive = 1e-3, betas: tuple[Decay, Decay] = (0.9, 0.999), weight_decay: Annotated[float, Bounds(0)] = 0.01
-) -> dict[str, Any]:
+) -> dict[str, Value]:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
 
     Use it when a hypernetwork or a learned optimizer is trained on few tasks.
@@ -37,7 +38,7 @@ def adamw(
 
 def sgd(
     *, lr: Positive = 0.01, momentum: Decay = 0.0, weight_decay: Annotated[float, Bounds(0)] = 0.0
-) -> dict[str, Any]:
+) -> dict[str, Value]:
     """Stochastic gradient descent with momentum.
 
     Use it when a published method has it, as Reptile.
@@ -74,7 +75,7 @@ class TrainSettings:
     tasks_per_step: Count = 4
     stream: Count = 1
     tasks_per_pass: Count | None = None
-    optimizer: Annotated[dict[str, Any], Kinds(OPTIMIZERS)] = field(default_factory=adam)
+    optimizer: Annotated[dict[str, Value], Kinds(OPTIMIZERS)] = field(default_factory=adam)
     schedule: Literal["constant", "cosine"] = "constant"
     warmup: Natural = 0
     clip: Positive | None = 1.0

@@ -1,4 +1,4 @@
-"""YAML that remembers on which line each key stands, and changes to it by dotted keys."""
+"""YAML documents that know the line of each key, and changes to them by dotted keys."""
 
 import re
 from collections.abc import Callable, Container, Sequence
@@ -10,10 +10,15 @@ import yaml
 from ..errors import RecipeError
 
 KeyPath = tuple[str | int, ...]
+Value = Any
+"""A plain value of YAML: text, a number, true, false, null, or lists and dicts of these."""
+
+
+Construct = Callable[[yaml.Node], Value]
 
 
 class Place(NamedTuple):
-    """Where a value was written: a file and a line, or a `--set` option (line None)."""
+    """The place of a value: a file and a line, or a `--set` option (line None)."""
 
     source: str
     line: int | None
@@ -23,7 +28,7 @@ class Place(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that reads 1e-4 and 1.5e3 as numbers, as YAML 1.2 does; YAML 1.1 wants 1.0e-4."""
+    """A SafeLoader that reads 1e-4 and 1.5e3 as numbers, as YAML 1.2 does; YAML 1.1 needs 1.0e-4."""
 
 
 _Loader.yaml_implicit_resolvers = {k: list(v) for k, v in yaml.SafeLoader.yaml_implicit_resolvers.items()}
@@ -77,7 +82,7 @@ class Document:
         self.places = {at: place for at, place in self.places.items() if at[: len(path)] != whole}
         self.places[whole] = Place(f"--set {option}", None)
 
-    def _parse(self, text: str) -> Any:
+    def _parse(self, text: str) -> Value:
         try:
             loader = _Loader(text)
             root = loader.get_single_node()
@@ -85,12 +90,12 @@ class Document:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = 1 if mark is None else mark.line + 1
-            raise RecipeError(f"{Place(self.source, line)}: {_said(error, text, line)}") from None
+            raise RecipeError(f"{Place(self.source, line)}: {_problem(error, text, line)}") from None
         except yaml.reader.ReaderError as error:
             place = Place(self.source, text.count("\n", 0, error.position) + 1)
             raise RecipeError(f"{place}: a character that YAML does not allow") from None
 
-    def _value(self, construct: Callable[..., Any], node: yaml.Node, path: KeyPath, around: tuple[int, ...]) -> Any:
+    def _value(self, construct: Construct, node: yaml.Node, path: KeyPath, around: tuple[int, ...]) -> Value:
         if id(node) in around:
             self.faults.append((path, "an alias that holds itself"))
             return None
@@ -101,7 +106,7 @@ class Document:
             return [self._value(construct, item, (*path, i), around) for i, item in enumerate(node.value)]
         if not isinstance(node, yaml.MappingNode):
             return self._scalar(construct, node, path)
-        read: dict[Any, Any] = {}
+        read: dict[str, Value] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
             if not isinstance(key_node, yaml.ScalarNode):
@@ -117,7 +122,7 @@ class Document:
             read[key] = self._value(construct, value_node, (*path, key), around)
         return read
 
-    def _scalar(self, construct: Callable[..., Any], node: yaml.Node, path: KeyPath) -> Any:
+    def _scalar(self, construct: Construct, node: yaml.Node, path: KeyPath) -> Value:
         try:
             return construct(node)
         except ValueError as error:  # what looks like a date, but is none
@@ -125,7 +130,7 @@ class Document:
             return None
 
 
-def _said(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
+def _problem(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
     lines = text.splitlines()
     if line <= len(lines) and "\t" in lines[line - 1]:
         return "a tab; YAML indents with spaces only"

@@ -63,7 +63,7 @@ def write(
     """
     most = max(1, composed.readout.encoder.max_length // 2)
     tokens, meant = opening(head, shown, example, head.encoder.max_length - most)
-    engine = part_of(composed.recipe.resolved["backend"], "generate")
+    engine = part_of(composed.recipe.backend, "generate")
     pieces = engine.write(composed.model, rows, tokens, max_tokens=most, temp=0.0, seed=0)
     return "".join(pieces), meant
 

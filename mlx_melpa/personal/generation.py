@@ -18,7 +18,7 @@ class Generator:
         self.run, self.version = run, version
         self.max_tokens, self.temp, self.seed, self.strength = max_tokens, temp, seed, 1.0
         self.form = version.origin.form or "lines"
-        self._backend = part_of(run.composed.recipe.resolved["backend"], "generate")
+        self._backend = part_of(run.composed.recipe.backend, "generate")
 
     @property
     def dialogue(self) -> bool:

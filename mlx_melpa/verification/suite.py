@@ -86,7 +86,7 @@ def _exact(seed: int, backend: str) -> list[dict[str, Any]]:
 def _suits(learner: str, names: tuple[str, str, str], recipe: Recipe | None) -> bool:
     """Says whether a case is one for this learner: some want a layout or a regularizer of their own."""
     if recipe is not None:
-        return learner not in ("anil", "imaml") or learner == recipe.resolved["learner"]["kind"]
+        return learner not in ("anil", "imaml") or learner == recipe.kind("learner")
     if learner == "imaml":
         return names[1].split(", ")[0] in ("l2", "ewc") and names[2] == "universal"
     return (learner == "anil") == (names[2] == HELD)

@@ -89,4 +89,4 @@ class Folder:
 
 def seeded(recipe: Recipe, seed: int) -> Recipe:
     """The same recipe with another seed of its training; its tasks stay."""
-    return replace(recipe, resolved={**recipe.resolved, "train": {**recipe.resolved["train"], "seed": seed}})
+    return recipe.replace(train={**recipe.resolved["train"], "seed": seed})

@@ -60,7 +60,7 @@ def train(folder: Folder, name: str, advance: Advance) -> None:
     """Trains a run to its end, from where it stopped."""
     if not folder.trained(name):
         recipe, event = folder.recipe(name), {}
-        count = recipe.resolved["train"]["iterations"]
+        count = recipe.train.iterations
         for event in meta_train(recipe, folder.path / "runs" / name, resume=True):
             if event["event"] == "step":
                 advance(0, f"{name}: iteration {event['iteration']} of {count}")

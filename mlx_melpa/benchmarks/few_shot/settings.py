@@ -115,7 +115,7 @@ class Settings:
         for recipe in self.recipes:
             if recipe.name in TITLES.values():
                 raise MelpaError(f"a recipe can't be called {recipe.name}, as a baseline is; give it another name")
-            if recipe.resolved["model"] is None:
+            if recipe.model is None:
                 raise MelpaError(f"recipe {recipe.name} has no language model: few-shot compares adapters of one")
         if self.generate and any(self.classifies(ground) for ground in self.grounds.values()):
             raise MelpaError("--generate: the recipes give labels, and nothing is written; leave it out")
@@ -151,7 +151,7 @@ class Settings:
         """What baselines stand on, by key."""
         found: dict[str, Ground] = {}
         for recipe in self.recipes:
-            steps = int(recipe.resolved["learner"].get("steps", 0))
+            steps = recipe.steps
             ground = Ground(recipe, (steps,) if steps else ())
             known = found.setdefault(ground.key, ground)
             found[ground.key] = replace(known, steps=tuple(sorted({*known.steps, *ground.steps})))

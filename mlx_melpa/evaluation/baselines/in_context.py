@@ -46,7 +46,7 @@ class InContext:
         builder: Any = labels if self.classifies else completion
         settings = {"template": own} if own else {}
         self.head = builder(self.ops, composed.base.tokenizer, max_length=limit, **settings)
-        engine = part_of(composed.recipe.resolved["backend"], "shared_prompt")
+        engine = part_of(composed.recipe.backend, "shared_prompt")
         self.model = engine.Continued(composed.model)
         self.problem = Language(self.ops, self.model, self.head)
         self.rows = self.ops.array(self.problem.layout.draw(np.random.default_rng(0))[None])

@@ -16,7 +16,7 @@ def multi_task(recipe: Recipe) -> Recipe:
     same, through each episode's solution; that is meta-learning by itself (Bertinetto et al. 2019), of the row alone.
     linear: the head is written from each episode's class means, as the recipe's own is.
     """
-    begins = (recipe.resolved["initializer"] or {}).get("kind")
+    begins = recipe.kind("initializer")
     start = "prototype" if begins == "prototype" else "universal"
     tree = {key: value for key, value in recipe.resolved.items() if value is not None}
     tree |= {"initializer": start, "rule": {"kind": "adam", "lr": 1e-3}, "regularizer": "none"}
