@@ -2,12 +2,17 @@
 
 import json
 import shutil
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
+
+from mlx_melpa.benchmarks.processes import Commands
+from mlx_melpa.evaluation import costs, perplexity
+from mlx_melpa.evaluation.baselines import random_start
 
 TEXTS = {
     "home": ["pay the gas bill", "call the plumber", "buy curtains", "water the plants", "clean the kitchen"],
@@ -52,6 +57,40 @@ def home(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     shutil.copytree(trained / "home", tmp_path / "home")
     monkeypatch.setenv("MELPA_HOME", str(tmp_path / "home"))
     return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def short_text() -> Iterator[None]:
+    """Measures general ability on four sentences in place of the whole text."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(perplexity, "MOST", 4)
+    perplexity.plain.cache_clear()
+    yield
+    patch.undo()
+    perplexity.plain.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def short_searches(short_text: None) -> Iterator[None]:
+    """Searches a random start at few rates and steps, and measures costs on one episode."""
+    patch = pytest.MonkeyPatch()
+    patch.setattr(random_start, "MARKS", (1, 3))
+    patch.setattr(random_start, "RATES", (1e-3, 1e-2))
+    patch.setattr(costs, "COSTED", 1)
+    patch.setattr(costs, "PLAIN", 1)
+    yield
+    patch.undo()
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs the commands of a benchmark in this process, which has imported everything."""
+
+    def start(self: Commands, words: Sequence[str], *_: int | None) -> subprocess.CompletedProcess[str]:
+        done = CliRunner().invoke(app, list(words), env={"MELPA_HOME": str(self.home)})
+        return subprocess.CompletedProcess(list(words), done.exit_code, done.stdout, done.stderr)
+
+    monkeypatch.setattr(Commands, "start", start)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from mlx_melpa.benchmarks.continual.methods import KINDS
 from mlx_melpa.benchmarks.continual.metrics import NAMES
 from mlx_melpa.benchmarks.continual.settings import method_class
 
+pytestmark = pytest.mark.usefixtures("short_text")
 FEW = [
     "--steps",
     "2",
@@ -31,8 +32,8 @@ FEW = [
 
 
 @pytest.fixture
-def recipe(tmp_path: Path) -> Path:
-    """Three tasks of two labels each, on the embedded model."""
+def recipe(shared: Path, tmp_path: Path) -> Path:
+    """Three tasks of two labels each, on a very small model."""
     rows = [
         {"text": f"{word} number {i}", "label": f"{topic} {word}", "topic": topic}
         for topic, words in {"a": ("cats", "dogs"), "b": ("red", "blue"), "c": ("north", "south")}.items()
@@ -42,7 +43,8 @@ def recipe(tmp_path: Path) -> Path:
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = tmp_path / "small.yaml"
     path.write_text(
-        "model: pocket\nadapter: {kind: lora, rank: 2, layers: 1, sites: [q_proj, v_proj]}\n"
+        f"model: {shared / 'models/stories260k'}\n"
+        "adapter: {kind: lora, rank: 2, layers: 1, sites: [q_proj, v_proj]}\n"
         "tasks: {kind: jsonl, train: rows.jsonl, group: topic, ways: 2, shots: 2, queries: 2}\n"
         "readout: {kind: prototypes, metric: plain}\nlearner: {kind: fomaml, steps: 1}\n"
     )
@@ -131,7 +133,7 @@ def test_among_all_labels_a_task_is_harder(recipe: Path, tmp_path: Path) -> None
 
 
 @pytest.fixture
-def letters(tmp_path: Path) -> Path:
+def letters(shared: Path, tmp_path: Path) -> Path:
     """Someone's sentences of three years, to be written."""
     rows = [
         {"text": f"In {year} the {word} was number {i}.", "context": str(year)}
@@ -141,7 +143,8 @@ def letters(tmp_path: Path) -> Path:
     (tmp_path / "letters.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     path = tmp_path / "letters.yaml"
     path.write_text(
-        "model: pocket\nadapter: {kind: lora, rank: 2, layers: 1, sites: [q_proj, v_proj]}\n"
+        f"model: {shared / 'models/stories260k'}\n"
+        "adapter: {kind: lora, rank: 2, layers: 1, sites: [q_proj, v_proj]}\n"
         "tasks: {kind: jsonl, train: letters.jsonl, group: context, shots: 3, queries: 2}\n"
         "readout: completion\nlearner: {kind: fomaml, steps: 1}\n"
     )
@@ -170,6 +173,8 @@ def test_texts_are_streams_in_bits_per_byte(letters: Path, tmp_path: Path) -> No
 
 def test_a_run_is_another_start(small: Callable[..., Path], trained: Path, recipe: Path) -> None:
     run = str(trained / "sorting")
+    text = recipe.read_text().split("\n", 1)[1]
+    recipe.write_text(f"model: pocket\n{text}")
     found = json.loads(said(str(recipe), "--methods", "naive,o_lora", *FEW, "--run", run, "--json"))
     assert list(found["methods"]) == ["naive", "naive from sorting", "o_lora"]
     assert found["methods"]["naive from sorting"]["lr"] is None

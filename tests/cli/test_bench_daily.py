@@ -66,6 +66,7 @@ def run(shared: Path, tmp_path: Path) -> Path:
     return tmp_path / "run"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_two_days_are_lived_and_told(run: Path, tmp_path: Path) -> None:
     order = ["bench", "daily", str(run), "--days", "2", "--labels", "2", "--shots", "2", "--out", str(tmp_path / "out")]
     done = CliRunner().invoke(app, [*order, "--json"])

@@ -9,9 +9,9 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa.evaluation.baselines import frozen_features as frozen
-from mlx_melpa.evaluation.baselines import random_start
 from mlx_melpa.evaluation.methods import METHODS
 
+pytestmark = pytest.mark.usefixtures("short_searches")
 DOMAINS = {"pets": ("dog", "cat", "bird"), "food": ("cake", "soup"), "play": ("ball", "doll", "kite")}
 HEAD = """
 model: {model}
@@ -49,20 +49,10 @@ def recipe(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True)
-def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random_start, "MARKS", (1, 3))
-    monkeypatch.setattr(random_start, "RATES", (1e-3, 1e-2))
-
-
 @pytest.fixture(scope="module")
-def folder(recipe: Path) -> Path:
+def folder(recipe: Path, short_searches: None) -> Path:
     """Where the first benchmark was made."""
-    patch = pytest.MonkeyPatch()
-    patch.setattr(random_start, "MARKS", (1, 3))
-    patch.setattr(random_start, "RATES", (1e-3, 1e-2))
     said(str(recipe), *FEW, "--out", str(recipe.parent / "out"), "--json")
-    patch.undo()
     return recipe.parent / "out"
 
 
@@ -176,7 +166,7 @@ def test_people_s_text_is_compared_too(shared: Path, tmp_path: Path) -> None:
     (tmp_path / "lines.jsonl").write_text("\n".join(map(json.dumps, lines)))
     tasks = "{kind: jsonl, train: lines.jsonl, shots: 3, queries: 2, hold_out: [Eve], validation: [Dora]}"
     head = HEAD.format(model=shared / "models" / "stories260k")
-    (tmp_path / "lines.yaml").write_text(f"{head}tasks: {tasks}\nreadout: completion\n")
+    (tmp_path / "lines.yaml").write_text(f"{head}tasks: {tasks}\nreadout: {{kind: completion, max_length: 48}}\n")
     few = ("--shots", "3", "--seeds", "1", "--episodes", "2", "--tuning-episodes", "2", "--queries", "2")
     found = json.loads(said(str(tmp_path / "lines.yaml"), *few, "--out", str(tmp_path / "out"), "--json"))
     assert found["measure"] == "bits_per_byte"

@@ -9,18 +9,8 @@ import pytest
 from melpa_cli.main import app
 from typer.testing import CliRunner
 
-from mlx_melpa.evaluation import costs as few_shot_costs
-from mlx_melpa.evaluation.baselines import random_start
-
+pytestmark = pytest.mark.usefixtures("short_searches")
 FEW = ("--shots", "2", "--seeds", "1", "--episodes", "2", "--tuning-episodes", "2", "--queries", "1", "--json")
-
-
-@pytest.fixture(autouse=True)
-def short_searches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(random_start, "MARKS", (1, 3))
-    monkeypatch.setattr(random_start, "RATES", (1e-3, 1e-2))
-    monkeypatch.setattr(few_shot_costs, "COSTED", 1)
-    monkeypatch.setattr(few_shot_costs, "PLAIN", 1)
 
 
 def call(*words: str) -> Any:
