@@ -39,13 +39,13 @@ def test_logits_are_those_of_the_whole_sequences_whatever_was_read_before(
     adapted: Adapted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    taken, plain = Continued(adapted), base_model.logits
+    taken, plain = Continued(adapted), adapted.base.logits
 
-    def watched(model: Any, reading: Any, tokens: mx.array, index: mx.array) -> mx.array:
+    def watched(tokens: mx.array, index: mx.array, **options: Any) -> mx.array:
         seen.append(tokens.shape[1])
-        return plain(model, reading, tokens, index)
+        return plain(tokens, index, **options)
 
-    monkeypatch.setattr(continued.base_model, "logits", watched)
+    monkeypatch.setattr(adapted.base, "logits", watched)
     # the first, then one with less in common, with more, and with nothing; positions out of order and twice
     for seed, (shared, length, before) in enumerate([(20, 30, 20), (12, 30, 12), (33, 40, 33), (0, 9, 0)]):
         tokens = begun(3, shared, length, seed)

@@ -10,7 +10,6 @@ import pytest
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.backends.mlx.adapted import Adapted
 from mlx_melpa.backends.mlx.model import Base
-from mlx_melpa.backends.mlx.model import logits as read_logits
 
 Put = Callable[..., Adapted]
 TOKENS = mx.array(np.random.default_rng(1).integers(1, 90, (4, 7)))
@@ -28,7 +27,7 @@ def logits(adapted: Adapted, values: mx.array, tokens: mx.array = TOKENS) -> np.
 
 
 def test_a_random_start_is_the_identity_but_for_a_prompt_and_a_prefix(base: Base, put: Put, kind: str) -> None:
-    before = np.array(read_logits(base.model, base.reading, TOKENS, INDEX))
+    before = np.array(base.logits(TOKENS, INDEX))
     adapted = put()
     starts = np.stack([adapted.layout.draw(np.random.default_rng(i)) for i in range(2)])
     assert (np.abs(starts).max() > 0) == (kind != "full")
@@ -137,6 +136,6 @@ def test_detach_leaves_the_base_as_it_was(base: Base, put: Put) -> None:
 @pytest.mark.parametrize("tasks", [1, 2])
 def test_nothing_stays_bound(base: Base, put: Put, tasks: int) -> None:
     adapted = put()
-    before = np.array(read_logits(base.model, base.reading, TOKENS, INDEX))
+    before = np.array(base.logits(TOKENS, INDEX))
     logits(adapted, rows(adapted, tasks))
-    assert np.array_equal(np.array(read_logits(base.model, base.reading, TOKENS, INDEX)), before)
+    assert np.array_equal(np.array(base.logits(TOKENS, INDEX)), before)

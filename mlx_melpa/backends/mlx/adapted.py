@@ -10,7 +10,6 @@ import mlx.nn as nn
 from ...core.layout import Layout
 from ...core.sites import Site
 from ...errors import ModelError
-from . import model as base_model
 from . import ops
 from .model import Base
 from .slots import Block, Entry, Frozen, Keys, Slot
@@ -52,16 +51,15 @@ class Adapted:
 
     def _prefix_works(self, count: int) -> bool:
         tokens = mx.array([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]])
-        reading = self.base.reading
-        whole = base_model.hidden(self.base.model, reading, tokens)
+        whole = self.base.hidden(tokens)
         try:
             self._frozen.mode, self._frozen.calls = "keep", 0
-            base_model.hidden(self.base.model, reading, tokens)
+            self.base.hidden(tokens)
             kept = self._frozen.hidden
             if self._frozen.calls != 1 or not isinstance(kept, mx.array) or kept.ndim != 3:
                 return False
             self._frozen.mode, self._frozen.calls = "reuse", 0
-            again = base_model.hidden(self.base.model, reading, tokens)
+            again = self.base.hidden(tokens)
             return self._frozen.calls == count and bool(mx.array_equal(whole, again).item())
         finally:
             self._frozen.mode, self._frozen.first, self._frozen.hidden = "run", None, None
@@ -107,7 +105,7 @@ class Adapted:
         frozen = self._frozen
         frozen.mode = "keep"
         try:
-            base_model.hidden(self.base.model, self.base.reading, tokens)
+            self.base.hidden(tokens)
             return frozen.first, frozen.hidden
         finally:
             frozen.mode, frozen.first, frozen.hidden = "run", None, None
@@ -115,7 +113,7 @@ class Adapted:
     def hidden(self, rows: mx.array, tokens: mx.array, start: mx.array | None = None) -> mx.array:
         """The last hidden states (T*B, L, d)."""
         with self.bound(rows), self._reusing(start):
-            whole = base_model.hidden(self.base.model, self.base.reading, self.opened(tokens))
+            whole = self.base.hidden(self.opened(tokens))
         return whole[:, self._before :] if self._before else whole
 
     def opened(self, tokens: mx.array) -> mx.array:
@@ -126,8 +124,7 @@ class Adapted:
         """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
         index = index + self._before * (1 + index // tokens.shape[1])
         with self.bound(rows), self._reusing(start):
-            found = base_model.logits(self.base.model, self.base.reading, self.opened(tokens), index)
-        return found.astype(mx.float32)
+            return self.base.logits(self.opened(tokens), index)
 
     def detach(self) -> None:
         """Takes the slots out again and leaves the base as it was loaded."""

@@ -1,13 +1,9 @@
 """Many continuations of one text, which the base reads once: its keys and values are lent to each of them."""
 
-from functools import partial
-from typing import Any
-
 import mlx.core as mx
 import numpy as np
 from mlx_lm.models.cache import KVCache, make_prompt_cache
 
-from . import model as base_model
 from .adapted import Adapted
 
 
@@ -31,15 +27,13 @@ class Continued:
         shared = len(begins)
         lent = [_Lent(cache, shared) for cache in self._after(begins)] if shared else None
         index = mx.array(place * (tokens.shape[1] - shared) + at - shared)
-        model: Any = partial(self.base.model, cache=lent)
-        return base_model.logits(model, self.base.reading, tokens[:, shared:], index).astype(mx.float32)
+        return self.base.logits(tokens[:, shared:], index, cache=lent)
 
     def _after(self, begins: np.ndarray) -> list[KVCache]:
         """What the base keeps of these tokens, and perhaps of more that it read after them."""
         if not np.array_equal(self._known[: len(begins)], begins):
             kept = make_prompt_cache(self.base.model)
-            model: Any = partial(self.base.model, cache=kept)
-            mx.eval(base_model.hidden(model, self.base.reading, mx.array(begins[None])))
+            mx.eval(self.base.hidden(mx.array(begins[None]), cache=kept))
             self._known, self._kept = begins, kept
         return self._kept
 

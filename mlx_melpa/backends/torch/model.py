@@ -14,8 +14,9 @@ from torch import nn
 from ...core.sites import Site
 from ...data.tokens import padding
 from ...errors import ModelError
-from .. import checkpoints as fetch
-from .. import fingerprint as identity
+from ..base import BaseModel, Kind
+from ..checkpoints import config as read_config
+from ..checkpoints import fetch, first_line
 from . import sites as places
 from .device import autocast, device, dtype
 from .gradients import say_which_attention
@@ -23,22 +24,10 @@ from .slots import Reading
 
 
 @dataclass
-class Base:
-    """A frozen model with its tokenizer; `kind` is causal, encoder, or encoder-decoder.
+class Base(BaseModel):
+    """A frozen model of transformers."""
 
-    `family` identifies configuration, tokenizer and shapes; `weights` the numbers, both as on every engine. An encoder
-    without a head for masked tokens gives hidden states only.
-    """
-
-    name: str
-    model: Any
-    tokenizer: Any
-    config: dict[str, Any]
     reading: Reading
-    kind: str
-    head: bool
-    width: int
-    folder: Path | None = None
 
     @cached_property
     def blocks(self) -> list[nn.Module]:
@@ -54,19 +43,9 @@ class Base:
         look = [Site(0, "cache", 0, 0, "cache", refused)] if two else places.caches(self.blocks, self._one, self.name)
         return [entry, *places.sites(self.blocks, self.width, self.name), *look]
 
-    @cached_property
-    def family(self) -> str:
-        """A fingerprint of configuration and tokenizer, 16 hex digits."""
-        return identity.family(self.config, self.tokenizer.get_vocab())
-
-    @cached_property
-    def weights(self) -> str:
-        """A fingerprint of the weight files, or of the numbers where there are none; 16 hex digits."""
-        return identity.weights(self.folder) or _hash_arrays(self.model)
-
     @property
     def parameters(self) -> int:
-        """The count of weights of the base."""
+        """The number of weights."""
         return sum(p.numel() for p in self.model.parameters())
 
     def hidden(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -139,12 +118,11 @@ class Base:
         width = int(first.max()) + 2
         return read[:, :width], mask[:, :width], written, row * most + position - first[row]
 
-
-def _hash_arrays(model: nn.Module) -> str:
-    digest = hashlib.sha256()
-    for name, value in model.named_parameters():
-        digest.update(f"{name}{tuple(value.shape)}{value.float().sum().item()}".encode())
-    return digest.hexdigest()[:16]
+    def _hash(self) -> str:
+        digest = hashlib.sha256()
+        for name, value in self.model.named_parameters():
+            digest.update(f"{name}{tuple(value.shape)}{value.float().sum().item()}".encode())
+        return digest.hexdigest()[:16]
 
 
 def load(name: str) -> Base:
@@ -152,8 +130,8 @@ def load(name: str) -> Base:
 
     Raises ModelError where it can't be had, and for one that MLX quantized.
     """
-    path = fetch.fetch(name)
-    config = fetch.config(path)
+    path = fetch(name)
+    config = read_config(path)
     if "quantization" in config or config.get("quantization_config", {}).get("group_size"):
         raise ModelError(
             f"model '{name}' is quantized in MLX's format, which torch can't read; give the copy that it was made from "
@@ -171,7 +149,7 @@ def load(name: str) -> Base:
             f"backend torch needs transformers ({error}); run: pip install 'mlx-melpa[torch]', or --backend mlx"
         ) from error
     except Exception as error:
-        raise ModelError(f"model '{name}' can't be loaded by torch: {fetch.first_line(error)}") from error
+        raise ModelError(f"model '{name}' can't be loaded by torch: {first_line(error)}") from error
     # transformers fills what it does not find with random numbers and goes on
     missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
     if missing:
@@ -198,7 +176,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _kind(config: dict[str, Any]) -> tuple[str, Callable[..., Any], bool]:
+def _kind(config: dict[str, Any]) -> tuple[Kind, Callable[..., Any], bool]:
     """What a configuration describes: the kind, its loader, and whether it has a head over tokens."""
     import transformers as hf
 
@@ -219,7 +197,7 @@ def wrap(
     tokenizer: Any,
     config: dict[str, Any],
     *,
-    kind: str = "causal",
+    kind: Kind = "causal",
     head: bool = True,
     folder: Path | None = None,
 ) -> Base:
@@ -228,9 +206,8 @@ def wrap(
     reading = Reading()
     if head:
         _head(model, kind, name).register_forward_pre_hook(reading.tap)
-    base = Base(name, model, tokenizer, config, reading, kind, head, 0, folder)
-    tokens = torch.tensor([[1, 2]], device=device)
-    base.width = int(base.hidden(tokens).shape[-1])
+    base = Base(name, model, tokenizer, config, reading, kind, folder=folder, head=head)
+    base.width = int(base.hidden(torch.tensor([[1, 2]], device=device)).shape[-1])
     return base
 
 

@@ -10,13 +10,12 @@ from transformers.pytorch_utils import Conv1D
 
 from ...core.sites import Site, cache
 from ...errors import ModelError
+from ..base import ATTENTION, FEED_FORWARD
 from .slots import Keys
 
 # Where a model has the projection before the residual sum under a name of its own, that is the sub-block's output.
-ATTENTION = ("attention.output.dense", "layer.*.SelfAttention", "layer.*.EncDecAttention")
-FEED_FORWARD = ("output.dense", "layer.*.DenseReluDense")
-TOP_ATTENTION = ("self_attn", "attn", "attention", "linear_attn", "mixer", "temporal_block", "conv")
-TOP_FEED_FORWARD = ("mlp", "feed_forward", "block_sparse_moe", "ffn", "mlp_block")
+OWN_ATTENTION = ("attention.output.dense", "layer.*.SelfAttention", "layer.*.EncDecAttention")
+OWN_FEED_FORWARD = ("output.dense", "layer.*.DenseReluDense")
 
 
 def blocks(model: nn.Module, name: str) -> list[nn.Module]:
@@ -61,8 +60,8 @@ def caches(listed: Sequence[nn.Module], read: Callable[[], Any], name: str) -> l
 
 def _of_block(layer: int, block: nn.Module, width: int, name: str) -> Iterator[Site]:
     inside = list(_ordered(block))
-    own = any(_matches(path, ATTENTION + FEED_FORWARD) for path, _ in inside)
-    attention, feed_forward = (ATTENTION, FEED_FORWARD) if own else (TOP_ATTENTION, TOP_FEED_FORWARD)
+    own = any(_matches(path, OWN_ATTENTION + OWN_FEED_FORWARD) for path, _ in inside)
+    attention, feed_forward = (OWN_ATTENTION, OWN_FEED_FORWARD) if own else (ATTENTION, FEED_FORWARD)
     for path, module in inside:
         widths = linear_widths(module)
         if widths is not None:
