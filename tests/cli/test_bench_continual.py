@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 
 from mlx_melpa.benchmarks.continual.methods import KINDS
 from mlx_melpa.benchmarks.continual.metrics import NAMES
-from mlx_melpa.benchmarks.continual.settings import method_class
 
 pytestmark = pytest.mark.usefixtures("short_text")
 FEW = [
@@ -65,9 +64,9 @@ def test_every_method_is_measured_kept_and_drawn(recipe: Path, tmp_path: Path) -
     methods = found["methods"]
     for name, entry in methods.items():
         assert 0 <= entry["acc"]["mean"] <= 1 and set(NAMES) <= set(entry)
-        assert entry["runs"] == (2 if method_class(name).ordered else 1)
+        assert entry["runs"] == (2 if KINDS[name].ordered else 1)
         assert entry["steps"] == (0 if name == "frozen" else 6), "equal gradient steps"
-        assert entry["stored"] == (9 if method_class(name).stores_examples else 0)
+        assert entry["stored"] == (9 if KINDS[name].stores_examples else 0)
         before, after = entry["general"]
         assert before == pytest.approx(methods["naive"]["general"][0]), "the base's: a random start changes nothing"
         assert (after == before) == (name == "frozen")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mlx_melpa.benchmarks.continual.methods.method import Initialization, encode_task
-from mlx_melpa.benchmarks.continual.methods.naive import naive
+from mlx_melpa.benchmarks.continual.methods.naive import Naive
 from mlx_melpa.benchmarks.continual.tasks import Task
 from mlx_melpa.config.build import compose
 from mlx_melpa.config.recipe import load_recipe
@@ -140,7 +140,7 @@ def test_training_sees_what_the_continual_benchmark_sees(readout: str, rule: str
     composed, theta = language(readout, rule)
     parts, episodes = composed.parts, [sentences(place, 0) for place in (2, 0, 1)]
     encoded = [encode_task(parts, Task(e.name, e.labels, e.support, e.query)) for e in episodes]
-    method = naive(Initialization(composed, theta), steps=STEPS, seed=0, tasks=3)
+    method = Naive(Initialization(composed, theta), steps=STEPS, seed=0, tasks=3)
     state, learned = method.begin(), []
     for one in encoded:
         state = method.learn(state, [one])

@@ -10,7 +10,7 @@ from .flop_counter import flop_counter
 from .methods import KINDS
 from .methods.method import EncodedTask, Initialization, Method, encode_task
 from .scenarios import SCENARIOS
-from .settings import Job, Settings, method_class
+from .settings import Job, Settings
 from .stream import StreamResult, learn_stream
 from .tuning import Hyperparameters, tune
 
@@ -49,7 +49,7 @@ class Bench:
 
     def learn(self, job: Job) -> dict[str, Any]:
         """The result of one stream."""
-        random, method = job.start == "random", method_class(job.method)
+        random, method = job.start == "random", KINDS[job.method]
         chosen = Hyperparameters(self.settings.rates[0], method.strength)
         if random:
             chosen = tune(method, self.settings.rates, partial(self.score, job.method))
@@ -84,7 +84,7 @@ class Bench:
             theta = composed.begin(job.seed)
         start = Initialization(composed, theta, flop_counter(composed))
         own: dict[str, Any] = {} if chosen.strength is None else {"strength": chosen.strength}
-        own |= {"buffer": settings.buffer} if method_class(job.method).stores_examples else {}
+        own |= {"buffer": settings.buffer} if KINDS[job.method].stores_examples else {}
         return KINDS[job.method](start, steps=settings.steps, seed=job.seed, tasks=len(settings.stream.groups), **own)
 
     def task(self, name: str, seed: int, tuning: bool = False) -> EncodedTask:

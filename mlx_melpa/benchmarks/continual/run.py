@@ -6,7 +6,8 @@ from typing import Any
 from ..study import Advance, Study, silent
 from . import report
 from .bench import Bench
-from .settings import Job, Settings, method_class
+from .methods import KINDS
+from .settings import Job, Settings
 from .stream import StreamResult
 
 
@@ -21,7 +22,7 @@ def continual(settings: Settings, advance: Advance = silent) -> dict[str, Any]:
         bench = Bench(settings, study, block_per_task)
         try:
             for job in settings.jobs:
-                if method_class(job.method).block_per_task == block_per_task:
+                if KINDS[job.method].block_per_task == block_per_task:
                     title = f"{job.method}, order {job.order}, seed {job.seed}"
                     results[job] = StreamResult(**study.get_or(job.key, partial(bench.learn, job), title))
         finally:

@@ -5,7 +5,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 from ...config.recipe import Recipe
 from ...core.types import Example
@@ -72,7 +72,7 @@ class Settings:
         if not self.stream.labelled and not writes(name):
             able = ", ".join(filter(writes, KINDS))
             return f"'{name}' answers with labels, and these tasks are texts; choose from {able}"
-        if method_class(name).block_per_task and self.recipe.kind("adapter") != "lora":
+        if KINDS[name].block_per_task and self.recipe.kind("adapter") != "lora":
             return f"'{name}' puts LoRA beside LoRA, and this adapter is none; leave it out"
         return None
 
@@ -83,8 +83,8 @@ class Settings:
         starts = ("random", self.run.name) if self.run else ("random",)
         jobs = []
         for seed, name, start in product(range(self.seeds), methods, starts):
-            if start == "random" or not method_class(name).block_per_task:
-                orders = self.orders if method_class(name).ordered else 1
+            if start == "random" or not KINDS[name].block_per_task:
+                orders = self.orders if KINDS[name].ordered else 1
                 jobs += [Job(name, start, order, seed) for order in range(orders)]
         return jobs
 
@@ -133,13 +133,7 @@ class Settings:
         }
 
 
-def method_class(name: str) -> type[Method]:
-    """The class that a method's builder returns."""
-    found: type[Method] = get_type_hints(KINDS[name])["return"]
-    return found
-
-
 def writes(name: str) -> bool:
     """True if a method needs no labels: it predicts with its row alone and distils no answers."""
-    method = method_class(name)
+    method = KINDS[name]
     return method.predict is Method.predict and not issubclass(method, Lwf)

@@ -3,14 +3,13 @@
 import pytest
 
 from mlx_melpa.benchmarks.continual.methods import KINDS
-from mlx_melpa.benchmarks.continual.settings import method_class
 from mlx_melpa.benchmarks.continual.tuning import Hyperparameters, trial_count, tune
 
 
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("rates", [(1e-3,), (1e-3, 3e-3), (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)])
 def test_every_method_takes_as_many_trials(name: str, rates: tuple[float, ...]) -> None:
-    method, tried = method_class(name), set[Hyperparameters]()
+    method, tried = KINDS[name], set[Hyperparameters]()
 
     def score(trial: Hyperparameters) -> float:
         tried.add(trial)

@@ -1,38 +1,36 @@
 """Continual methods: they learn task after task. `melpa bench continual RECIPE`"""
 
-from collections.abc import Callable
-
-from .con_pet_dynamic import con_pet_dynamic
-from .con_pet_static import con_pet_static
-from .ewc import ewc
-from .frozen import frozen
-from .joint import joint
-from .lwf import lwf
-from .maml import maml
+from .con_pet_dynamic import ConPetDynamic
+from .con_pet_static import ConPetStatic
+from .ewc import Ewc
+from .frozen import Frozen
+from .joint import Joint
+from .lwf import Lwf
+from .maml import Maml
 from .method import Method
-from .naive import naive
-from .o_lora import o_lora
-from .oml import oml
-from .replay import replay
-from .safe import safe
-from .sema import sema
-from .single_task import single_task
+from .naive import Naive
+from .o_lora import OLora
+from .oml import Oml
+from .replay import Replay
+from .safe import Safe
+from .sema import Sema
+from .single_task import SingleTask
 
-KINDS: dict[str, Callable[..., Method]] = {
-    "frozen": frozen,
-    "naive": naive,
-    "ewc": ewc,
-    "lwf": lwf,
-    "o_lora": o_lora,
-    "replay": replay,
-    "con_pet_static": con_pet_static,
-    "con_pet_dynamic": con_pet_dynamic,
-    "maml": maml,
-    "oml": oml,
-    "safe": safe,
-    "sema": sema,
-    "single_task": single_task,
-    "joint": joint,
+KINDS: dict[str, type[Method]] = {
+    "frozen": Frozen,
+    "naive": Naive,
+    "ewc": Ewc,
+    "lwf": Lwf,
+    "o_lora": OLora,
+    "replay": Replay,
+    "con_pet_static": ConPetStatic,
+    "con_pet_dynamic": ConPetDynamic,
+    "maml": Maml,
+    "oml": Oml,
+    "safe": Safe,
+    "sema": Sema,
+    "single_task": SingleTask,
+    "joint": Joint,
 }
 RENAMED = {"sequential": "naive", "separate": "single_task"}
 """Names of version 0.1."""

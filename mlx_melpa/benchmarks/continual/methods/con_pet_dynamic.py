@@ -7,7 +7,7 @@ import numpy as np
 
 from ....core.types import Array
 from ....evaluation.baselines.frozen_features import unit
-from .method import EncodedTask, Initialization, State
+from .method import EncodedTask, State
 from .routed import Routed
 
 
@@ -36,8 +36,3 @@ class ConPetDynamic(Routed):
         middle = np.concatenate(centers).mean(0)
         near = np.stack([(unit(x - middle) @ unit(means - middle).T).max(-1) for means in centers], -1)
         return np.eye(len(centers), dtype=np.float32)[near.argmax(-1)]
-
-
-def con_pet_dynamic(start: Initialization, *, steps: int, seed: int, tasks: int) -> ConPetDynamic:
-    """Builds dynamic ConPET."""
-    return ConPetDynamic(start, steps=steps, seed=seed, tasks=tasks)

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....core.bounds import Count, Share
 from ....core.types import Example
 from .method import EncodedTask, Initialization, State, WeightedBatches
 from .replay import Replay
@@ -20,7 +19,9 @@ class ConPetStatic(Replay):
     picks its examples by clustering.
     """
 
-    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, buffer: int, share: float):
+    def __init__(
+        self, start: Initialization, *, steps: int, seed: int, tasks: int, buffer: int = 50, share: float = 0.5
+    ):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)
         self.share = share
 
@@ -44,10 +45,3 @@ class ConPetStatic(Replay):
             name, example = stored[i]
             drawn[name] = (*drawn.get(name, ()), example)
         return drawn
-
-
-def con_pet_static(
-    start: Initialization, *, steps: int, seed: int, tasks: int, buffer: Count = 50, share: Share = 0.5
-) -> ConPetStatic:
-    """Builds static ConPET: at most `buffer` stored and replayed examples a task, with a `share` of a step's loss."""
-    return ConPetStatic(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer, share=share)

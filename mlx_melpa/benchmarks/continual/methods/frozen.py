@@ -11,11 +11,9 @@ class Frozen(Method):
 
     ordered = trains = False
 
+    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int):
+        super().__init__(start, steps=0, seed=seed, tasks=tasks)
+
     def trained_parameters(self) -> int:
         """0."""
         return 0
-
-
-def frozen(start: Initialization, *, steps: int, seed: int, tasks: int) -> Frozen:
-    """Builds the method without steps; `steps` is for the others."""
-    return Frozen(start, steps=0, seed=seed, tasks=tasks)

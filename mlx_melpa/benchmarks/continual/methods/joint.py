@@ -1,6 +1,6 @@
 """Joint (multi-task) training: one row learns all tasks at once, an upper bound."""
 
-from .method import Initialization, Method
+from .method import Method
 
 
 class Joint(Method):
@@ -10,8 +10,3 @@ class Joint(Method):
     """
 
     ordered, at_once = False, True
-
-
-def joint(start: Initialization, *, steps: int, seed: int, tasks: int) -> Joint:
-    """Builds joint training."""
-    return Joint(start, steps=steps, seed=seed, tasks=tasks)

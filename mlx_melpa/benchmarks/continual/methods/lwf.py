@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from ....core.bounds import Positive
 from ....core.types import Array, Batch
 from .method import EncodedTask, Initialization, Means, Method, State, WeightedBatches
 
@@ -18,7 +17,7 @@ class Lwf(Method):
 
     strength: float = 1.0
 
-    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, strength: float):
+    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, strength: float | None = None):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
         self.soft: dict[str, Batch] = {}
         self.soft_of: tuple[Array, str] = (None, "")
@@ -47,8 +46,3 @@ class Lwf(Method):
     def teacher(self, state: State, now: EncodedTask, name: str) -> tuple[Array, tuple[str, ...], Means]:
         """The row whose answers are distilled, the labels of task `name`, and their class means."""
         return state.rows, state.labels[name], state.means[name]
-
-
-def lwf(start: Initialization, *, steps: int, seed: int, tasks: int, strength: Positive = Lwf.strength) -> Lwf:
-    """Builds LwF with the `strength` of its distillation."""
-    return Lwf(start, steps=steps, seed=seed, tasks=tasks, strength=strength)

@@ -1,10 +1,9 @@
 """Continual MAML: each step takes a fast step on the new task, and the gradient of all tasks after it."""
 
 from ....core import inner_loop
-from ....core.bounds import Count
 from ....core.protocols import Parts
 from ....core.types import Array, Tree
-from .method import Initialization, WeightedBatches
+from .method import WeightedBatches
 from .replay import Replay
 
 
@@ -31,8 +30,3 @@ class Maml(Replay):
 def of_new_task(batches: WeightedBatches) -> WeightedBatches:
     """The batch of the new task alone."""
     return ((1.0, batches[0][1]),)
-
-
-def maml(start: Initialization, *, steps: int, seed: int, tasks: int, buffer: Count = 50) -> Maml:
-    """Builds continual MAML with `buffer` stored examples a task."""
-    return Maml(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)

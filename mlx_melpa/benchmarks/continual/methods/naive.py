@@ -1,6 +1,6 @@
 """Naive fine-tuning: one row learns task after task, with nothing against forgetting."""
 
-from .method import Initialization, Method
+from .method import Method
 
 
 class Naive(Method):
@@ -8,8 +8,3 @@ class Naive(Method):
 
     The lower baseline of papers on continual learning. From a run it is the plain use of the run's initialization.
     """
-
-
-def naive(start: Initialization, *, steps: int, seed: int, tasks: int) -> Naive:
-    """Builds naive fine-tuning."""
-    return Naive(start, steps=steps, seed=seed, tasks=tasks)

@@ -5,7 +5,6 @@ from functools import cache
 
 import numpy as np
 
-from ....core.bounds import Positive
 from ....core.engine import Engine
 from ....core.layout import Layout
 from ....core.protocols import Drift, Parts
@@ -46,7 +45,7 @@ class OLora(Method):
     block_per_task = True
     strength: float = 0.5
 
-    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, strength: float):
+    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, strength: float | None = None):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
         recipe = start.composed.recipe
         kind, settings = recipe.kind("adapter"), recipe.settings("adapter")
@@ -75,8 +74,3 @@ class OLora(Method):
                 one[(slice(None), columns) if segment.name.endswith("a") else columns] = 1
             masks.append(one.reshape(-1))
         return self.ops.array(np.concatenate(masks))
-
-
-def o_lora(start: Initialization, *, steps: int, seed: int, tasks: int, strength: Positive = OLora.strength) -> OLora:
-    """Builds O-LoRA with the `strength` of its penalty; the adapter has a block of ranks for each task."""
-    return OLora(start, steps=steps, seed=seed, tasks=tasks, strength=strength)

@@ -3,7 +3,6 @@
 import numpy as np
 
 from ....core import inner_loop
-from ....core.bounds import Count
 from ....core.layout import Layout
 from ....core.protocols import Parts
 from ....core.types import Array, Tree
@@ -22,7 +21,7 @@ class Oml(Replay):
     `replay`; U is the initialization's rule. A step costs one more gradient of the new task than a step of `replay`.
     """
 
-    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, buffer: int):
+    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, buffer: int = 50):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)
         self.fast = self.ops.array(fast_mask(start.layout.personal))
 
@@ -42,8 +41,3 @@ def fast_mask(layout: Layout) -> np.ndarray:
     adapter = [segment for segment in layout.segments if segment.block is not None]
     slow = set(adapter[: len(adapter) // 2])
     return np.concatenate([np.full(segment.size, segment not in slow, np.float32) for segment in layout.segments])
-
-
-def oml(start: Initialization, *, steps: int, seed: int, tasks: int, buffer: Count = 50) -> Oml:
-    """Builds OML with `buffer` stored examples a task."""
-    return Oml(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)

@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....core.bounds import Count
 from ....core.types import Array, Batch, Example
 from .method import EncodedTask, Initialization, Method, State, WeightedBatches
 
@@ -15,12 +14,12 @@ class Replay(Method):
 
     Chaudhry et al. 2019 stack as many stored examples as new ones in a batch. Here the stored examples of a step are of
     one task, since candidates differ between tasks. The stored class means of that task are in its batch. A task's
-    store is a uniform sample of its training examples.
+    store is a uniform sample of `buffer` training examples.
     """
 
     stores_examples = True
 
-    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, buffer: int):
+    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, buffer: int = 50):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks)
         self.buffer = buffer
         self.encoded: dict[str, tuple[tuple[Example, ...], Batch]] = {}
@@ -50,8 +49,3 @@ class Replay(Method):
 def sample(examples: Sequence[Example], size: int, rng: np.random.Generator) -> tuple[Example, ...]:
     """A uniform sample of at most `size` examples, in their order."""
     return tuple(examples[i] for i in sorted(rng.permutation(len(examples))[:size]))
-
-
-def replay(start: Initialization, *, steps: int, seed: int, tasks: int, buffer: Count = 50) -> Replay:
-    """Builds experience replay with `buffer` stored examples a task."""
-    return Replay(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)

@@ -5,10 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....core.bounds import Positive
 from ....core.types import Array
 from .lwf import Lwf
-from .method import EncodedTask, Initialization, Means, State, WeightedBatches
+from .method import EncodedTask, Means, State, WeightedBatches
 
 
 class Safe(Lwf):
@@ -79,8 +78,3 @@ def entropy_ensemble(answers: np.ndarray) -> np.ndarray:
     entropy = -(answers * np.log(np.maximum(answers, 1e-30))).sum(-1, keepdims=True)
     weights = np.exp(-entropy)
     return (weights * answers).sum(0) / weights.sum(0)
-
-
-def safe(start: Initialization, *, steps: int, seed: int, tasks: int, strength: Positive = Safe.strength) -> Safe:
-    """Builds SAFE with the `strength` of the distillation from the slow row."""
-    return Safe(start, steps=steps, seed=seed, tasks=tasks, strength=strength)

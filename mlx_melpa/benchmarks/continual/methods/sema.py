@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from ....core.bounds import Count, Positive
 from .method import EncodedTask, Initialization, Method, State
 from .routed import Routed
 
@@ -27,7 +26,9 @@ class Sema(Routed):
     has none, so the module is trained further and its descriptor is kept. All modules exist from the start, masked.
     """
 
-    def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, modules: int, threshold: float):
+    def __init__(
+        self, start: Initialization, *, steps: int, seed: int, tasks: int, modules: int = 5, threshold: float = 0.5
+    ):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks)
         self.modules, self.threshold = modules, threshold
 
@@ -109,10 +110,3 @@ def reconstruction_errors(statistics: Statistics, x: np.ndarray) -> np.ndarray:
     """The distances (n, M') of features (n, d) from the planes of the used modules."""
     center, axes = (statistics[name][statistics["used"]].astype(np.float32) for name in ("center", "axes"))
     return np.stack([distance(x, *one) for one in zip(center, axes, strict=True)], -1)
-
-
-def sema(
-    start: Initialization, *, steps: int, seed: int, tasks: int, modules: Count = 5, threshold: Positive = 0.5
-) -> Sema:
-    """Builds SEMA with so many `modules` at most, a new one where the mean z of a task's texts exceeds `threshold`."""
-    return Sema(start, steps=steps, seed=seed, tasks=tasks, modules=modules, threshold=threshold)

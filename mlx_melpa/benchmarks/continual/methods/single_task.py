@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ....core.types import Array
-from .method import EncodedTask, Initialization, Method, State
+from .method import EncodedTask, Method, State
 
 
 class SingleTask(Method):
@@ -35,8 +35,3 @@ class SingleTask(Method):
     def trained_parameters(self) -> int:
         """A row for each task."""
         return self.tasks * super().trained_parameters()
-
-
-def single_task(start: Initialization, *, steps: int, seed: int, tasks: int) -> SingleTask:
-    """Builds one adapter per task."""
-    return SingleTask(start, steps=steps, seed=seed, tasks=tasks)

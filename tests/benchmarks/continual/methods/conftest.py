@@ -6,7 +6,6 @@ import pytest
 
 from mlx_melpa.benchmarks.continual.methods import KINDS
 from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Initialization, Method, encode_task
-from mlx_melpa.benchmarks.continual.settings import method_class
 from mlx_melpa.benchmarks.continual.tasks import Stream, stream_of_records
 from mlx_melpa.config.build import Composition, compose
 from mlx_melpa.config.recipe import check
@@ -61,7 +60,7 @@ def built(composed: Composition) -> Callable[..., Method]:
     """Builds a method by its name, from a random start with Adam: two steps a task, three stored examples a task."""
 
     def make(name: str, **settings: float) -> Method:
-        baseline, stores = composed.baseline(0.01), method_class(name).stores_examples
+        baseline, stores = composed.baseline(0.01), KINDS[name].stores_examples
         settings = {"buffer": 3} | settings if stores else settings
         return KINDS[name](Initialization(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3, **settings)
 

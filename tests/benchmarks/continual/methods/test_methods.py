@@ -18,9 +18,10 @@ from mlx_melpa.errors import RecipeError
 Build = Callable[..., Method]
 
 
-def test_kind_is_file_is_function() -> None:
-    for kind, builder in KINDS.items():
-        assert (builder.__name__, builder.__module__) == (kind, f"mlx_melpa.benchmarks.continual.methods.{kind}")
+def test_a_kind_is_a_file_and_a_class() -> None:
+    for kind, method in KINDS.items():
+        name = kind.replace("_", "").lower()
+        assert (method.__name__.lower(), method.__module__) == (name, f"mlx_melpa.benchmarks.continual.methods.{kind}")
 
 
 def numbers(method: Method, rows: object) -> np.ndarray:
