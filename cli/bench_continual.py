@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from mlx_melpa.benchmarks.continual.settings import Settings
+
 from .console import command, json_out, note, out, progress, size, table
-from .options import Backend, Json, names
+from .options import Backend, Json, Sets, names
 
 MEASURES = {
     "acc": "ACC",
@@ -16,6 +18,7 @@ MEASURES = {
     "fwt_gem": "FWT (GEM)",
     "fwt_single": "FWT (single)",
 }
+RATES = ",".join(f"{rate:g}" for rate in Settings.rates)
 COSTS = ("general text", "runs", "lr", "strength", "trained", "bytes per user", "s/task", "GFLOP/task", "stored")
 
 Recipe = Annotated[str, typer.Argument(help="A recipe whose task file has groups, the tasks; or a run's folder.")]
@@ -28,7 +31,9 @@ LabelsPerTask = Annotated[
 ]
 Shots = Annotated[int | None, typer.Option(help="Examples to learn, per label; the recipe's by default.", min=1)]
 Queries = Annotated[int | None, typer.Option(help="Examples to test, per label; the recipe's by default.", min=1)]
-Steps = Annotated[int | None, typer.Option(help="Gradient steps of each task; the run's own, else 20.", min=1)]
+Steps = Annotated[
+    int | None, typer.Option(help=f"Gradient steps of each task; the run's own, else {Settings.steps}.", min=1)
+]
 Orders = Annotated[int, typer.Option(help="Orders of the tasks.", min=1)]
 Seeds = Annotated[int, typer.Option(help="Draws of examples and random starts.", min=1)]
 Rates = Annotated[str, typer.Option(help="Adam's rates for a random start; each method gets as many trials.")]
@@ -38,7 +43,6 @@ Scenario = Annotated[
     typer.Option(help="Candidates at test: the task's own labels, or those of all tasks so far."),
 ]
 Corpus = Annotated[Path | None, typer.Option(help="Text for general ability; the package's own by default.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", help="Change a key of the recipe: tasks.train=FILE.")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Keep results one by one; resume from them.")]
 
 
@@ -52,10 +56,10 @@ def continual(
     shots: Shots = None,
     queries: Queries = None,
     steps: Steps = None,
-    orders: Orders = 5,
-    seeds: Seeds = 3,
-    rates: Rates = "3e-4,1e-3,3e-3,1e-2",
-    buffer: Buffer = 50,
+    orders: Orders = Settings.orders,
+    seeds: Seeds = Settings.seeds,
+    rates: Rates = RATES,
+    buffer: Buffer = Settings.buffer,
     scenario: Scenario = "task-incremental",
     corpus: Corpus = None,
     sets: Sets = None,
@@ -66,7 +70,6 @@ def continual(
     """Learn streams of tasks by several methods at equal steps: labels to tell apart, or texts to write."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.benchmarks.continual import run as bench
-    from mlx_melpa.benchmarks.continual.settings import Settings
     from mlx_melpa.benchmarks.continual.source import load_source
     from mlx_melpa.benchmarks.continual.tasks import load_stream
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .console import command, json_out, note, out, size, table
-from .options import AllowOtherWeights, Json
+from .options import AllowOtherWeights, Json, Model, User
 
 if TYPE_CHECKING:
     from mlx_melpa.core.layout import Layout
@@ -30,7 +30,7 @@ ENGINES = {"mlx-lm": "mlx", "peft": "torch"}
 
 @command
 def export(
-    user: Annotated[str, typer.Option(help="Whose adapter.", show_default=False)],
+    user: User,
     to_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.", show_default=False)],
     to: Annotated[
         Format,
@@ -40,7 +40,7 @@ def export(
         ),
     ] = Format.mlx_lm,
     run: Annotated[str | None, typer.Option(help="The run's folder, where it was moved.")] = None,
-    base: Annotated[str | None, typer.Option(help="Another copy of the base, by hub name or folder.")] = None,
+    model: Model = None,
     allow_other_weights: AllowOtherWeights = False,
     json: Json = False,
 ) -> None:
@@ -53,7 +53,7 @@ def export(
     with Store() as store:
         if run is not None:
             _moved(store, user, run)
-        found, version = load_user(store, user, BaseChoice(base, allow_other_weights, ENGINES.get(to.value)))
+        found, version = load_user(store, user, BaseChoice(model, allow_other_weights, ENGINES.get(to.value)))
     layout, row = found.plain(version.state.rows)
     report = KINDS[to.value](found.composed.model, row, folder, metadata=_metadata(found, version, layout))
     following = _next(report, found.composed.base)
@@ -95,7 +95,7 @@ def _next(report: "Exported", base: Any) -> list[str]:
 
     model = shlex.quote(str(base.folder) if base.name == "pocket" else base.name)
     folder = shlex.quote(str(report.folder))
-    back = f"melpa import --user NAME {folder} --base {shlex.quote(base.name)}"
+    back = f"melpa import --user NAME {folder} --model {shlex.quote(base.name)}"
     if report.to == "melpa":
         return [back]
     if report.to == "peft":

@@ -1,12 +1,12 @@
 """`melpa import`: an exported adapter, or one that mlx-lm trained, as a stored version."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .console import command, json_out, note, out
-from .options import AllowOtherWeights, Json
+from .options import AllowOtherWeights, Engine, Json, User
 
 if TYPE_CHECKING:
     from mlx_melpa.exports.common import Imported
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 @command
 def import_(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What melpa export or mlx-lm's trainer wrote.")],
-    user: Annotated[str, typer.Option(help="Whose adapter this becomes.", show_default=False)],
-    base: Annotated[str | None, typer.Option(help="The base model; the one that the files name, unless given.")] = None,
+    user: User,
+    model: Annotated[
+        str | None, typer.Option(help="The base model, by hub name or folder; default the one that the files name.")
+    ] = None,
     allow_other_weights: AllowOtherWeights = False,
-    backend: Annotated[Literal["mlx", "torch"], typer.Option(help="The engine that knows the base.")] = "mlx",
+    backend: Annotated[Engine, typer.Option(help="The engine that knows the base model.")] = "mlx",
     json: Json = False,
 ) -> None:
     """Read an exported adapter, or one that mlx-lm trained, into the store."""
@@ -31,9 +33,9 @@ def import_(
     from mlx_melpa.store.run import check_base
 
     user, folder = check_id(user), folder.expanduser()
-    name = base_name(folder) if base is None else base
+    name = base_name(folder) if model is None else model
     if name is None:
-        raise ExportError(f"{folder} names no base model; give the one that it was trained on: --base MODEL")
+        raise ExportError(f"{folder} names no base model; give the one that it was trained on: --model MODEL")
     loaded = part_of(backend, "model").load(located(name))
     found = read(loaded, folder)
     if {"name", "family", "weights"} <= found.metadata.base.keys():

@@ -165,7 +165,7 @@ def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool
     if base.family != known["family"]:
         raise ModelError(
             f"{owner} was made for base '{known['name']}' ({known['family']}), not for '{base.name}' ({base.family}), "
-            f"which has another configuration or tokenizer; give --base {known['name']}"
+            f"which has another configuration or tokenizer; give --model {known['name']}"
         )
     if base.weights != known["weights"] and not other_weights:
         raise ModelError(

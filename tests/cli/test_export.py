@@ -145,11 +145,11 @@ def test_faults_are_one_line_and_write_nothing(home: Path, adapted: Callable[...
     assert "no adapter for user 'no one'" in refused("export", "--user", "no one", "--out", out)
     version = adapted("{kind: bottleneck, width: 4}")
     assert "write it with: --to melpa" in refused("export", "--user", "me", "--out", out)
-    assert "not for 'pocket'" in refused("export", "--user", "me", "--out", out, "--to", "melpa", "--base", "pocket")
+    assert "not for 'pocket'" in refused("export", "--user", "me", "--out", out, "--to", "melpa", "--model", "pocket")
     assert not out.exists()
     assert f"there is no adapter in {out}" in refused("import", "--user", "me", out)
     melpa("export", "--user", "me", "--out", out, "--to", "melpa")
-    assert "does not fit this adapter" in refused("import", "--user", "me", out, "--base", "pocket")
+    assert "does not fit this adapter" in refused("import", "--user", "me", out, "--model", "pocket")
     with Store() as store:
         assert [v.number for v in store.history("me")] == [1]
         store.put("me", replace(version, base_weights="other"))

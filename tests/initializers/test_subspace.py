@@ -197,7 +197,7 @@ def test_a_person_is_a_code_from_meta_training_to_export(train: Callable[[str, s
     with Store() as store:
         assert [v.state.rows.shape for v in (store.get("me", n) for n in (1, 2))] == [(1, 16), (1, 16)]
     melpa("export", "--user", "me", "--to", "melpa", "--out", trained / "ours")
-    melpa("import", "--user", "copy", trained / "ours", "--base", run.composed.base.name)
+    melpa("import", "--user", "copy", trained / "ours", "--model", run.composed.base.name)
     assert len(json.loads(melpa("label", "--user", "copy", trained / "notes.jsonl", "--json").stdout)) == 10
     with Store() as store:
         copied, active = store.latest("copy"), store.latest("me")
