@@ -31,9 +31,11 @@ def test_help_names_every_command_in_its_panel() -> None:
 
 
 def test_help_is_quick_and_imports_no_array_library() -> None:
-    code = "import sys, melpa_cli.main as m; m.app(['--help'], standalone_mode=False); print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"numpy", "mlx", "mlx_lm", "sqlite3"} & set(loaded) and "typer" in loaded
+    engines, arrays = {"mlx", "mlx_lm", "torch", "transformers"}, {"numpy", "sqlite3"}
+    for words, absent in ((["--help"], engines | arrays), (["bench", "--help"], engines)):
+        code = f"import sys, melpa_cli.main as m; m.app({words}, standalone_mode=False); print(*sys.modules)"
+        loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        assert not absent & set(loaded) and "typer" in loaded
     seconds = []
     for _ in range(5):
         before = os.times()
