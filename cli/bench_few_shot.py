@@ -68,12 +68,14 @@ def few_shot(
 ) -> None:
     """Meta-train recipes and compare them with tuned baselines on unseen tasks, in one table."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
+    from mlx_melpa.benchmarks.few_shot import break_even, report
     from mlx_melpa.benchmarks.few_shot import run as bench
-    from mlx_melpa.benchmarks.few_shot.break_even import rows as worth_rows
-    from mlx_melpa.benchmarks.few_shot.report import rows
-    from mlx_melpa.benchmarks.few_shot.settings import METHODS, Settings, shots_of
+    from mlx_melpa.benchmarks.few_shot.jobs import Jobs
+    from mlx_melpa.benchmarks.few_shot.settings import Settings, shots_of
     from mlx_melpa.benchmarks.few_shot.variants import load
     from mlx_melpa.config.build import on_backend
+    from mlx_melpa.evaluation.methods import METHODS
+    from mlx_melpa.evaluation.unseen_tasks import TaskFiles
 
     settings = Settings(
         recipes=tuple(on_backend(load(recipe, sets or ()), backend) for recipe in recipes),
@@ -83,24 +85,23 @@ def few_shot(
         tuning_episodes=tuning_episodes,
         ways=ways,
         queries=queries,
-        tasks=tasks,
-        group=group,
-        label=label,
+        files=TaskFiles(tasks, group, label) if tasks else None,
         generate=generate,
-        methods=METHODS if methods == "all" else names(methods),
+        methods=tuple(METHODS) if methods == "all" else names(methods),
         out=folder,
     )
-    with progress("few-shot", total=len(settings.runs()) + len(settings.jobs), quiet=json) as advance:
-        found = bench.few_shot(settings, advance)
+    jobs = Jobs(settings)
+    with progress("few-shot", total=len(jobs.runs) + len(jobs.measurements), quiet=json) as advance:
+        found = bench.few_shot(jobs, advance)
     if json:
         json_out(found)
         return
-    columns, lines = rows(found)
-    worths = worth_rows(found["methods"])
+    columns, lines = report.rows(found)
     kept = [i for i, name in enumerate(columns) if name in SHOWN or name.endswith((" shot", " shots"))]
     table([columns[i] for i in kept], [[line[i] for i in kept] for line in lines])
-    if worths[1]:
-        table(*worths)
+    columns, lines = break_even.rows(found["methods"])
+    if lines:
+        table(columns, lines)
     if found["left_out"]:
         note(f"left out: {', '.join(found['left_out'])}")
     for text in found["notes"]:

@@ -1,27 +1,12 @@
 """`melpa eval`: measures a run on unseen tasks, beside the baselines."""
 
-import functools
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from .console import command, json_out, note, out, progress, table
 from .options import AllowOtherWeights, Json, names
-
-COLUMNS = (
-    "accuracy",
-    "f1",
-    "bits_per_byte",
-    "bleu",
-    "rouge_l",
-    "perplexity",
-    "ci95",
-    "loss",
-    "steps",
-    "lr",
-    "seconds_per_task",
-)
 
 
 @command
@@ -66,71 +51,33 @@ def eval_(
 ) -> None:
     """Measure a run on unseen tasks, beside the baselines, all on the same episodes."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
-    from mlx_melpa.evaluation import compare as baselines
+    from mlx_melpa.evaluation import report
+    from mlx_melpa.evaluation.compare import USUAL, CompareSettings, compare
+    from mlx_melpa.evaluation.unseen_tasks import Sizes, TaskFiles, tasks_of
     from mlx_melpa.store.run import load_run
 
-    loaded = load_run(run, model=base, other_weights=allow_other_weights, backend=backend)
-    held, training, notes = baselines.tasks_of(
-        loaded, tasks, group=group, label=label, ways=ways, shots=shots, queries=queries
-    )
-    chosen = baselines.USUAL if methods == "all" else names(methods)
-    found = baselines.compare(
-        loaded,
-        held,
-        training,
+    settings = CompareSettings(
         episodes=episodes,
+        tuning_episodes=tuning_episodes,
         steps=steps,
         seed=seed,
-        methods=chosen,
-        notes=notes,
-        curves=folder is not None,
-        tuning_episodes=tuning_episodes,
+        methods=USUAL if methods == "all" else names(methods),
         generate=generate,
-        bar=functools.partial(progress, quiet=json),
+        curves=folder is not None,
     )
+    loaded = load_run(run, model=base, other_weights=allow_other_weights, backend=backend)
+    files = TaskFiles(tasks, group, label) if tasks else None
+    unseen = tasks_of(loaded, files, Sizes(ways, shots, queries))
+    with progress("measuring", total=episodes, quiet=json) as advance:
+        found = compare(loaded, unseen, settings, advance)
     if folder is not None:
-        write(folder, found)
+        report.write(folder, found)
     if json:
         json_out(found.results)
         return
-    show(found.results)
-    for text in notes:
+    table(*report.table(found.results))
+    sentence = report.harm_sentence(found.results)
+    if sentence:
+        out(sentence)
+    for text in unseen.notes:
         note(text)
-
-
-def write(folder: Path, found: Any) -> None:
-    """Writes eval.json and, where a method has steps, the plot."""
-    import json
-
-    from mlx_melpa.core.atomic import replace_text
-    from mlx_melpa.evaluation.methods import METHODS
-    from mlx_melpa.evaluation.plots import plot_curves
-
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_text(folder / "eval.json", json.dumps(found.results, indent=1) + "\n")
-    if found.curves:
-        flat = {
-            METHODS[n]: found.results[n][found.main]
-            for n in ("prototypes", "logistic_regression")
-            if n in found.results
-        }
-        plot_curves(folder / "steps.png", found.curves, measure=found.main, lines=flat)
-
-
-def show(results: dict[str, Any]) -> None:
-    """Prints one line a method."""
-    from mlx_melpa.evaluation.methods import METHODS
-
-    rows = {}
-    for name in [name for name in results if name in METHODS]:
-        rows[METHODS[name] + (", same steps" if name == "random_start" else "")] = results[name]
-        if name == "random_start":
-            rows[f"{METHODS[name]}, best steps"] = results[name]["best"]
-    columns = [name for name in COLUMNS if any(name in row for row in rows.values())]
-    table(
-        ("", *(c.replace("_", " ") for c in columns)),
-        [(name, *(row.get(c) for c in columns)) for name, row in rows.items()],
-    )
-    if "meta" in results:
-        share, worst = results["meta"]["worse_than_base"], results["meta"]["worst_5_percent"]
-        out(f"Meta-learned: {share:.1%} of tasks worse than the base; the worst 5% of tasks average {worst:.4g}.")

@@ -2,12 +2,15 @@
 
 from pathlib import Path
 from shlex import quote
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .console import command, json_out, note, out, table
 from .options import Json
+
+if TYPE_CHECKING:
+    from mlx_melpa.recommendation.recommend import Recommendation
 
 
 @command
@@ -27,48 +30,37 @@ def recommend(
     with Store() as store:
         found = look(store, examples, run, seed)
     if json:
-        json_out({**record(found), "command": command_for(found, data)})
+        json_out({**found.to_json(), "command": command_for(found, data)})
     else:
         show(found, data)
 
 
-def record(found: Any) -> dict[str, Any]:
-    """What --json prints."""
-    runs = [
-        {"run": name, "similarity": alike.mean, "embeddings": alike.embeddings, "tasks": list(alike.tasks)}
-        for name, alike in found.runs
-    ]
-    chosen = {"run": found.runs[0][0], "method": found.method, "steps": found.steps, "rank": found.rank}
-    rest = {"methods": found.methods, "asked": found.asked, "prompt_is_better": found.prompt_is_better}
-    return {"recommended": chosen, "runs": runs, **rest, "notes": list(found.notes)}
-
-
-def command_for(found: Any, data: Path) -> str:
-    """The order that makes the most of the data here, whichever method is best."""
+def command_for(found: "Recommendation", data: Path) -> str:
+    """The command that adapts to the data, whichever method is best."""
     return f"melpa adapt --user NAME {quote(str(data))} --run {quote(found.folder)}"
 
 
-def show(found: Any, data: Path) -> None:
-    """Prints the runs, the methods, and a sentence that says what to do."""
-    kinds = list(dict.fromkeys(kind for _, alike in found.runs for kind in alike.embeddings))
+def show(found: "Recommendation", data: Path) -> None:
+    """Prints the runs, the methods, and the recommendation as a sentence."""
     from mlx_melpa.evaluation.methods import METHODS
 
+    kinds = list(dict.fromkeys(kind for _, alike in found.runs for kind in alike.embeddings))
     rows = [
         (name, alike.mean, *(alike.embeddings.get(kind) for kind in kinds), ", ".join(alike.tasks[:3]))
         for name, alike in found.runs
     ]
     table(("run", "typical", *kinds, "nearest tasks"), rows, title="How typical the data is of what runs learned from")
     columns = [c for c in ("accuracy", "bits_per_byte", "loss", "ci95") if c in next(iter(found.methods.values()))]
-    titles = {**METHODS, "adapt": "adapting"}
+    titles = {**{name: method.title for name, method in METHODS.items()}, "adapt": "adapting"}
     methods = [(titles[name], *(measures[c] for c in columns)) for name, measures in found.methods.items()]
-    title = f"With run {found.runs[0][0]}, on {found.asked} examples, each left out once"
+    title = f"With run {found.runs[0][0]}, on {found.held_out} examples, each left out once"
     table(("method", *(c.replace("_", " ") for c in columns)), methods, title=title)
     name, rank = found.runs[0][0], f", rank {found.rank}" if found.rank else ""
     out(f"Take {titles[found.method]} with run {name}{rank}.")
     if found.method != "adapt":
-        out(f"No command keeps {titles[found.method]}. What melpa can keep, with as many steps as serve, maybe none:")
+        out(f"No command stores {titles[found.method]}. The adaptation that melpa can store, maybe with no steps:")
     out(command_for(found, data))
-    if found.prompt_is_better:
+    if found.in_context_is_better:
         out("A prompt with the examples does better than adapting here.")
     for text in found.notes:
         note(text)

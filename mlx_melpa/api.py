@@ -13,7 +13,6 @@
 Import it before `mlx.core`: on Linux it brings the fast BLAS.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,15 @@ import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
 
 from .config.recipe import Recipe, load_recipe
 from .core.types import Example
-from .evaluation.compare import compare, tasks_of
-from .evaluation.methods import USUAL
+from .evaluation.compare import CompareSettings, compare
+from .evaluation.unseen_tasks import Sizes, TaskFiles, tasks_of
 from .personal.adaptation import adapt_user as adapt
 from .personal.result import Adaptation
 from .store import Store, Version
 from .store.run import Run, load_run
 from .training.meta_train import meta_train
 
-__all__ = ["Adaptation", "Example", "Recipe", "Run", "Store", "Version"]
+__all__ = ["Adaptation", "Example", "Recipe", "Run", "Sizes", "Store", "TaskFiles", "Version"]
 __all__ += ["adapt", "evaluate", "load_recipe", "meta_train", "open_run"]
 
 
@@ -41,18 +40,12 @@ def open_run(
 
 
 def evaluate(
-    run: Run,
-    tasks: str | Path | None = None,
-    *,
-    episodes: int = 600,
-    steps: int | None = None,
-    seed: int = 0,
-    methods: Sequence[str] = USUAL,
-    **sizes: Any,
+    run: Run, tasks: TaskFiles | str | Path | None = None, sizes: Sizes | None = None, **settings: Any
 ) -> dict[str, Any]:
-    """Measures a run beside its baselines on unseen tasks: those of a file, or the run's own test tasks.
+    """Measures a run beside its baselines on unseen tasks: those of files, or the run's own test tasks.
 
-    `sizes`: group, label, ways, shots, queries. Returns what `melpa eval --json` prints.
+    `sizes` are those of an episode; `settings` are fields of CompareSettings, such as episodes=100. Returns what `melpa
+    eval --json` prints.
     """
-    held, training, notes = tasks_of(run, tasks, **sizes)
-    return compare(run, held, training, episodes=episodes, steps=steps, seed=seed, methods=methods, notes=notes).results
+    files = TaskFiles(tasks) if isinstance(tasks, (str, Path)) else tasks
+    return compare(run, tasks_of(run, files, sizes), CompareSettings(**settings)).results

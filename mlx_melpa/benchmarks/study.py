@@ -4,23 +4,15 @@ import json
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from ..core.atomic import replace_text
+from ..core.progress import Advance as Advance
+from ..core.progress import silent as silent
 from ..errors import MelpaError
 
 T = TypeVar("T")
 SETTINGS = "settings.json"
-
-
-class Advance(Protocol):
-    """Tells progress: `amount` of the work is done, and `text` names what is under way."""
-
-    def __call__(self, amount: float = 1, text: str = "", /) -> None: ...
-
-
-def silent(amount: float = 1, text: str = "", /) -> None:
-    """Tells nothing."""
 
 
 class Study:
@@ -47,7 +39,7 @@ class Study:
                 self._refuse_other(stored.get(name), value, name)
             for name, table in tables.items():
                 known = stored.get(name, {})
-                for entry in table.keys() & known.keys():
+                for entry in (key for key in table if key in known):
                     self._refuse_other(known[entry], table[entry], f"{name} {entry}")
                 tables[name] = {**known, **table}
         self._write(SETTINGS, {**(stored or {}), **shared, **tables})

@@ -1,6 +1,12 @@
-"""What a person costs: time, operations, numbers, bytes, memory, and what the base can still do, one at a time."""
+"""The costs of one user: seconds, FLOPs, trained parameters, stored bytes, peak memory and perplexity on general text.
 
-from collections.abc import Sequence
+Each of a few episodes is measured alone, as for one user. Results have these keys: seconds, from texts to what is
+stored; inference_ms, one more text read or labelled; nbytes, what is stored; memory, the peak of the engine's arrays in
+bytes, with the base; flops, see `count_flops`; general, bits per byte of general text after the adaptation, or None;
+parameters, the trained ones; share, of the base's.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -9,117 +15,111 @@ from typing import Any
 import numpy as np
 
 from ..config.build import Composition
-from ..core import inner_loop as adapt
+from ..core import inner_loop
 from ..core.class_means import averaged
 from ..core.types import Batch, Episode, Tree
 from ..store import UserState
 from ..store.version import pack
-from .baselines import frozen_features as frozen
-from .baselines.in_context import InContext, Trial, of
+from .baselines.frozen_features import Features, FeatureTask, features, measure
+from .baselines.in_context import InContext, InContextSettings, of_label
 from .flops import COUNTED, Work, flops, names, products
 from .perplexity import general
 from .timing import timed
 
-COSTED = 5
+Costs = dict[str, float | None]
+EPISODES = 5
 """Episodes that are measured, after one that warms up."""
-PLAIN = 12
-"""Episodes after which plain text is read."""
+GENERAL_EPISODES = 12
+"""Episodes after which general text is read."""
 
 
-def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> dict[str, Any]:
-    """The costs of `steps` inner steps; medians over a few episodes, each alone, as for one person.
+def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> Costs:
+    """The costs of inner steps; nbytes are the row's own numbers as fp16, and the class means of a readout with them.
 
-    seconds: from texts to the adapted row, and the class means where a readout has them. inference_ms: one more text
-    read or labelled. nbytes: the row's own numbers as fp16, with the class means. memory: at the peak of the engine's
-    arrays, the base among them. general: bits per byte of plain text under the adapted row, the mean over a few
-    episodes. flops: see `counted`.
+    Seconds and bytes are medians; `general` is a mean.
     """
     parts, problem = composed.parts, composed.parts.problem
     ops, found = parts.ops, []
 
-    def whole(episode: Episode) -> tuple[Tree, Batch, Batch]:
+    def adapt(episode: Episode) -> tuple[Tree, Batch, Batch]:
         support = problem.support([episode])
-        state = adapt.adapt(parts, theta, support, steps)
+        state = inner_loop.adapt(parts, theta, support, steps)
         memory = problem.memory(state["rows"], support)
         ops.evaluate(state["rows"], memory)
         return state, support, memory
 
-    for episode in drawn[: COSTED + 1]:
+    for episode in drawn[: EPISODES + 1]:
         ops.reset_peak_memory()
-        (state, support, memory), seconds = timed(partial(whole, episode))
+        (state, support, memory), seconds = timed(partial(adapt, episode))
         peak, asked = ops.peak_memory(), replace(episode, query=episode.query[:1])
         rows = state["rows"]
         _, answering = timed(lambda: problem.measure(rows, {**problem.questions([asked]), **memory}))  # noqa: B023
-        own = problem.layout.stored(ops.numpy(rows)[0])[None] if steps else np.zeros((1, 0))
+        personal = problem.layout.stored(ops.numpy(rows)[0])[None] if steps else np.zeros((1, 0))
         means = averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
-        nbytes = len(pack(UserState.from_arrays({"rows": own, **means}))) if steps or memory else 0
+        nbytes = len(pack(UserState.from_arrays({"rows": personal, **means}))) if steps or memory else 0
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": nbytes}
-        found.append({**one, "memory": peak, "flops": counted(composed, support, steps, bool(memory))})
-    able = [general(composed, whole(episode)[0]["rows"]) for episode in drawn[:PLAIN]]
-    plain = {"general": _mean([value for value in able if value is not None])}
-    return {**_medians(found), **plain, **_numbers(composed, problem.layout.personal.size if steps else 0)}
+        found.append({**one, "memory": peak, "flops": count_flops(composed, support, steps, bool(memory))})
+    after = [general(composed, adapt(episode)[0]["rows"]) for episode in drawn[:GENERAL_EPISODES]]
+    known = [value for value in after if value is not None]
+    mean = {"general": float(np.mean(known)) if known else None}
+    return {**_medians(found), **mean, **_parameters(composed, problem.layout.personal.size if steps else 0)}
 
 
-def on_features(name: str, settings: dict[str, Any], composed: Composition, drawn: Sequence[Episode]) -> dict[str, Any]:
+def of_classifier(name: str, settings: Mapping[str, Any], composed: Composition, drawn: Sequence[Episode]) -> Costs:
     """The costs of a classifier on frozen features: reading the support and fitting; one more text's features.
 
-    nbytes, as fp16: class means, weights and a bias for each class, or what else is kept: the features themselves.
+    nbytes, as fp16: class means, or the weights and a bias of each class.
     """
-    ops, found = composed.parts.ops, []
+    ops, found, numbers = composed.parts.ops, [], 0
     rows = composed.unchanged()
-    for episode in drawn[: COSTED + 1]:
+
+    def fit(episode: Episode) -> Features:
+        known = features(composed, rows, [replace(episode, query=())], {})
+        center = np.mean(list(known.values()), axis=0)
+        measure(name, settings, [FeatureTask.of(replace(episode, query=episode.support[:1]), known, center)])
+        return known
+
+    for episode in drawn[: EPISODES + 1]:
         ops.reset_peak_memory()
-
-        def fit(episode: Episode = episode) -> frozen.Features:
-            known = frozen.features(composed, rows, [replace(episode, query=())], {})
-            middle = np.mean(list(known.values()), axis=0)
-            frozen.measure(name, settings, [replace(episode, query=episode.support[:1])], known, middle)
-            return known
-
-        known, seconds = timed(fit)
+        known, seconds = timed(partial(fit, episode))
         asked = Episode("", episode.query[:1], ())
-        _, answering = timed(partial(frozen.features, composed, rows, [asked], {}))
-        wide, ways = len(next(iter(known.values()))), len(episode.labels)
-        numbers = ways * (wide + 1) if name == "logistic_regression" else 0
-        kept = numbers or wide * (ways if name == "prototypes" else len(episode.support))
-        one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": 2 * kept}
+        _, answering = timed(partial(features, composed, rows, [asked], {}))
+        width, ways = len(next(iter(known.values()))), len(episode.labels)
+        numbers = ways * (width + 1) if name == "logistic_regression" else 0
+        one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": 2 * (numbers or ways * width)}
         support = composed.parts.problem.support([episode])
-        found.append({**one, "memory": ops.peak_memory(), "flops": counted(composed, support, 0, True)})
-    return {**_medians(found), "general": None, **_numbers(composed, numbers)}
+        found.append({**one, "memory": ops.peak_memory(), "flops": count_flops(composed, support, 0, True)})
+    return {**_medians(found), "general": None, **_parameters(composed, numbers)}
 
 
-def of_context(asker: InContext, drawn: Sequence[Episode], trial: Trial) -> dict[str, Any]:
+def of_context(asker: InContext, drawn: Sequence[Episode], settings: InContextSettings) -> Costs:
     """The costs of examples in context: nothing is adapted, and each answer reads the examples.
 
-    nbytes: the examples that a person's prompt holds, as UTF-8.
+    nbytes: the examples of a user's prompt, as UTF-8.
     """
-    found: list[dict[str, Any]] = []
-    for episode in drawn[: COSTED + 1]:
+    found: list[Costs] = []
+    for episode in drawn[: EPISODES + 1]:
         asker.ops.reset_peak_memory()
-        _, seconds = timed(partial(asker.both, episode, trial.examples))
-        shown = [e for label in episode.labels or (None,) for e in of(episode, label)[: trial.examples]]
+        _, seconds = timed(partial(asker.measure_both, episode, settings.examples))
+        shown = [e for label in episode.labels or (None,) for e in of_label(episode, label)[: settings.examples]]
         one = {"inference_ms": 1000 * seconds / (len(episode.query) + asker.classifies)}
         found.append({**one, "nbytes": sum(e.nbytes for e in shown), "memory": asker.ops.peak_memory()})
     return {**_medians(found), "seconds": 0.0, "flops": 0, "general": None, "parameters": 0, "share": 0.0}
 
 
-def _medians(found: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Medians of all but the first, which warmed up, where there are others."""
+def _medians(found: Sequence[Costs]) -> Costs:
+    """Medians of all episodes but the first, which warmed up, if there are others."""
     kept = found[1:] or found
-    told = {name: [one[name] for one in kept if one[name] is not None] for name in kept[0]}
-    return {name: median(values) if values else None for name, values in told.items()}
+    values = {name: [value for one in kept if (value := one[name]) is not None] for name in kept[0]}
+    return {name: median(each) if each else None for name, each in values.items()}
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return float(np.mean(values)) if values else None
-
-
-def _numbers(composed: Composition, count: int) -> dict[str, Any]:
+def _parameters(composed: Composition, count: int) -> Costs:
     return {"parameters": count, "share": count / composed.base.parameters}
 
 
-def counted(composed: Composition, support: Batch, steps: int, means: bool) -> int | None:
-    """Matrix products of an adaptation (see `flops`): frozen blocks once, the steps, and the class means at the end.
+def count_flops(composed: Composition, support: Batch, steps: int, means: bool) -> int | None:
+    """FLOPs of an adaptation (see `flops`): the frozen blocks once, the steps, and the class means at the end.
 
     The base's, the adapter's and the head's alone are counted. None for families that are not COUNTED.
     """

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import inner_loop as adapt
+from ..core import inner_loop
 from ..core.microbatches import chunks
 from ..core.protocols import Parts, Problem
 from ..core.types import Batch, Tree
@@ -35,7 +35,9 @@ def _chunk(parts: Parts, theta: Tree, streams: Sequence[Sequence[Any]], steps: i
     problem, (supports, questions) = parts.problem, prepare(parts.problem, streams)
     asked: list[Batch] = []
     learned: list[Any] = []
-    for support, question, state in zip(supports, questions, adapt.in_turn(parts, theta, supports, steps), strict=True):
+    for support, question, state in zip(
+        supports, questions, inner_loop.in_turn(parts, theta, supports, steps), strict=True
+    ):
         asked.append({**question, **problem.memory(state["rows"], support)})
         parts.ops.evaluate(asked[-1])
         learned.append(problem.measure(state["rows"], asked[-1]))

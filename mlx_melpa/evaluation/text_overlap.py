@@ -1,7 +1,8 @@
-"""How near writing comes to a person's own words: BLEU and ROUGE-L of what a row writes, each from 0 to 1
+"""BLEU and ROUGE-L, from 0 to 1, of generated text against the user's own words.
 
-Greedy, from a question as the readout puts it, a dialogue's last turn, or the first half of a line. BLEU is that of
-a sentence (Papineni et al. 2002), by sacrebleu with effective order; ROUGE-L is its F1 (Lin 2004), by rouge-score.
+Text is generated greedily, after a question as the readout puts it, a dialogue's last turn, or the first half of a
+line. BLEU is that of a sentence (Papineni et al. 2002), by sacrebleu with effective order; ROUGE-L is its F1 (Lin
+2004), by rouge-score.
 """
 
 import re
@@ -13,43 +14,44 @@ from typing import Any
 import numpy as np
 
 from ..config.build import Composition, part_of
-from ..core import inner_loop as adapt
+from ..core import inner_loop
 from ..core.types import Episode, Example, Tree
 from ..data.prompts import prompt_tokens
 from ..errors import MelpaError
 from .baselines.in_context import InContext
 
 NAMES = ("bleu", "rouge_l")
-Measures = dict[str, list[float]]
+Overlaps = dict[str, list[float]]
+"""By measure the values of all tasks."""
 
 
 def check_packages() -> None:
-    """Raises MelpaError where what measures is not installed."""
+    """Raises MelpaError if a package that measures is not installed."""
     if not (find_spec("sacrebleu") and find_spec("rouge_score")):
         raise MelpaError("BLEU and ROUGE-L need sacrebleu and rouge-score; install them: pip install 'mlx-melpa[text]'")
 
 
-def adapted(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> Measures:
-    """Measures, one a task, of one text that is written after `steps` inner steps on the task's support."""
+def adapted(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> Overlaps:
+    """The overlaps of one text for each task, after `steps` inner steps on its support."""
     parts, found = composed.parts, []
     for episode in drawn:
-        state = adapt.adapt(parts, theta, parts.problem.support([episode]), steps)
+        state = inner_loop.adapt(parts, theta, parts.problem.support([episode]), steps)
         example = episode.query[0]
         said, meant = write(composed, parts.ops.numpy(state["rows"]), example, example, composed.readout)
         found.append(scores(said, meant))
     return {name: [one[name] for one in found] for name in NAMES}
 
 
-def means(found: Measures) -> dict[str, float]:
+def means(found: Overlaps) -> dict[str, float]:
     """The mean over tasks."""
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def in_context(asked: InContext, drawn: Sequence[Episode], count: int) -> Measures:
-    """The same of the base, after `count` of the support's texts."""
+def in_context(asked: InContext, drawn: Sequence[Episode], count: int) -> Overlaps:
+    """The same for the base, which reads `count` of the support's texts first."""
     found = []
     for episode in drawn:
-        shown = asked.text(episode, count).query[0]
+        shown = asked.with_texts(episode, count).query[0]
         found.append(scores(*write(asked.composed, None, shown, episode.query[0], asked.head)))
     return {name: [one[name] for one in found] for name in NAMES}
 
@@ -57,9 +59,9 @@ def in_context(asked: InContext, drawn: Sequence[Episode], count: int) -> Measur
 def write(
     composed: Composition, rows: np.ndarray | None, shown: Example, example: Example, head: Any
 ) -> tuple[str, str]:
-    """What rows (1, P), or the base where there are none, write after `shown`; and what the example has there.
+    """The text that rows (1, P), or the base if None, write after `shown`, and the example's own.
 
-    At most half of the tokens that the readout's texts have.
+    The text has at most half of the tokens of the readout's texts.
     """
     most = max(1, composed.readout.encoder.max_length // 2)
     tokens, meant = opening(head, shown, example, head.encoder.max_length - most)
@@ -69,7 +71,7 @@ def write(
 
 
 def opening(head: Any, shown: Example, example: Example, room: int) -> tuple[list[int], str]:
-    """The tokens to go on from, cut where they begin, and the text that an example has after them."""
+    """The tokens of the prompt, cut at their beginning, and the text that an example has after them."""
     encoder, first = head.encoder, list(head.encoder.first)
     if example.messages:
         last = max(i for i, (role, _) in enumerate(example.messages) if role == "assistant")
@@ -83,7 +85,7 @@ def opening(head: Any, shown: Example, example: Example, room: int) -> tuple[lis
 
 
 def halves(text: str) -> tuple[str, str]:
-    """A text cut after half of its words; a single word stays whole."""
+    """A text cut after half of its words; a single word is not cut."""
     ends = [word.end() for word in re.finditer(r"\S+", text)]
     middle = ends[len(ends) // 2 - 1] if len(ends) > 1 else 0
     return text[:middle], text[middle:]

@@ -1,57 +1,73 @@
-"""What to do with new data: which known run is nearest, and which method answers best on examples that are left out."""
+"""Recommends a run and a method for new data: by task similarity, and by leave-one-out on the data itself."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
 from ..core.types import Episode, Example
 from ..errors import DataError, MelpaError, StoreError
-from ..evaluation import curves as evaluate
-from ..evaluation.baselines import frozen_features as frozen
-from ..evaluation.baselines.in_context import InContext, Trial, possible
+from ..evaluation.baselines.in_context import shots_of
+from ..evaluation.curves import summary
+from ..evaluation.evaluation import Evaluation
+from ..evaluation.methods import METHODS, Plan, Settings, measure
 from ..personal.examples import check, distinct
 from ..personal.history import label_set
 from ..store import Store
 from ..store.run import Run, classifies, load_run
 from .similarity import Similarity, similarity
 
-LEAST, MOST, ASKED = 4, 64, 20
+MIN_EXAMPLES, MAX_EXAMPLES, MAX_HELD_OUT = 4, 64, 20
 """Examples at least, those used at most, and those left out in turn at most."""
-FIXED: dict[str, frozen.Settings] = {
+CLASSIFIERS: dict[str, Settings] = {
     "prototypes": {"center": "support", "temperature": 10.0},
     "logistic_regression": {"scale": "standard", "C": 1.0},
 }
-"""A few examples can't tell settings too."""
-METHODS = (*FIXED, "in_context", "adapt")
-Measures = dict[str, dict[str, float]]
+"""Their settings, which so few examples can't decide too."""
+JSON_NAMES = {"meta": "adapt"}
+"""Methods by the names that results have here."""
+Results = dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """`runs`: all that take such data, the most similar first. The rest is of the first one.
+    """Runs and methods for new data. `runs`: all that take such data, the most similar first; the rest is of the first.
 
-    `methods`: per method loss and, with labels, accuracy and F1 on `asked` examples, each left out once, and the 95%
-    interval of accuracy or else of the loss; the one to take is `method`. `rank` is None where the adapter has none;
-    `folder` is the first run's.
+    methods: per method loss and, with labels, accuracy and F1 on `held_out` examples, each left out once, and the 95%
+    interval of the main measure. method: the recommended one. rank: None for an adapter without one. folder: that of
+    the first run.
     """
 
     runs: tuple[tuple[str, Similarity], ...]
-    methods: Measures
+    methods: Results
     method: str
     steps: int
     rank: int | None
-    asked: int
+    held_out: int
     notes: tuple[str, ...]
     folder: str = ""
 
     @property
-    def prompt_is_better(self) -> bool:
-        """Says whether a prompt with examples does better than adapting."""
+    def in_context_is_better(self) -> bool:
+        """True if a prompt with examples does better than adapting."""
         return "in_context" in self.methods and best(self.methods, ("adapt", "in_context")) == "in_context"
+
+    def to_json(self) -> dict[str, object]:
+        """What `melpa recommend --json` prints."""
+        runs = [
+            {"run": name, "similarity": alike.mean, "embeddings": alike.embeddings, "tasks": list(alike.tasks)}
+            for name, alike in self.runs
+        ]
+        return {
+            "recommended": {"run": self.runs[0][0], "method": self.method, "steps": self.steps, "rank": self.rank},
+            "runs": runs,
+            "methods": self.methods,
+            "held_out": self.held_out,
+            "in_context_is_better": self.in_context_is_better,
+            "notes": list(self.notes),
+        }
 
 
 def recommend(store: Store, examples: Sequence[Example], run: str | None = None, seed: int = 0) -> Recommendation:
@@ -60,9 +76,11 @@ def recommend(store: Store, examples: Sequence[Example], run: str | None = None,
     Raises StoreError where no run takes such examples, DataError where they are too few.
     """
     rng, once = np.random.default_rng([seed, 4]), distinct(examples)
-    used = [once[i] for i in rng.permutation(len(once))[:MOST]]
-    if len(used) < LEAST:
-        raise DataError(f"{len(used)} different examples are too few to compare methods on; give {LEAST} at least")
+    used = [once[i] for i in rng.permutation(len(once))[:MAX_EXAMPLES]]
+    if len(used) < MIN_EXAMPLES:
+        raise DataError(
+            f"{len(used)} different examples are too few to compare methods on; give {MIN_EXAMPLES} at least"
+        )
     labels = label_set(None, used)
     data, notes = Episode("", tuple(used), (), labels), list[str]()
     found: list[tuple[Path, str, Similarity]] = []
@@ -77,57 +95,43 @@ def recommend(store: Store, examples: Sequence[Example], run: str | None = None,
     if not found:
         raise StoreError(notes[0] if notes else "no run is there to compare with")
     found.sort(key=lambda each: -each[2].mean)
-    chosen, asked = load_run(found[0][0]), left_out(used, labels)
-    if not asked:
+    chosen, held_out = load_run(found[0][0]), leave_one_out(used, labels)
+    if not held_out:
         raise DataError("every label has one example only, so none can be left out; give two of each")
-    methods, remarks = compared(chosen, asked)
+    methods, remarks = compared(chosen, held_out)
     return Recommendation(
         runs=tuple((name, alike) for _, name, alike in found),
         methods=methods,
         method=best(methods, tuple(methods)),
         steps=chosen.steps,
-        rank=getattr(chosen.composed.model.adapter, "rank", None),
-        asked=len(asked),
+        rank=chosen.composed.model.adapter.rank,
+        held_out=len(held_out),
         notes=(*notes, *remarks),
         folder=str(found[0][0]),
     )
 
 
-def compared(run: Run, asked: Sequence[Episode]) -> tuple[Measures, list[str]]:
-    """Every method's measures on the same left out examples, and notes; adapting takes the run's own steps."""
-    found, notes = measured(run, asked)
-    main = evaluate.main_measure(list(found["adapt"]))
-    return {name: evaluate.summary(measures, main) for name, measures in found.items()}, notes
-
-
-def measured(
-    run: Run, asked: Sequence[Episode], methods: Sequence[str] = METHODS
-) -> tuple[dict[str, evaluate.Curves], list[str]]:
-    """Measures, each (E,), of those methods that are possible, on episodes of the same examples, and notes."""
-    composed, notes = run.composed, list[str]()
-    found: dict[str, Mapping[str, np.ndarray]] = {}
-    fixed = [name for name in FIXED if name in methods] if composed.readout.classifies else []
-    known = frozen.features(composed, composed.unchanged(), asked[:1], {}) if fixed else {}
-    for name in fixed:
-        if name == "logistic_regression" and not find_spec("sklearn"):
-            notes.append("logistic regression was left out: it needs pip install 'mlx-melpa[baselines]'")
+def compared(run: Run, held_out: Sequence[Episode]) -> tuple[Results, list[str]]:
+    """The measures of every method on the same examples, and notes; adapting takes the run's own steps."""
+    evaluation = Evaluation(run.composed, run.theta, held_out, steps=run.steps)
+    settings = {**CLASSIFIERS, "in_context": {"examples": shots_of(held_out[:1])}, "meta": {"steps": run.steps}}
+    plans, notes = {}, list[str]()
+    for name, chosen in settings.items():
+        method = METHODS[name]
+        if method.needs_labels and not evaluation.classifies:
             continue
-        found[name] = frozen.measure(name, FIXED[name], asked, known, np.zeros(0))
-    if "in_context" in methods:
-        why = possible(composed, asked)
-        if why:
-            notes.append(f"no prompt with examples was tried: {why}")
+        reason = method.lacks(evaluation)
+        if reason:
+            notes.append(f"{method.title}: left out: {reason}")
         else:
-            shown = max(Counter(e.label for e in asked[0].support).values())
-            found["in_context"] = InContext(composed).measure(asked, Trial(shown))
-    if "adapt" in methods:
-        curves, _ = evaluate.curves(composed.parts, run.theta, asked, run.steps, at=[run.steps])
-        found["adapt"] = {name: values[0] for name, values in curves.items()}
-    # Engines count in single precision, in which equal shares of right answers would differ from those counted here.
-    return {m: {n: v.astype(np.float64) for n, v in measures.items()} for m, measures in found.items()}, notes
+            plans[JSON_NAMES.get(name, name)] = Plan(method, chosen)
+    found = measure(evaluation, plans)
+    # Engines count in single precision, in which equal shares of right answers would differ between methods.
+    precise = {m: {name: v.astype(np.float64) for name, v in each.last.items()} for m, each in found.items()}
+    return {name: summary(measures, evaluation.main) for name, measures in precise.items()}, notes
 
 
-def best(methods: Measures, names: Sequence[str]) -> str:
+def best(methods: Results, names: Sequence[str]) -> str:
     """The method with the highest accuracy, then the lowest loss; adapting where both are equal."""
 
     def worth(name: str) -> tuple[float, float, bool]:
@@ -136,14 +140,11 @@ def best(methods: Measures, names: Sequence[str]) -> str:
     return max(names, key=worth)
 
 
-def left_out(examples: Sequence[Example], labels: tuple[str, ...], about: str = "") -> list[Episode]:
-    """Episodes that ask about one example each, with all others as support; the only one of a label is never asked.
-
-    `about` describes the person or task.
-    """
+def leave_one_out(examples: Sequence[Example], labels: tuple[str, ...]) -> list[Episode]:
+    """Episodes with one query each and all other examples as support; the only example of a label is no query."""
     counts = Counter(e.label for e in examples)
-    asked = [e for e in examples if e.label is None or counts[e.label] > 1][:ASKED]
-    return [Episode("", tuple(o for o in examples if o is not e), (e,), labels, about) for e in asked]
+    queries = [e for e in examples if e.label is None or counts[e.label] > 1][:MAX_HELD_OUT]
+    return [Episode("", tuple(other for other in examples if other is not e), (e,), labels) for e in queries]
 
 
 def _paths(store: Store, labelled: bool, run: str | None) -> list[Path]:

@@ -153,7 +153,7 @@ class OuterLoop:
         drawn = self.validation[:count]
         own = drawn[self.rank :: self.ranks]
         if self.settings.stream == 1:
-            found, _ = curves(parts, self.theta, own, steps, at=[steps], tasks_per_pass=size)
+            found = curves(parts, self.theta, own, [steps], tasks_per_pass=size).last
         else:
             found = retained(parts, self.theta, own, steps, tasks_per_pass=size)
         sums = self.ops.total({name: self.ops.array([values.sum()]) for name, values in found.items()})

@@ -11,8 +11,8 @@ from melpa_cli.main import app
 from typer.testing import CliRunner
 
 from mlx_melpa.benchmarks.processes import Commands
-from mlx_melpa.evaluation import costs, perplexity
-from mlx_melpa.evaluation.baselines import random_start
+from mlx_melpa.evaluation import costs, methods, perplexity
+from mlx_melpa.evaluation.baselines.successive_halving import Schedule
 
 TEXTS = {
     "home": ["pay the gas bill", "call the plumber", "buy curtains", "water the plants", "clean the kitchen"],
@@ -74,10 +74,9 @@ def short_text() -> Iterator[None]:
 def short_searches(short_text: None) -> Iterator[None]:
     """Searches a random start at few rates and steps, and measures costs on one episode."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(random_start, "MARKS", (1, 3))
-    patch.setattr(random_start, "RATES", (1e-3, 1e-2))
-    patch.setattr(costs, "COSTED", 1)
-    patch.setattr(costs, "PLAIN", 1)
+    patch.setattr(methods, "SCHEDULE", Schedule(rates=(1e-3, 1e-2), steps=(1, 3)))
+    patch.setattr(costs, "EPISODES", 1)
+    patch.setattr(costs, "GENERAL_EPISODES", 1)
     yield
     patch.undo()
 

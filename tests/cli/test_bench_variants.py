@@ -59,7 +59,7 @@ def test_a_folder_goes_on_with_more_methods_and_variants(small: Callable[..., Pa
 
     other = one.replace("learner.steps=1", "learner.steps=3")
     told = refused(other, *FEW, *out)
-    assert "was trained with another learner than recipe one-step has now; give the recipe another name" in told
+    assert "holds results with runs one-step.seed0 learner steps 1, not 3; give another --out" in told
 
 
 def test_what_can_t_be_compared_is_refused(small: Callable[..., Path], tmp_path: Path) -> None:
@@ -68,5 +68,5 @@ def test_what_can_t_be_compared_is_refused(small: Callable[..., Path], tmp_path:
     assert told in refused(recipe, *FEW, *out, "--methods", "base,knn")
     assert "--methods: names no method; choose from base" in refused(recipe, *FEW, *out, "--methods", "")
     assert "two recipes are called a" in refused(f"a={recipe}", f"a={recipe},learner.steps=1", *FEW, *out)
-    assert "a recipe can't be called base, as a baseline is" in refused(f"base={recipe}", *FEW, *out)
+    assert "a recipe can't be called base, as a method is" in refused(f"base={recipe}", *FEW, *out)
     assert "variant a: " in refused(f"a={recipe},learner.stpes=1", *FEW, *out)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.recommendation import recommend as library
-from mlx_melpa.recommendation.recommend import LEAST, best, left_out
+from mlx_melpa.recommendation.recommend import MIN_EXAMPLES, best, leave_one_out
 from mlx_melpa.recommendation.similarity import Similarity, distances, like, typical
 
 RECIPE = """
@@ -43,7 +43,7 @@ def test_an_outlier_is_typical_of_nothing_and_exchangeable_points_are_uniform() 
 
 def test_each_example_is_asked_about_once_and_the_only_one_of_a_label_never() -> None:
     examples = [Example(f"{i}", label=label) for i, label in enumerate("aabbc")]
-    found = left_out(examples, ("a", "b", "c"))
+    found = leave_one_out(examples, ("a", "b", "c"))
     assert [e.query[0] for e in found] == examples[:4]
     for episode in found:
         assert set(episode.support) == set(examples) - set(episode.query)
@@ -57,8 +57,8 @@ def test_the_best_method_has_the_most_right_then_the_least_loss() -> None:
     assert best({"in_context": {"loss": 0.9}, "adapt": {"loss": 1.0}}, ("adapt", "in_context")) == "in_context"
     assert best({"prototypes": {"loss": 1.0}, "adapt run": {"loss": 1.0}}, ("prototypes", "adapt run")) == "adapt run"
     prompted = library.Recommendation((), {"in_context": {"loss": 0.9}, "adapt": {"loss": 1.0}}, "", 0, None, 1, ())
-    assert prompted.prompt_is_better
-    assert not library.Recommendation((), {"adapt": {"loss": 1.0}}, "", 0, None, 1, ()).prompt_is_better
+    assert prompted.in_context_is_better
+    assert not library.Recommendation((), {"adapt": {"loss": 1.0}}, "", 0, None, 1, ()).in_context_is_better
 
 
 def melpa(*order: object, code: int = 0) -> Any:
@@ -79,7 +79,7 @@ def test_the_command_ranks_runs_and_methods(shared: Path, tmp_path: Path, monkey
     data = written(tmp_path / "notes.jsonl", {"home": ["pay the gas bill", "call the plumber"], "work": ["send it"]})
     said = melpa("recommend", data, code=1)
     assert "3 different examples are too few to compare methods on; give 4 at least" in said.output
-    assert LEAST == 4
+    assert MIN_EXAMPLES == 4
     each = {"home": ["pay the gas bill", "call the plumber", "buy curtains"], "work": ["send it", "book a room"]}
     data = written(tmp_path / "notes.jsonl", each)
     said = melpa("recommend", data, code=1)
@@ -91,7 +91,7 @@ def test_the_command_ranks_runs_and_methods(shared: Path, tmp_path: Path, monkey
     found = json.loads(melpa("recommend", data, "--json").stdout)
     assert found["recommended"]["run"] == "near" and found["recommended"]["rank"] == 2
     assert set(found["methods"]) == {"prototypes", "logistic_regression", "in_context", "adapt"}
-    assert found["recommended"]["method"] in found["methods"] and found["asked"] == 5
+    assert found["recommended"]["method"] in found["methods"] and found["held_out"] == 5
     for measures in found["methods"].values():
         assert 0 <= measures["accuracy"] <= 1 and measures["loss"] > 0
         assert measures["accuracy"] * 5 == pytest.approx(round(measures["accuracy"] * 5))
@@ -102,7 +102,7 @@ def test_the_command_ranks_runs_and_methods(shared: Path, tmp_path: Path, monkey
     assert "Take " in shown.stdout and "near" in shown.stdout
     assert found["command"] == f"melpa adapt --user NAME {data} --run {tmp_path / 'near'}"
     assert found["command"] in shown.stdout
-    assert ("No command keeps" in shown.stdout) == (found["recommended"]["method"] != "adapt")
+    assert ("No command stores" in shown.stdout) == (found["recommended"]["method"] != "adapt")
 
 
 def test_lines_of_text_are_compared_by_bits_per_byte_with_a_run_named_by_its_folder(
@@ -116,9 +116,9 @@ def test_lines_of_text_are_compared_by_bits_per_byte_with_a_run_named_by_its_fol
         "".join(f"the {word} ran to the house\n" for word in ("dog", "cat", "cow", "ox"))
     )
     found = json.loads(melpa("recommend", tmp_path / "lines.txt", "--run", tmp_path / "run", "--json").stdout)
-    assert set(found["methods"]) == {"in_context", "adapt"} and found["asked"] == 4
+    assert set(found["methods"]) == {"in_context", "adapt"} and found["held_out"] == 4
     losses = {name: measures["loss"] for name, measures in found["methods"].items()}
-    assert found["prompt_is_better"] == (losses["in_context"] < losses["adapt"])
+    assert found["in_context_is_better"] == (losses["in_context"] < losses["adapt"])
     assert found["recommended"]["method"] == min(losses, key=lambda name: losses[name])
     assert "bits per byte" in melpa("recommend", tmp_path / "lines.txt", "--run", tmp_path / "run").stdout
     data = written(tmp_path / "notes.jsonl", {"a": ["one", "two"], "b": ["three", "four"]})
@@ -148,9 +148,9 @@ def test_what_no_command_keeps_is_said_of_that_alone(method: str, capsys: pytest
     shown = capsys.readouterr().out
     kept = "melpa adapt --user NAME notes.jsonl --run runs/plain"
     if method == "adapt":
-        assert "Take adapting with run plain." in shown and "No command keeps" not in shown
+        assert "Take adapting with run plain." in shown and "No command stores" not in shown
     else:
-        assert "No command keeps prototypes on frozen features." in shown
+        assert "No command stores prototypes on frozen features." in shown
     assert kept in shown
 
 

@@ -13,13 +13,15 @@ from typer.testing import CliRunner
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import DataError, MelpaError
-from mlx_melpa.evaluation import compare as baselines
-from mlx_melpa.evaluation import curves as evaluate
+from mlx_melpa.evaluation import compare as comparison
+from mlx_melpa.evaluation import curves, methods
 from mlx_melpa.evaluation import text_overlap as overlap
 from mlx_melpa.evaluation.baselines import frozen_features as frozen
-from mlx_melpa.evaluation.baselines import random_start
-from mlx_melpa.evaluation.baselines.in_context import InContext, Trial
+from mlx_melpa.evaluation.baselines.in_context import InContext, InContextSettings
+from mlx_melpa.evaluation.baselines.successive_halving import SCHEDULE, Schedule, Search, ranked
+from mlx_melpa.evaluation.compare import CompareSettings, compare
 from mlx_melpa.evaluation.plots import plot_curves
+from mlx_melpa.evaluation.unseen_tasks import Sizes, TaskFiles, tasks_of
 from mlx_melpa.store.run import Run, load_run
 from mlx_melpa.training.meta_train import meta_train
 
@@ -95,14 +97,26 @@ def test_frozen_features_are_means_of_the_base_s_last_and_first_states(intents: 
 
 
 def test_eval_on_new_tasks_of_a_file(intents: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(baselines, "VALIDATION", 12)
-    monkeypatch.setattr(random_start, "MARKS", (1, 2, 5, 8))
+    monkeypatch.setattr(methods, "SCHEDULE", Schedule(steps=(1, 2, 5, 8)))
     data = labelled(tmp_path / "test.jsonl", ["pets", "play"])
-    arguments = (intents.folder, "--tasks", data, "--episodes", 6, "--steps", 1, "--json", "--out", tmp_path / "out")
+    arguments = (
+        intents.folder,
+        "--tasks",
+        data,
+        "--episodes",
+        6,
+        "--tuning-episodes",
+        12,
+        "--steps",
+        1,
+        "--json",
+        "--out",
+        tmp_path / "out",
+    )
     result = call(*arguments)
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    assert list(found) == ["base", *frozen.METHODS, "random_start", "meta", "notes"]
+    assert list(found) == ["base", *frozen.CLASSIFIERS, "random_start", "meta", "notes"]
     assert found["notes"] == ["left out 1 tasks (12 examples) that training saw: 'pets'"]
     assert found["base"].keys() >= MEASURES
     assert found["logistic_regression"].keys() >= MEASURES
@@ -110,16 +124,16 @@ def test_eval_on_new_tasks_of_a_file(intents: Run, tmp_path: Path, monkeypatch: 
     assert found["meta"]["steps"] == found["random_start"]["steps"] == 1
     best = found["random_start"]["best"]
     assert META | {"steps", "lr"} <= best.keys()
-    assert best["lr"] in random_start.RATES
+    assert best["lr"] in SCHEDULE.rates
     assert 1 <= best["steps"] <= 8
     assert json.loads((tmp_path / "out" / "eval.json").read_text()) == found
     assert (tmp_path / "out" / "steps.png").read_bytes().startswith(b"\x89PNG")
     cache = json.loads((intents.folder / "baselines.json").read_text())
     (tuned,) = cache.values()
-    assert set(tuned) == {*frozen.METHODS, "random_start"}
+    assert set(tuned) == {*frozen.CLASSIFIERS, "random_start"}
     # The settings come from the cache now, and the same episodes give the same numbers.
     again = json.loads(call(*arguments).stdout)
-    for name in ("base", *frozen.METHODS, "meta"):
+    for name in ("base", *frozen.CLASSIFIERS, "meta"):
         assert {k: v for k, v in again[name].items() if k != "seconds_per_task"} == {
             k: v for k, v in found[name].items() if k != "seconds_per_task"
         }
@@ -128,35 +142,36 @@ def test_eval_on_new_tasks_of_a_file(intents: Run, tmp_path: Path, monkeypatch: 
 def test_examples_in_context_are_measured_where_they_are_asked_for(
     intents: Run, curves_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tasks, training, _ = baselines.tasks_of(intents)
-    sizes: dict[str, Any] = {"episodes": 2, "tuning_episodes": 2, "methods": ("base", "in_context")}
-    told = baselines.compare(intents, tasks, training, **sizes).results
+    tasks = tasks_of(intents)
+    settings = CompareSettings(episodes=2, tuning_episodes=2, methods=("base", "in_context"))
+    told = compare(intents, tasks, settings).results
     assert told["in_context"].keys() >= MEASURES and 0 <= told["in_context"]["accuracy"] <= 1
     assert told["in_context"]["loss"] != told["base"]["loss"]
     cache = json.loads((intents.folder / "baselines.json").read_text())
-    (trial,) = (tuned["in_context"] for tuned in cache.values() if "in_context" in tuned)
+    (tuned,) = (tuned["in_context"] for tuned in cache.values() if "in_context" in tuned)
     monkeypatch.setattr(InContext, "tune", lambda *_: pytest.fail("tuned again"))
-    again = baselines.compare(intents, tasks, training, **sizes).results
+    again = compare(intents, tasks, settings).results
     assert again["in_context"] == told["in_context"]
-    wanted = InContext(intents.composed).measure(evaluate.episodes(tasks, 2, 0), Trial(*trial))
+    chosen = InContextSettings(**tuned[methods.SAME])
+    wanted = InContext(intents.composed).measure(curves.episodes(tasks.test, 2, 0), chosen)
     assert told["in_context"]["loss"] == pytest.approx(wanted["loss"].mean())
-    assert "in_context" not in baselines.USUAL
+    assert "in_context" not in comparison.USUAL
     with pytest.raises(MelpaError, match="in_context is not possible here: there is no language model; name others"):
-        baselines.compare(curves_run, *baselines.tasks_of(curves_run)[:2], **sizes)
+        compare(curves_run, tasks_of(curves_run), settings)
 
 
 def test_no_steps_measure_the_start_itself(intents: Run) -> None:
-    tasks, training, _ = baselines.tasks_of(intents)
-    told = baselines.compare(intents, tasks, training, episodes=4, steps=0, methods=("base", "meta")).results
+    tasks = tasks_of(intents)
+    told = compare(intents, tasks, CompareSettings(episodes=4, steps=0, methods=("base", "meta"))).results
     assert list(told) == ["base", "meta", "notes"]
-    curves, _ = evaluate.curves(intents.composed.parts, intents.theta, evaluate.episodes(tasks, 4, 0), 0)
-    assert told["meta"]["accuracy"] == pytest.approx(curves["accuracy"][0].mean())
+    measured = curves.curves(intents.composed.parts, intents.theta, curves.episodes(tasks.test, 4, 0), [0])
+    assert told["meta"]["accuracy"] == pytest.approx(measured.last["accuracy"].mean())
 
 
 def test_sizes_given_change_the_episodes_and_those_that_tune(intents: Run, tmp_path: Path) -> None:
     data = labelled(tmp_path / "test.jsonl", ["play"])
-    tasks, training, notes = baselines.tasks_of(intents, data, ways=2, shots=2, queries=1)
-    for one in (tasks.episode(np.random.default_rng(0)), training.episode(np.random.default_rng(0))):
+    test, splits, notes = tasks_of(intents, TaskFiles(data), Sizes(ways=2, shots=2, queries=1))
+    for one in (test.episode(np.random.default_rng(0)), splits.train.episode(np.random.default_rng(0))):
         assert (len(one.labels), len(one.support), len(one.query)) == (2, 4, 2)
     assert notes == ()
 
@@ -170,15 +185,15 @@ def test_files_that_nothing_groups_are_tasks_by_their_labels(intents: Run, tmp_p
     plain = tmp_path / "plain.jsonl"
     plain.write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(DataError, match="has no field"):
-        baselines.tasks_of(intents, plain)
-    tasks, _, _ = baselines.tasks_of(intents, plain, group="", ways=2)
-    assert len(tasks.episode(np.random.default_rng(0)).labels) == 2
+        tasks_of(intents, TaskFiles(plain))
+    tasks = tasks_of(intents, TaskFiles(plain, group=""), Sizes(ways=2))
+    assert len(tasks.test.episode(np.random.default_rng(0)).labels) == 2
 
 
 def test_eval_refuses_what_it_cannot_judge(intents: Run, tmp_path: Path) -> None:
     seen = labelled(tmp_path / "seen.jsonl", ["pets"])
     with pytest.raises(DataError, match=r"training saw every task of .*seen\.jsonl: nothing is left to judge on"):
-        baselines.tasks_of(intents, seen)
+        tasks_of(intents, TaskFiles(seen))
     result = call(intents.folder, "--methods", "base,magic")
     assert result.exit_code == 1
     assert "'magic' is no method; choose from base, prototypes" in result.stderr
@@ -213,16 +228,15 @@ def test_people_s_text_is_measured_in_bits_per_byte(shared: Path, tmp_path: Path
     tasks = f"{{kind: jsonl, train: {tmp_path}/lines.jsonl, shots: 2, queries: 2, hold_out: [Eve], validation: [Dora]}}"
     head = HEAD.format(model=shared / "models" / "stories260k")
     run = made(tmp_path, f"{head}tasks: {tasks}\nreadout: completion\n")
-    tasks_, training, _ = baselines.tasks_of(run)
-    told = baselines.compare(run, tasks_, training, episodes=3, methods=("base", "prototypes", "meta")).results
+    settings = CompareSettings(episodes=3, methods=("base", "prototypes", "meta"))
+    told = compare(run, tasks_of(run), settings).results
     assert list(told) == ["base", "meta", "notes"]
     assert {"bits_per_byte", "perplexity", "loss", "ci95"} <= told["base"].keys()
     assert told["meta"]["bits_per_byte"] < told["base"]["bits_per_byte"]  # one person's lines are much alike
 
 
 def test_the_random_start_is_tuned_and_meta_learning_beats_it_on_the_sinusoid(curves_run: Run) -> None:
-    tasks, training, _ = baselines.tasks_of(curves_run)
-    found = baselines.compare(curves_run, tasks, training, episodes=100, steps=5, curves=True)
+    found = compare(curves_run, tasks_of(curves_run), CompareSettings(episodes=100, steps=5, curves=True))
     assert list(found.results) == ["base", "random_start", "meta", "notes"]
     start = found.results["random_start"]
     assert start["best"]["loss"] < start["loss"] < found.results["base"]["loss"]
@@ -234,33 +248,39 @@ def test_the_random_start_is_tuned_and_meta_learning_beats_it_on_the_sinusoid(cu
     assert values[-1] == pytest.approx(start["best"]["loss"], rel=1e-5)
 
 
+def searched(run: Run, drawn: Sequence[Any], schedule: Schedule = SCHEDULE, per_batch: int = 4) -> Search:
+    """A search from a random start of the run's network."""
+    theta = run.composed.baseline(1e-3).begin(0)
+    batches = list(curves.task_batches(run.composed.parts.problem, drawn, per_batch))
+    return Search(run.composed, theta, batches, "loss", schedule)
+
+
 def test_tuning_agrees_with_trying_everything(curves_run: Run) -> None:
-    composed = curves_run.composed
-    drawn = evaluate.episodes(baselines.tasks_of(curves_run)[1], 30, 5)
-    fixed, best = random_start.tune(composed, drawn, 3, 0, "loss", advance=lambda *_: None)
-    theta = composed.baseline(1e-3).begin(0)
-    at = random_start.marks(3, 100)
+    drawn = curves.episodes(tasks_of(curves_run).splits.train, 30, 5)
+    search = searched(curves_run, drawn)
+    same, best = search.tune(3)
+    at = SCHEDULE.eval_steps(3, 100)
     every = {}
-    for lr in random_start.RATES:
-        curves, _ = evaluate.curves(composed.baseline(lr).parts, theta, drawn, 100, at=at, tasks_per_pass=30)
-        every |= {(lr, k): float(values.mean()) for k, values in zip(at, curves["loss"], strict=True)}
-    assert fixed == (min(random_start.RATES, key=lambda lr: every[lr, 3]), 3)
+    for lr in SCHEDULE.rates:
+        parts = curves_run.composed.baseline(lr).parts
+        found = curves.curves(parts, search.theta, drawn, at, tasks_per_pass=30)
+        every |= {(lr, k): value for k, value in zip(at, found.means("loss"), strict=True)}
+    assert same == (min(SCHEDULE.rates, key=lambda lr: every[lr, 3]), 3)
     assert every[best] <= 1.05 * min(every.values())
 
 
-def test_a_walk_stopped_at_marks_ends_where_an_unbroken_one_does(curves_run: Run) -> None:
-    composed = curves_run.composed.baseline(1e-3)
-    drawn = evaluate.episodes(baselines.tasks_of(curves_run)[1], 4, 5)
-    theta = composed.begin(0)
-    found = random_start.walk(composed, theta, random_start.prepared(composed, drawn, 3), [1, 5, 20])
-    whole, _ = evaluate.curves(composed.parts, theta, drawn, 20, at=[1, 5, 20], tasks_per_pass=3)
-    np.testing.assert_allclose([means["loss"] for means in found], whole["loss"].mean(1), rtol=1e-5)
+def test_measuring_on_the_way_changes_no_step(curves_run: Run) -> None:
+    drawn = curves.episodes(tasks_of(curves_run).splits.train, 4, 5)
+    search = searched(curves_run, drawn, per_batch=3)
+    found = list(search.measures_along(1e-3, search.batches, [1, 5, 20]))
+    parts = curves_run.composed.baseline(1e-3).parts
+    whole = curves.curves(parts, search.theta, drawn, [1, 5, 20], tasks_per_pass=3)
+    np.testing.assert_allclose(found, whole.means("loss"), rtol=1e-5)
 
 
-def test_a_race_drops_the_hopeless_and_keeps_two_to_the_end(curves_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def scripted(composed: Any, theta: Any, batches: Any, at: Sequence[int]) -> Any:
-        lr = composed.parts.rule.lr
-        for k in at:
+def test_screening_drops_the_worst_and_keeps_two_to_the_end(curves_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def scripted(self: Search, lr: float, batches: Any, eval_steps: Sequence[int]) -> Any:
+        for k in eval_steps:
             falls = {
                 3e-4: 5 - 0.01 * k,
                 1e-3: 4 - 0.02 * k,
@@ -268,17 +288,17 @@ def test_a_race_drops_the_hopeless_and_keeps_two_to_the_end(curves_run: Run, mon
                 1e-2: 2.0 + 0.1 * k,
                 3e-2: float("nan"),
             }
-            yield {"loss": falls[lr]}
+            yield falls[lr]
 
-    monkeypatch.setattr(random_start, "walk", scripted)
-    at = random_start.marks(3, 100)
-    found = random_start.race(curves_run.composed, {}, [], at, 3, "loss", lambda *_: None)
+    monkeypatch.setattr(Search, "measures_along", scripted)
+    search = searched(curves_run, curves.episodes(tasks_of(curves_run).splits.train, 4, 5))
+    at = SCHEDULE.eval_steps(3, 100)
+    found = search.screen(at, must=3)
     # Past its best after one step, 1e-2 ends at 20, and what never was a number with it; two of three go on from 50.
     assert {lr: max(curve) for lr, curve in found.items()} == {3e-4: 50, 1e-3: 100, 3e-3: 100, 1e-2: 20, 3e-2: 20}
-    kept = random_start.race(curves_run.composed, {}, [], at, 75, "loss", lambda *_: None)
-    assert min(max(curve) for curve in kept.values()) == 75
-    assert random_start.order(found, "loss") == [3e-3, 1e-3, 1e-2, 3e-4, 3e-2]
-    assert random_start.order(found, "loss", 1)[:2] == [1e-2, 3e-3]
+    assert min(max(curve) for curve in search.screen(at, must=75).values()) == 75
+    assert ranked(found, "loss") == [3e-3, 1e-3, 1e-2, 3e-4, 3e-2]
+    assert ranked(found, "loss", 1)[:2] == [1e-2, 3e-3]
 
 
 def test_a_plot_is_written(tmp_path: Path) -> None:

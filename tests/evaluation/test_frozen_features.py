@@ -1,13 +1,11 @@
 """Classifiers on frozen features: what they compute, and that tuning finds settings which separate classes."""
 
-import sys
-
 import numpy as np
 import pytest
 
 from mlx_melpa.core.types import Episode, Example
-from mlx_melpa.errors import MelpaError
 from mlx_melpa.evaluation.baselines import frozen_features as frozen
+from mlx_melpa.evaluation.methods import METHODS
 
 
 def clouds(
@@ -26,14 +24,15 @@ def clouds(
 
 def test_prototypes_on_features_are_cosines_to_class_means() -> None:
     support, query = np.array([[1.0, 0], [1, 0.2], [0, 2]]), np.array([[0.0, 1], [3, 0]])
-    found = frozen.prototypes(support, np.array([0, 0, 1]), query, 2, np.zeros(2), center="none", temperature=5.0)
+    task = frozen.FeatureTask(support, np.array([0, 0, 1]), query, np.array([1, 0]), 2, np.zeros(2))
+    found = frozen.prototypes(task, center="none", temperature=5.0)
     means = np.array([[1.0, 0.1], [0, 2]])
     cosines = query @ means.T / np.outer(np.linalg.norm(query, axis=1), np.linalg.norm(means, axis=1))
     wanted = np.exp(5 * cosines)
     np.testing.assert_allclose(found, wanted / wanted.sum(1, keepdims=True), rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", frozen.METHODS)
+@pytest.mark.parametrize("name", frozen.CLASSIFIERS)
 def test_tuning_finds_settings_that_separate_the_classes(name: str) -> None:
     drawn, known = [], {}
     for seed in range(6):
@@ -42,18 +41,18 @@ def test_tuning_finds_settings_that_separate_the_classes(name: str) -> None:
         known |= {rename[text]: value for text, value in features.items()}
         sides = [tuple(Example(rename[e.text], label=e.label) for e in s) for s in (one.support, one.query)]
         drawn.append(Episode(str(seed), *sides, one.labels))
-    chosen = frozen.tune(name, drawn, known, middle)
+    tasks = [frozen.FeatureTask.of(episode, known, middle) for episode in drawn]
+    chosen = frozen.tune(name, tasks)
     assert set(chosen) == set(frozen.GRIDS[name])
-    best = frozen.measure(name, chosen, drawn, known, middle)
+    best = frozen.measure(name, chosen, tasks)
     assert best["accuracy"].mean() > 0.95
     if name != "logistic_regression":
         assert chosen["center"] != "none"
     other = {key: values[0] for key, values in frozen.GRIDS[name].items()}
-    assert best["accuracy"].mean() >= frozen.measure(name, other, drawn, known, middle)["accuracy"].mean()
+    assert best["accuracy"].mean() >= frozen.measure(name, other, tasks)["accuracy"].mean()
 
 
 def test_a_missing_scikit_learn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
-    one, known, middle = clouds(0)
-    with pytest.raises(MelpaError, match=r"pip install 'mlx-melpa\[baselines\]'"):
-        frozen.tune("logistic_regression", [one], known, middle)
+    monkeypatch.setattr("mlx_melpa.evaluation.methods.find_spec", lambda name: None)
+    assert "pip install 'mlx-melpa[baselines]'" in METHODS["logistic_regression"].lacks_package()
+    assert METHODS["prototypes"].lacks_package() == ""

@@ -188,5 +188,5 @@ def test_examples_in_context_ask_the_base_alone(shared: Path) -> None:
         for adapter in ({"kind": "lora"}, {"kind": "prompt", "tokens": 3}, {"kind": "prefix", "length": 4}):
             tree = {"model": str(shared / "models" / "stories260k"), "adapter": adapter, "backend": backend}
             tree |= {"tasks": "synthetic", "readout": "prototypes", "learner": "fomaml"}
-            found.append(InContext(compose(recipe_of(tree, "small"))).both(episode, 1)[0]["loss"][0])
+            found.append(InContext(compose(recipe_of(tree, "small"))).measure_both(episode, 1)[0]["loss"][0])
     assert found == pytest.approx([found[0]] * len(found), rel=1e-4)

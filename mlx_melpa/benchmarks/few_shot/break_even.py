@@ -1,4 +1,4 @@
-"""When meta-training has paid for itself: seconds a task after many tasks, and steps to a random start's accuracy"""
+"""The number of tasks after which meta-training has paid for itself, and steps to a random start's accuracy."""
 
 from collections.abc import Mapping, Sequence
 from math import ceil
@@ -18,21 +18,21 @@ HEAD = (
 )
 
 
-def worth(entry: Result, curve: Result, start: Result | None, main: str, better: int) -> dict[str, Any]:
-    """What an entry with `training`, `tuning` and `seconds` is worth against the result of a random start at its best.
+def over_tasks(entry: Result, curve: Result, start: Result | None, main: str, better: int) -> dict[str, Any]:
+    """Seconds and steps of an entry with `training`, `tuning` and `seconds`, against a random start at its best.
 
-    amortised: seconds a task, by number of tasks. break_even, five_times: the number of tasks from which it is cheaper,
-    and TIMES cheaper. steps_to: see `fewer_steps`. `curve` is its own; `better` is -1 where less is better.
+    amortised: seconds a task, by number of tasks. break_even, break_even_5x: the number of tasks from which it is
+    cheaper, and TIMES cheaper. steps_to: see `fewer_steps`. `curve` is its own; `better` is -1 where less is better.
     """
-    found: dict[str, Any] = {"amortised": {str(n): once(entry) / n + entry["seconds"] for n in AFTER}}
+    found: dict[str, Any] = {"amortised": {str(n): fixed_cost(entry) / n + entry["seconds"] for n in AFTER}}
     if start is None:
         return found
-    found |= {"break_even": break_even(entry, start), "five_times": break_even(entry, start, TIMES)}
+    found |= {"break_even": break_even(entry, start), "break_even_5x": break_even(entry, start, TIMES)}
     return {**found, "steps_to": fewer_steps(curve, start["curve"], main, better)}
 
 
-def once(entry: Result) -> float:
-    """Seconds that are spent once, however many tasks follow: meta-training, and the search for a rate."""
+def fixed_cost(entry: Result) -> float:
+    """Seconds that are spent once for all tasks: meta-training, and the search for a rate."""
     return float((entry["training"] or 0) + (entry.get("tuning") or 0))
 
 
@@ -42,7 +42,7 @@ def break_even(entry: Result, start: Result, times: float = 1) -> int | None:
     times (training + search + n seconds) <= search' + n seconds': on the right a random start at its best steps; a
     search for a rate is done once. None too where a task takes longer than that: what is ahead at first is lost again.
     """
-    ahead = times * once(entry) - start["tuning"]
+    ahead = times * fixed_cost(entry) - start["tuning"]
     saved = start["costs"]["seconds"] - times * entry["seconds"]
     if saved <= 0:
         return None
@@ -84,7 +84,7 @@ def _cells(entry: Result) -> list[str]:
     found = entry["steps_to"]
     ours = "not reached" if found["ours"] is None else found["ours"]
     fewer = "at once" if found["ours"] == 0 else "" if found["ratio"] is None else f"{found['ratio']:.2g}"
-    tasks = [tasks_of(entry[name]) for name in ("break_even", "five_times")]
+    tasks = [tasks_of(entry[name]) for name in ("break_even", "break_even_5x")]
     return [*seconds, *tasks, f"{ours} (its own: {found['theirs']})", fewer]
 
 

@@ -1,4 +1,4 @@
-"""What a few-shot benchmark came to: one entry a method, its table in Markdown, and pictures."""
+"""The results of a few-shot benchmark: an entry for each method, a table in Markdown, and plots."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,91 +7,102 @@ from typing import Any
 import numpy as np
 
 from ...errors import MelpaError
-from ...evaluation import curves as evaluate
-from ...evaluation import text_overlap as overlap
+from ...evaluation import text_overlap
+from ...evaluation.curves import HIGHER
 from ...evaluation.intervals import crossed
+from ...evaluation.methods import METHODS
 from ...evaluation.plots import plot_curves, plot_over
-from . import break_even as worth
-from .settings import Job, Settings
+from . import break_even
+from .episodes import Episodes
+from .jobs import Jobs, Measurement
 
 Result = Mapping[str, Any]
-TOLD = {"accuracy": ("accuracy", "f1"), "bits_per_byte": ("bits_per_byte",), "loss": ("loss",)}
-"""The measures of a table, by the main one; BLEU and ROUGE-L where texts were written."""
+SHOWN = {"accuracy": ("accuracy", "f1"), "bits_per_byte": ("bits_per_byte",), "loss": ("loss",)}
+"""The measures of a table, by the main one; BLEU and ROUGE-L if texts were written."""
 
 
-def summed(settings: Settings, done: Mapping[Job, Result]) -> dict[str, Any]:
+def summed(jobs: Jobs, episodes: Mapping[int, Episodes], results: Mapping[Measurement, Result]) -> dict[str, Any]:
     """Per method and shots: measures with intervals over seeds and episodes, costs as means over seeds.
 
-    worse: the share of tasks that end below the base, None where that is left out. general: bits per byte of plain
-    text, of the base and of the adapted model, None where nothing is adapted. gain: over multi-task at its best steps,
-    on the same episodes; above 0 is better. What else stands there: see `worth`.
+    worse: the share of tasks that end below the base, None if that was not measured. general: bits per byte of general
+    text, of the base and of the adapted model, None if nothing is adapted. gain: over multi-task at its best steps, on
+    the same episodes; above 0 is better. For the other keys see `break_even`.
     """
-    kept = {job: done[job] for job in settings.jobs if "left_out" not in done[job]}
-    if not kept:
-        raise MelpaError(f"none of --methods could be measured: {next(iter(done.values()))['left_out']}; name others")
+    settings = jobs.settings
+    measured = {job: result for job, result in results.items() if "left_out" not in result}
+    if not measured:
+        reason = next(iter(results.values()))["left_out"]
+        raise MelpaError(f"none of --methods could be measured: {reason}; name others")
     methods: dict[str, Any] = {}
-    for name in dict.fromkeys(job.name for job in kept):
-        jobs = [job for job in kept if job.name == name]
-        of_shots = {n: [job for job in jobs if job.shots == n] for n in settings.shots}
-        entry = {str(n): _entry(settings, kept, same) for n, same in of_shots.items() if same}
-        methods[settings.title(jobs[0])] = {"method": jobs[0].method, "of": jobs[0].of, "shots": entry}
-    shape: dict[str, Any] = {
+    for name in dict.fromkeys(job.name for job in measured):
+        same = [job for job in measured if job.name == name]
+        by_shots = {n: [job for job in same if job.shots == n] for n in settings.shots}
+        entries = {str(n): _entry(jobs, measured, each) for n, each in by_shots.items() if each}
+        methods[jobs.title(same[0])] = {"method": same[0].method, "of": same[0].of, "shots": entries}
+    notes = [note for drawn in episodes.values() for note in drawn.notes]
+    notes += [f"{jobs.title(job)}: {result['left_out']}" for job, result in results.items() if "left_out" in result]
+    return {
         "episodes": settings.episodes,
         "tuning_episodes": settings.tuning_episodes,
         "seeds": settings.seeds,
+        "generate": settings.generate,
+        "left_out": jobs.left_out,
+        "measure": next(iter(measured.values()))["main"],
+        "methods": methods,
+        "notes": list(dict.fromkeys(notes)),
     }
-    shape |= {"generate": settings.generate, "left_out": settings.left_out}
-    notes = [note for drawn in settings.drawn.values() for note in drawn.notes]
-    notes += [f"{settings.title(job)}: {found['left_out']}" for job, found in done.items() if "left_out" in found]
-    main = next(iter(kept.values()))["main"]
-    return {**shape, "measure": main, "methods": methods, "notes": list(dict.fromkeys(notes))}
 
 
-def _entry(settings: Settings, done: Mapping[Job, Result], jobs: Sequence[Job]) -> dict[str, Any]:
-    first, found = jobs[0], [done[job] for job in jobs]
-    main = found[0]["main"]
-    values = {name: np.array([one["measures"][name] for one in found]) for name in TOLD[main]}
-    ground = settings.ground_of(first)
-    base = done.get(Job("base", ground, first.shots, 0, 0))
-    better = 1 if main in evaluate.HIGHER else -1
-    entry: dict[str, Any] = {name: crossed(matrix) for name, matrix in values.items()}
-    below = None if base is None else better * (values[main] - np.array(base["measures"][main])) < 0
-    entry |= {"worse": None if below is None else float(below.mean())}
-    rivals = [done[job] for job in done if job[:3] == ("multi_task", ground, first.shots) and job.steps is None]
+def _entry(jobs: Jobs, measured: Mapping[Measurement, Result], same: Sequence[Measurement]) -> dict[str, Any]:
+    """The results of one method and number of shots, over its seeds."""
+    first, results = same[0], [measured[job] for job in same]
+    main, setting = results[0]["main"], jobs.setting_of(first)
+    sign = 1 if main in HIGHER else -1
+    values = {name: np.array([result["measures"][name] for result in results]) for name in SHOWN[main]}
+    entry: dict[str, Any] = {name: crossed(each) for name, each in values.items()}
+    base = measured.get(Measurement("base", setting, first.shots, 0))
+    below = None if base is None else sign * (values[main] - np.array(base["measures"][main])) < 0
+    entry["worse"] = None if below is None else float(below.mean())
+    rivals = [job for job in measured if job[:3] == ("multi_task", setting, first.shots) and job.steps is None]
     if rivals and first.method != "multi_task":
-        theirs = np.array([one["measures"][main] for one in rivals])
-        entry["gain"] = crossed(better * (values[main] - theirs))  # one seed is compared with each of the others
-    costs = [one["costs"] for one in found]
-    entry |= {name: _mean([one.get(name) for one in costs]) for name in costs[0]}
-    before = None if base is None or entry.get("general") is None else base["costs"].get("general")
-    entry["general"] = [before, entry.get("general")]
-    texts = [one["written"] for one in found if "written" in one]
-    if len(texts) == len(found):
-        most = min(len(one["bleu"]) for one in texts)
-        entry |= {name: crossed(np.array([one[name][:most] for one in texts])) for name in overlap.NAMES}
-    entry |= {name: _mean([one.get(name) for one in found]) for name in ("training", "tuning", "steps", "lr")}
-    if "curve" not in found[0]:
-        return entry
-    curves = [one["curve"] for one in found]
-    curve = {"steps": curves[0]["steps"], main: np.mean([one[main] for one in curves], 0).tolist()}
+        theirs = np.array([measured[job]["measures"][main] for job in rivals])
+        entry["gain"] = crossed(sign * (values[main] - theirs))  # one seed is compared with each of the others
+    entry |= {name: _mean([result["costs"][name] for result in results]) for name in results[0]["costs"]}
+    before = None if base is None or entry["general"] is None else base["costs"]["general"]
+    entry["general"] = [before, entry["general"]]
+    entry |= _overlaps(results)
+    entry |= {name: _mean([result.get(name) for result in results]) for name in ("training", "tuning", "steps")}
+    entry["lr"] = _mean([result["settings"].get("lr") for result in results])
+    curves = [result["curve"] for result in results]
+    curve = {"steps": curves[0]["steps"], main: np.mean([each[main] for each in curves], 0).tolist()}
     if len(curve["steps"]) > 1:
         entry["curve"] = curve
-    best = Job("random_start", ground, first.shots, 0)
+    best = Measurement("random_start", setting, first.shots, 0, None)
     if first == best or first.method in ("meta", "multi_task"):
-        entry |= worth.worth(entry, curve, None if first == best else done.get(best), main, better)
+        start = None if first == best else measured.get(best)
+        entry |= break_even.over_tasks(entry, curve, start, main, sign)
     return entry
 
 
+def _overlaps(results: Sequence[Result]) -> dict[str, Any]:
+    """BLEU and ROUGE-L with intervals, if all seeds wrote texts."""
+    written = [result["written"] for result in results if result.get("written")]
+    if len(written) < len(results):
+        return {}
+    count = min(len(each["bleu"]) for each in written)
+    return {name: crossed(np.array([each[name][:count] for each in written])) for name in text_overlap.NAMES}
+
+
 def _mean(values: Sequence[float | None]) -> float | None:
-    there = [value for value in values if value is not None]
-    return float(np.mean(there)) if there else None
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     """The table's columns and a line for each method; costs are those of the most shots."""
     main, shots = found["measure"], list(next(iter(found["methods"].values()))["shots"])
-    told = [each for method in found["methods"].values() for each in method["shots"].values()]
-    names = (*TOLD[main], *(name for name in overlap.NAMES if any(name in each for each in told)))
+    entries = [entry for method in found["methods"].values() for entry in method["shots"].values()]
+    names = (*SHOWN[main], *(name for name in text_overlap.NAMES if any(name in entry for entry in entries)))
     measured = [(n, name) for n in shots for name in names]
     columns = ["method", *(f"{_named(name)}, {_shots(n)}" for n, name in measured)]
     columns += ["gain over multi-task", "worse than base", "steps", "s/task", "GFLOP/task", "inference ms", "trained"]
@@ -110,10 +121,9 @@ def rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main: str) -> list[str]:
     last = list(method["shots"].values())[-1]
     steps = [f"{entry['steps']:g}" for entry in method["shots"].values()]
-    told = [_interval(method["shots"][n].get(name), name) for n, name in measured]
     flops = None if last["flops"] is None else last["flops"] / 1e9
     return [
-        *told,
+        *(_interval(method["shots"][n].get(name), name) for n, name in measured),
         _interval(last["gain"], main) if "gain" in last else "",
         _number(last["worse"], ".1%"),
         " / ".join(dict.fromkeys(steps)),
@@ -126,26 +136,26 @@ def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main:
         _number(last["memory"] / 1e6, ",.0f"),
         _number(last["training"], ",.0f"),
         _number(last["tuning"], ",.0f"),
-        worth.tasks_of(last["break_even"]) if "break_even" in last else "",
+        break_even.tasks_of(last["break_even"]) if "break_even" in last else "",
         " → ".join(dict.fromkeys(_number(value, ".3f") for value in last["general"] if value is not None)),
     ]
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The table and that of `worth` as Markdown, with what they hold above and notes below."""
+    """The tables of methods and of break-even as Markdown, with an introduction above and notes below."""
     columns, lines = rows(found)
-    told, worths = worth.rows(found["methods"])
+    second_columns, second_lines = break_even.rows(found["methods"])
     head = (
         f"{found['episodes']} test episodes, the same for all; {found['seeds']} seeds of what is trained; tuned on "
         f"{found['tuning_episodes']} validation episodes. Intervals of 95% over seeds and episodes. Costs are of "
-        "one person alone, at the most shots; seconds are this machine's."
+        "one user alone, at the most shots; seconds are this machine's."
     )
     if found["left_out"]:
         head += f" Left out: {', '.join(found['left_out'])}."
     if "BLEU" in " ".join(columns):
         head += " BLEU and ROUGE-L of one text for each of the first test episodes, in percent."
     notes = "".join(f"- {note}\n" for note in found["notes"])
-    second = f"{worth.HEAD}\n\n{_table(told, worths)}" if worths else ""
+    second = f"{break_even.HEAD}\n\n{_table(second_columns, second_lines)}" if second_lines else ""
     return "\n".join(part for part in (f"{head}\n", _table(columns, lines), second, notes) if part)
 
 
@@ -160,11 +170,10 @@ def draw(found: Mapping[str, Any], folder: Path) -> None:
     for n in shots:
         at = {name: method["shots"][n] for name, method in methods.items() if n in method["shots"]}
         curves = {
-            name: (entry["curve"]["steps"], entry["curve"][main])
-            for name, entry in at.items()
-            if "curve" in entry and methods[name]["method"] in ("meta", "random_start", "multi_task")
+            name: (entry["curve"]["steps"], entry["curve"][main]) for name, entry in at.items() if "curve" in entry
         }
-        flat = {name: entry[main]["mean"] for name, entry in at.items() if methods[name]["method"] not in _CURVED}
+        at_once = [name for name in at if not METHODS[methods[name]["method"]].adapts and name != "base"]
+        flat = {name: at[name][main]["mean"] for name in at_once}
         if curves:
             plot_curves(folder / f"steps-{n}.png", curves, measure=main, lines=flat)
     over = {
@@ -172,9 +181,6 @@ def draw(found: Mapping[str, Any], folder: Path) -> None:
         for name, m in methods.items()
     }
     plot_over(folder / "shots.png", over, x="examples to adapt from, per label or person", y=_named(main))
-
-
-_CURVED = ("meta", "random_start", "multi_task", "base")
 
 
 def _named(name: str) -> str:
@@ -188,7 +194,7 @@ def _shots(n: str) -> str:
 def _interval(value: Mapping[str, float] | None, name: str) -> str:
     if value is None:
         return ""
-    if name in (*evaluate.HIGHER, *overlap.NAMES):
+    if name in (*HIGHER, *text_overlap.NAMES):
         return f"{100 * value['mean']:.1f} ± {100 * value['ci95']:.1f}"
     return f"{value['mean']:.3f} ± {value['ci95']:.3f}"
 

@@ -1,34 +1,37 @@
-"""Examples in context: a baseline that adapts nothing, and puts a task's examples before each question instead
+"""In-context learning: nothing is adapted, and a task's examples stand before each question instead.
 
-Labels are the words that they are called by, whatever the recipe's readout, so that the base may know what they mean;
-each is scored by its mean log-probability per token. As many examples of each label as the trial says, or fewer where
-the base's context holds no more. A calibrated trial takes away the scores of a question without content (Zhao et al.
-2021). Text follows the task's own texts, as many as fit; there a target may be longer than the recipe's readout lets
-it be. The number of examples and the calibration are tuned. On MLX the examples are read once for all questions.
+Labels are called by their own words, whatever the recipe's readout, so that the base may know what they mean. Each is
+scored by its mean log-probability per token. A prompt has the number of examples that the settings say, or fewer if the
+base's context holds no more. Calibration subtracts the scores of a question without content (Zhao et al. 2021). For
+text, the task's own texts stand before each one, as many as fit; a target may then be longer than the recipe's readout
+allows. The number of examples and the calibration are tuned. On MLX the examples are read once for all questions.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
 from ...config.build import Composition, part_of
 from ...core.types import Episode, Example
 from ...problems.language import Language, classified
-from ...readouts.completion import completion
-from ...readouts.labels import labels
-from .. import curves as evaluate
+from ...readouts.completion import Completion, completion
+from ...readouts.labels import Labels, labels
+from ..curves import HIGHER, Measures
 from .frozen_features import softmax
 
 CONTEXT = 2048
-"""Tokens at most, where the base says nothing less."""
+"""The most tokens of a prompt, unless the base says less."""
 CONTENT_FREE = "N/A"
+SHOWN = (1, 2)
+"""Numbers of examples that are tried, beside all."""
 
 
-class Trial(NamedTuple):
-    """Examples in context, of each label or of a person, and whether answers are calibrated."""
+class InContextSettings(NamedTuple):
+    """Examples that are shown, of each label or of a user, and whether scores are calibrated."""
 
     examples: int
     calibrated: bool = False
@@ -42,57 +45,59 @@ class InContext:
         self.classifies = composed.readout.classifies
         known = (composed.base.config.get(name) for name in ("max_position_embeddings", "n_positions"))
         limit = min([CONTEXT, *(int(size) for size in known if size)])
-        own = getattr(composed.readout, "template", None)
-        builder: Any = labels if self.classifies else completion
-        settings = {"template": own} if own else {}
-        self.head = builder(self.ops, composed.base.tokenizer, max_length=limit, **settings)
+        template = getattr(composed.readout, "template", "")
+        settings: dict[str, Any] = {"max_length": limit, **({"template": template} if template else {})}
+        build = labels if self.classifies else completion
+        self.head: Labels | Completion = build(self.ops, composed.base.tokenizer, **settings)
         engine = part_of(composed.recipe.backend, "shared_prompt")
         self.model = engine.Continued(composed.model)
         self.problem = Language(self.ops, self.model, self.head)
         self.rows = self.ops.array(self.problem.layout.draw(np.random.default_rng(0))[None])
 
-    def trials(self, shots: int) -> list[Trial]:
-        """What is tried on the validation episodes."""
-        counts = sorted({min(n, shots) for n in (1, 2, shots)})
-        return [Trial(n, c) for n, c in product(counts, (False, True) if self.classifies else (False,))]
+    def options(self, shots: int) -> list[InContextSettings]:
+        """The settings that are tried on the validation episodes."""
+        counts = sorted({min(n, shots) for n in (*SHOWN, shots)})
+        calibrations = (False, True) if self.classifies else (False,)
+        return [InContextSettings(n, c) for n, c in product(counts, calibrations)]
 
-    def measure(self, drawn: Sequence[Episode], trial: Trial) -> evaluate.Curves:
+    def measure(self, drawn: Sequence[Episode], settings: InContextSettings) -> Measures:
         """The measures of episodes, each (E,)."""
-        found = [self.both(episode, trial.examples)[trial.calibrated] for episode in drawn]
+        found = [self.measure_both(episode, settings.examples)[settings.calibrated] for episode in drawn]
         return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
-    def tune(self, drawn: Sequence[Episode], shots: int, main: str) -> Trial:
-        """The best trial on these episodes; calibration costs no pass of its own."""
-        worth: dict[Trial, float] = {}
-        for count in {trial.examples: None for trial in self.trials(shots)}:
-            found = [self.both(episode, count) for episode in drawn]
+    def tune(self, drawn: Sequence[Episode], main: str) -> InContextSettings:
+        """The best settings on these episodes; calibration costs no pass of its own."""
+        worth: dict[InContextSettings, float] = {}
+        for count in dict.fromkeys(option.examples for option in self.options(shots_of(drawn))):
+            found = [self.measure_both(episode, count) for episode in drawn]
             for calibrated in range(len(found[0])):
                 mean = float(np.mean([one[calibrated][main] for one in found]))
-                worth[Trial(count, bool(calibrated))] = mean if main in evaluate.HIGHER else -mean
-        return max(worth, key=lambda trial: worth[trial])
+                worth[InContextSettings(count, bool(calibrated))] = mean if main in HIGHER else -mean
+        return max(worth, key=lambda settings: worth[settings])
 
-    def both(self, episode: Episode, count: int) -> list[dict[str, np.ndarray]]:
-        """One episode's measures, each (1,), as they are, and calibrated where there are labels."""
-        if not self.classifies:
-            batch = self.problem.query([self.text(episode, count)])
+    def measure_both(self, episode: Episode, count: int) -> list[Measures]:
+        """One episode's measures, each (1,), as they are, and calibrated if there are labels."""
+        if isinstance(self.head, Completion):
+            batch = self.problem.query([self.with_texts(episode, count)])
             return [dict(self.problem.measure(self.rows, batch))]
-        asked = self.labelled(episode, count)
+        asked = self.with_labelled(episode, count)
         batch = self.problem.query([asked])
         scores = self.ops.numpy(self.head.scores(self.model, self.rows, batch)).astype(np.float64)
         onehot, weights = (self.ops.numpy(batch[name])[:, :-1] for name in ("onehot", "weights"))
         plain, empty = scores[:, :-1], scores[:, -1:]
         return [classified(softmax(z), onehot, weights) for z in (plain, plain - empty)]
 
-    def labelled(self, episode: Episode, count: int) -> Episode:
+    def with_labelled(self, episode: Episode, count: int) -> Episode:
         """The episode's questions, and one without content, each after `count` examples of each label or fewer."""
-        before, _, after = self.head.template.partition("{text}")
+        head = cast(Labels, self.head)
+        before, _, after = head.template.partition("{text}")
         questions = [*(e.text for e in episode.query), CONTENT_FREE]
-        words = dict(zip(episode.labels, self.head.candidates(episode.labels), strict=True))
-        encoder = self.head.encoder
+        words = dict(zip(episode.labels, head.candidates(episode.labels), strict=True))
+        encoder = head.encoder
         room = encoder.max_length - max(len(encoder.ids(word)) for word in words.values()) - len(encoder.first)
         room -= max(len(encoder.ids(before + text + after)) for text in questions) + 1
         for n in range(count, -1, -1):
-            shown = [e for label in episode.labels for e in of(episode, label)[:n]]
+            shown = [e for label in episode.labels for e in of_label(episode, label)[:n]]
             shown.sort(key=episode.support.index)
             said = "".join(f"{e.text}{after}{words[e.label or '']}\n\n{before}" for e in shown)
             if len(encoder.ids(said)) <= room:
@@ -100,7 +105,7 @@ class InContext:
         query = [Example(said + e.text, label=e.label) for e in episode.query]
         return replace(episode, query=(*query, Example(said + CONTENT_FREE, label=episode.labels[0])))
 
-    def text(self, episode: Episode, count: int) -> Episode:
+    def with_texts(self, episode: Episode, count: int) -> Episode:
         """The episode's texts after `count` of the support; what is too long is cut where it begins."""
         template = self.head.template
         said = [(template.format(text=e.text) if e.text else "") + (e.target or "") for e in episode.support[:count]]
@@ -108,8 +113,10 @@ class InContext:
         return replace(episode, query=tuple(query))
 
 
-def possible(composed: Composition, drawn: Sequence[Episode]) -> str:
-    """Why there are no examples in context; empty where there are."""
+def impossible(composed: Composition, drawn: Sequence[Episode]) -> str:
+    """The reason why no examples can be shown before a question; empty if they can."""
+    if composed.base is None:
+        return "there is no language model"
     if composed.base.kind == "encoder":
         return f"{composed.base.name} is an encoder, which writes nothing"
     if any(example.messages for example in drawn[0].query):
@@ -117,6 +124,11 @@ def possible(composed: Composition, drawn: Sequence[Episode]) -> str:
     return ""
 
 
-def of(episode: Episode, label: str | None) -> list[Example]:
-    """The support's examples of a label; of None all that have none."""
+def of_label(episode: Episode, label: str | None) -> list[Example]:
+    """The support's examples of a label; of None those without one."""
     return [example for example in episode.support if example.label == label]
+
+
+def shots_of(drawn: Sequence[Episode]) -> int:
+    """The most support examples of a label, or of a user, in any of the episodes."""
+    return max(max(Counter(example.label for example in episode.support).values()) for episode in drawn)

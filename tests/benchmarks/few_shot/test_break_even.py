@@ -2,7 +2,7 @@
 
 import pytest
 
-from mlx_melpa.benchmarks.few_shot.break_even import break_even, fewer_steps, rows, worth
+from mlx_melpa.benchmarks.few_shot.break_even import break_even, fewer_steps, over_tasks, rows
 
 
 def test_break_even_counts_the_search() -> None:
@@ -24,9 +24,9 @@ def test_five_times_cheaper_is_five_times_less_in_all() -> None:
 
 
 def test_what_is_spent_once_is_shared_over_the_tasks() -> None:
-    found = worth({"training": 100.0, "tuning": 20.0, "seconds": 0.5}, {}, None, "accuracy", 1)
+    found = over_tasks({"training": 100.0, "tuning": 20.0, "seconds": 0.5}, {}, None, "accuracy", 1)
     assert found == {"amortised": {"1": 120.5, "10": 12.5, "50": 2.9, "100": 1.7, "1000": 0.62}}
-    alone = worth({"training": None, "tuning": 20.0, "seconds": 0.5}, {}, None, "accuracy", 1)
+    alone = over_tasks({"training": None, "tuning": 20.0, "seconds": 0.5}, {}, None, "accuracy", 1)
     assert alone["amortised"]["10"] == 2.5
 
 
@@ -58,7 +58,7 @@ def test_the_table_says_at_once_never_and_not_reached() -> None:
     entry = {"training": 100.0, "seconds": 1.0}
     curves = {"quick": [0.7, 0.9], "slow": [0.1, 0.2], "mean": [0.5, 0.8]}
     methods = {
-        name: {"shots": {"5": worth(entry, {"steps": [0, 2], "accuracy": values}, start, "accuracy", 1)}}
+        name: {"shots": {"5": over_tasks(entry, {"steps": [0, 2], "accuracy": values}, start, "accuracy", 1)}}
         for name, values in curves.items()
     }
     columns, lines = rows({"base": {"shots": {"5": {}}}, **methods})

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlx_melpa.benchmarks.few_shot.settings import Ground
+from mlx_melpa.benchmarks.few_shot.jobs import Setting
 from mlx_melpa.config.build import Composition, compose
 from mlx_melpa.config.recipe import Recipe, load_recipe, recipe_of
 from mlx_melpa.core.types import Episode, Example
-from mlx_melpa.evaluation.baselines.in_context import InContext, Trial
+from mlx_melpa.evaluation.baselines.in_context import InContext, InContextSettings
 from mlx_melpa.evaluation.baselines.multi_task import multi_task
-from mlx_melpa.evaluation.costs import counted
+from mlx_melpa.evaluation.costs import count_flops
 from mlx_melpa.evaluation.curves import interval
 from mlx_melpa.evaluation.intervals import crossed, quantile
 
@@ -49,9 +49,9 @@ def test_operations_by_hand(composed: Composition) -> None:
     support = composed.parts.problem.support([episode()])
     tokens = [part["tokens"].shape for part in support["parts"]]
     block = sum(2 * b * n * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 172) + 4 * b * n * n * 64 for b, n in tokens)
-    assert counted(composed, support, 0, means=True) == 5 * block
-    one = counted(composed, support, 1, means=False)
-    two = counted(composed, support, 2, means=False)
+    assert count_flops(composed, support, 0, means=True) == 5 * block
+    one = count_flops(composed, support, 1, means=False)
+    two = count_flops(composed, support, 2, means=False)
     assert one is not None and two is not None
     # back: the mixture to v, then o, gate, up and down
     back = sum(2 * b * n * (64 * 64 + 3 * 64 * 172) + 2 * b * n * n * 64 for b, n in tokens)
@@ -72,26 +72,28 @@ def test_operations_of_a_prefix_and_a_prompt_by_hand(composed: Composition) -> N
         # back through o, gate, up and down to the mixture, and from there to the scores, the keys and the values
         step += 2 * b * n * (64 * 64 + 3 * 64 * 172) + 3 * 2 * b * n * (n + 3) * 64
     prefix = compose(changed(composed, {"kind": "prefix", "length": 3, "layers": 1}))
-    assert counted(prefix, support, 1, means=False) == frozen + last + step
-    assert counted(prefix, support, 2, means=True) == frozen + 2 * (last + step) + last
+    assert count_flops(prefix, support, 1, means=False) == frozen + last + step
+    assert count_flops(prefix, support, 2, means=True) == frozen + 2 * (last + step) + last
 
     whole = sum(2 * b * (n + 3) * (64 * 64 * 2 + 64 * 32 * 2 + 3 * 64 * 172) for b, n in tokens)
     attended = sum(4 * b * (n + 3) ** 2 * 64 for b, n in tokens)
     prompt = compose(changed(composed, {"kind": "prompt", "tokens": 3}))
-    assert counted(prompt, support, 1, means=False) == 5 * (2 * whole + 3 * attended), "all that moves, forth and back"
+    assert count_flops(prompt, support, 1, means=False) == 5 * (2 * whole + 3 * attended), (
+        "all that moves, forth and back"
+    )
 
 
 def test_operations_of_a_bottleneck_and_of_whole_weights_by_hand(composed: Composition) -> None:
     support = composed.parts.problem.support([episode()])
     tokens = sum(math.prod(part["tokens"].shape) for part in support["parts"])
-    lower = counted(composed, support, 0, means=True)
+    lower = count_flops(composed, support, 0, means=True)
     bottleneck = compose(changed(composed, {"kind": "bottleneck", "width": 4, "layers": 1}))
-    one = counted(bottleneck, support, 1, means=False)
+    one = count_flops(bottleneck, support, 1, means=False)
     assert lower is not None and one is not None
     # after the last feed-forward: two products forth, two to its factors, one between them, none to what is still
     assert one - lower == 5 * 2 * tokens * 64 * 4
     full = compose(changed(composed, {"kind": "full", "sites": ["down_proj"], "layers": 1}))
-    whole = counted(full, support, 1, means=False)
+    whole = count_flops(full, support, 1, means=False)
     assert whole is not None and whole - lower == 2 * 2 * tokens * 172 * 64
 
 
@@ -102,26 +104,28 @@ def changed(composed: Composition, adapter: dict[str, Any]) -> Recipe:
 
 def test_examples_stand_before_the_question_and_fit(composed: Composition) -> None:
     asked = InContext(composed)
-    text = asked.labelled(episode(), 1).query[0].text
+    text = asked.with_labelled(episode(), 1).query[0].text
     assert text == "the cat is here\nLabel: cat\n\nthe dog is here\nLabel: dog\n\na cat"
-    assert asked.labelled(episode(), 0).query[0].text == "a cat"
+    assert asked.with_labelled(episode(), 0).query[0].text == "a cat"
     full = len(asked.head.encoder.ids(text)) + 20
     asked.head.encoder.max_length = full
-    assert asked.labelled(episode(), 2).query[0].text == text, "two of each are too long, one of each fits"
-    assert asked.trials(1) == [Trial(1, False), Trial(1, True)]
-    assert {trial.examples for trial in asked.trials(5)} == {1, 2, 5}
+    assert asked.with_labelled(episode(), 2).query[0].text == text, "two of each are too long, one of each fits"
+    assert asked.options(1) == [InContextSettings(1, False), InContextSettings(1, True)]
+    assert {option.examples for option in asked.options(5)} == {1, 2, 5}
 
 
 def test_a_calibrated_answer_is_relative_to_a_question_without_content(composed: Composition) -> None:
     asked = InContext(composed)
-    plain, calibrated = asked.both(Episode("n", episode().support, (Example("N/A", label="cat"),), ("dog", "cat")), 1)
+    plain, calibrated = asked.measure_both(
+        Episode("n", episode().support, (Example("N/A", label="cat"),), ("dog", "cat")), 1
+    )
     assert calibrated["loss"][0] == pytest.approx(np.log(2), rel=1e-4)
     assert plain["loss"][0] != pytest.approx(np.log(2), rel=1e-3)
 
 
 def test_examples_that_are_read_once_give_the_answers_of_those_read_before_each_question(composed: Composition) -> None:
     asked = InContext(composed)
-    ops, head, labelled = composed.parts.ops, asked.head, asked.labelled(episode(), 2)
+    ops, head, labelled = composed.parts.ops, asked.head, asked.with_labelled(episode(), 2)
     ids, scores = head.encoder.ids, np.zeros((2, 2))
     prompts = [(*head.encoder.first, *ids(example.text), *ids("\nLabel:")) for example in labelled.query]
     for (e, prompt), (c, word) in product(enumerate(prompts), enumerate(map(ids, (" dog", " cat")))):
@@ -130,7 +134,7 @@ def test_examples_that_are_read_once_give_the_answers_of_those_read_before_each_
         said = z.astype(np.float64) - np.log(np.exp(z.astype(np.float64)).sum(-1, keepdims=True))
         scores[e, c] = np.mean([said[len(prompt) - 1 + i, token] for i, token in enumerate(word)])
     wanted = [np.log(np.exp(z).sum()) - z[1] for z in (scores[0], scores[0] - scores[1])]
-    found = asked.both(episode(), 2)
+    found = asked.measure_both(episode(), 2)
     np.testing.assert_allclose([float(one["loss"][0]) for one in found], wanted, atol=2e-4)
 
 
@@ -150,4 +154,4 @@ def test_a_context_is_as_long_as_its_base_says(composed: Composition, monkeypatc
 def test_what_proto_maml_is_held_against_has_its_head() -> None:
     recipe, plain = load_recipe("proto-maml"), load_recipe("proto-maml", ["initializer=universal"])
     starts = [multi_task(each).resolved["initializer"]["kind"] for each in (recipe, plain)]
-    assert starts == ["prototype", "universal"] and Ground(recipe, ()).key != Ground(plain, ()).key
+    assert starts == ["prototype", "universal"] and Setting(recipe, ()).key != Setting(plain, ()).key

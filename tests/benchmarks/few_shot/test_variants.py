@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from mlx_melpa.benchmarks.few_shot.jobs import Jobs
 from mlx_melpa.benchmarks.few_shot.settings import Settings
 from mlx_melpa.benchmarks.few_shot.variants import load, split
 from mlx_melpa.config.recipe import load_recipe
@@ -68,4 +69,4 @@ def test_baselines_that_need_labels_are_refused_where_there_are_none() -> None:
     with pytest.raises(
         MelpaError, match="--methods: prototypes, logistic_regression need labels, and the tasks have none; name"
     ):
-        _ = asked.jobs
+        Jobs(asked)
