@@ -1,4 +1,4 @@
-"""`melpa recipes`: lists the packaged recipes, shows one, copies one."""
+"""`melpa recipes`: lists the packaged recipes, prints one, copies one."""
 
 from pathlib import Path
 from typing import Annotated
@@ -15,14 +15,14 @@ def recipes(
     copy: Annotated[Path | None, typer.Option(metavar="DEST", help="Copy the recipe to a file or folder.")] = None,
     json: Json = False,
 ) -> None:
-    """List the packaged recipes, show one, or copy one to change it."""
+    """List the packaged recipes, print one, or copy one to change it."""
     from mlx_melpa.config.recipe import packaged
     from mlx_melpa.errors import RecipeError
 
     if name is None:
         if copy is not None:
             raise RecipeError("--copy needs the name of a recipe: melpa recipes quickstart --copy my.yaml")
-        listed = [{"name": name, "about": _about(path)} for name, path in packaged().items()]
+        listed = [{"name": name, "about": _first_line(path)} for name, path in packaged().items()]
         if json:
             json_out(listed)
         else:
@@ -61,6 +61,6 @@ def _copy(text: str, to: Path) -> Path:
     return to
 
 
-def _about(path: Path) -> str:
+def _first_line(path: Path) -> str:
     first = path.read_text(encoding="utf-8").split("\n", 1)[0]
     return first.removeprefix("#").strip()
