@@ -54,7 +54,7 @@ def export(
         if run is not None:
             _moved(store, user, run)
         found, version = load_user(store, user, BaseChoice(model, allow_other_weights, ENGINES.get(to.value)))
-    layout, row = found.plain(version.state.rows)
+    layout, row = found.problem.acting_layout, found.acting(version.state.rows)
     report = KINDS[to.value](found.composed.model, row, folder, metadata=_metadata(found, version, layout))
     following = _next(report, found.composed.base)
     if json:
@@ -84,9 +84,9 @@ def _moved(store: "Store", user: str, run: str) -> None:
 def _metadata(run: "Run", version: "Version", layout: "Layout") -> "Metadata":
     from mlx_melpa.exports.common import Metadata
 
-    arrays = {name: array for name, array in version.state.arrays().items() if name != "rows"}
+    arrays = {name: array for name, array in version.state.arrays().items() if name not in ("rows", "shared")}
     readout = run.composed.recipe.resolved["readout"] or {"kind": run.info["readout"]}
-    same = layout == version.layout  # a code's decoder stays with the run: what is written stands by itself
+    same = run.problem.decoder is None  # a decoder stays with the run: what is written stands by itself
     return Metadata(layout, version.base, version.run if same else None, readout, version.labels, arrays)
 
 

@@ -61,11 +61,12 @@ def _version(store: "Store", base: Any, found: "Imported", backend: str) -> tupl
 
     from mlx_melpa.store import Origin, UserState, Version
 
-    meta, rows = found.metadata, found.row[None]
+    meta = found.metadata
+    rows, shared = meta.layout.divide(found.row[None])
     known = meta.run if meta.run in {run.fingerprint for run in store.runs()} else None
     version = Version(
-        UserState.from_arrays({**meta.arrays, "rows": rows}),
-        meta.layout,
+        UserState.from_arrays({**meta.arrays, "rows": rows, **({"shared": shared} if shared.size else {})}),
+        meta.layout.personal,
         base.family,
         base.name,
         base.weights,

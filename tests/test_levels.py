@@ -35,7 +35,7 @@ CONTAINER_METHODS = {"append", "extend", "pop", "items", "keys", "values", "get"
 CONTAINER_METHODS |= {"fromkeys", "endswith", "index", "rpartition"}
 # Values whose methods are the project's own, or NumPy's before anything is differentiated.
 OWN = {"self", "ops", "parts", "problem", "initializer", "rule", "regularizer", "adapt", "layout", "np", "rng", "site"}
-OWN |= {"recall", "encoder", "writer", "scales", "ranks"}
+OWN |= {"inner_loop", "memories", "reverse", "encoder", "writer", "scales", "ranks"}
 ENGINE_ATTRIBUTES = {"T", "mT", "at", "grad", "data", "requires_grad", "item", "tolist", "astype", "detach", "numpy"}
 
 
@@ -197,6 +197,8 @@ def owner(node: ast.expr) -> str:
     """The last name before a method: `ops` of `self.ops.sqrt`, `` of `(a + b).sum`."""
     if isinstance(node, ast.Attribute):
         return node.attr
+    if isinstance(node, ast.Call):
+        return "self" if owner(node.func) == "super" else ""
     return node.id if isinstance(node, ast.Name) else ""
 
 

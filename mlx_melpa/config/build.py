@@ -1,6 +1,6 @@
 """The parts of a recipe put together: where the folders of methods meet."""
 
-from copy import copy
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from ..core.engine import Engine
-from ..core.latent_rows import fitting, plain
 from ..core.layout import Layout
 from ..core.protocols import Learner, Parts
 from ..core.types import Splits, Tree
@@ -25,7 +24,7 @@ DRAWN = 20
 class Composition:
     """What a recipe builds. `base` and `model` (the base with its adapter) are None for problems without one.
 
-    `free` is the layout of what has nothing to do with the learner: all that is a person's moves.
+    `free` is the layout of all weights with nothing held by the learner: a random start's steps update them all.
     """
 
     recipe: Recipe
@@ -36,38 +35,49 @@ class Composition:
     model: Any = None
 
     @property
+    def ops(self) -> Engine:
+        """The engine's operations."""
+        return self.parts.ops
+
+    @property
+    def problem(self) -> Any:
+        """What is learned."""
+        return self.parts.problem
+
+    @property
     def layout(self) -> Layout:
-        """What a row's numbers are."""
+        """The layout of a row."""
         return self.parts.problem.layout
 
     @property
     def readout(self) -> Any:
         """The readout of a language problem."""
-        problem: Any = self.parts.problem
-        return problem.readout
+        return self.problem.readout
 
     def begin(self, seed: int) -> Tree:
         """Draws theta, the parameters that meta-training learns."""
         rng = np.random.default_rng([seed, 0])
+        row, shared = self.problem.init(rng)
         return {
-            "initializer": self.parts.initializer.init(rng, self.layout),
-            "rule": self.parts.rule.init(self.layout.personal),
-            "regularizer": self.parts.regularizer.init(self.layout.personal),
+            "initializer": self.parts.initializer.init(rng, row),
+            "problem": shared,
+            "rule": self.parts.rule.init(self.layout),
+            "regularizer": self.parts.regularizer.init(self.layout),
         }
 
-    def unchanged(self) -> Any:
-        """A row (1, P) at a random start, under which LoRA and its like leave the base as it is."""
-        return self.parts.ops.array(self.layout.draw(np.random.default_rng(0))[None])
+    def init_metric(self, theta: Tree, seed: int, episodes: Sequence[Any], size: int) -> Tree:
+        """Theta with the readout's closed-form metric of training episodes, computed in passes of `size`."""
+        row, _ = self.problem.init(np.random.default_rng([seed, 0]))
+        return {**theta, "problem": self.problem.init_metric(row, theta["problem"], episodes, size)}
 
     def baseline(self, lr: float) -> "Composition":
         """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned.
 
-        A head in closed form is none that was learned: a random start begins with it too.
+        A head in closed form is not learned: a random start begins with it too.
         """
-        ops, problem = self.parts.ops, copy(plain(self.parts.problem))
-        problem.layout = self.free
-        rule = kinds("rule")["adam"](ops, problem.layout.personal, lr=lr)
-        start = "prototype" if getattr(self.parts.initializer, "closed", False) else "universal"
+        ops, problem = self.ops, self.problem.with_decoder(None).with_layout(self.free)
+        rule = kinds("rule")["adam"](ops, problem.layout, lr=lr)
+        start = "prototype" if self.parts.initializer.closed else "universal"
         initializer = kinds("initializer")[start](ops, problem)
         parts = Parts(ops, problem, initializer, rule, kinds("regularizer")["none"](ops))
         return replace(self, parts=parts)
@@ -137,11 +147,11 @@ def compose(recipe: Recipe, base: Any = None) -> Composition:
         problem = recipe.make("problem", ops, model, head)
     else:
         problem = recipe.make("problem", ops)
-    free = problem.layout
-    problem.layout = recipe.held(free)
+    free = problem.acting_layout
+    problem = problem.with_layout(recipe.held(free))
     initializer = recipe.make("initializer", ops, problem)
-    problem = fitting(problem, initializer)
-    rule = recipe.make("rule", ops, problem.layout.personal)
+    problem = problem.with_decoder(initializer.decoder)
+    rule = recipe.make("rule", ops, problem.layout)
     if getattr(rule, "ranks", 1) == 0:
         raise RecipeError(
             f"recipe {recipe.name}: rule ada_lora allots LoRA's ranks, and a row has none here; set adapter: lora, or "

@@ -28,7 +28,11 @@ def _class(part: str, resolved: Resolved) -> Any:
 
 def untrained(resolved: Resolved, trains: Iterable[str], part: str) -> str:
     """Why a learner that trains some parts of theta can't be used with a learnable rule or regularizer."""
-    learner, kind, can = resolved["learner"]["kind"], resolved[part]["kind"], " and the ".join(sorted(trains))
+    learner, kind, can = (
+        resolved["learner"]["kind"],
+        resolved[part]["kind"],
+        " and the ".join(sorted({*trains} - {"problem"})),
+    )
     return (
         f"learner '{learner}' trains the {can} only, so what {part} '{kind}' has to learn would stay as it began; "
         f"take another learner, or another {part}"
@@ -61,7 +65,7 @@ def _check_learner(resolved: Resolved, complain: Complain) -> None:
     for part in ("rule", "regularizer"):
         if resolved[part] and part not in trains and _class(part, resolved).learnable:
             complain((part,), untrained(resolved, trains, part))
-    if resolved["initializer"] and hasattr(_class("initializer", resolved), "decode") and "rule" not in trains:
+    if resolved["initializer"] and _class("initializer", resolved).latent and "problem" not in trains:
         complain(
             ("learner",),
             f"learner '{resolved['learner']['kind']}' does not go back along the steps, and initializer "

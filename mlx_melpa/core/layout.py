@@ -5,8 +5,12 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from math import prod
+from typing import Any
 
 import numpy as np
+
+Array = Any
+"""An array of the engine in use: mlx.core.array or torch.Tensor."""
 
 
 @dataclass(frozen=True)
@@ -14,8 +18,8 @@ class Segment:
     """One weight inside a row.
 
     `start` says how a random start draws it: a float `s` for uniform(-s, s), ("constant", value), or ("identity",
-    value) for a multiple of the unit matrix. A `shared` weight is meta-learned and the same for everyone: inner steps
-    don't move it, and no person's version stores it. An adapter's update is proportional to its `scaled` weights.
+    value) for a multiple of the unit matrix. A `shared` weight is meta-learned and the same for everyone: it is no part
+    of a row, but of theta["problem"]. An adapter's update is proportional to its `scaled` weights.
     """
 
     name: str
@@ -52,10 +56,7 @@ class Layout:
         sizes = [s.size for s in self.segments]
         self.offsets = tuple(int(o) for o in np.cumsum([0, *sizes]))
         self.size = self.offsets[-1]
-        self.own = np.repeat([not s.shared for s in self.segments], sizes).astype(bool)
-        self.shares = not self.own.all()
-        flips = np.flatnonzero(np.diff(self.own)) + 1
-        self.runs = tuple((bool(self.own[a]), int(a)) for a in (0, *flips)) if self.size else ()
+        self._own = np.repeat([not s.shared for s in self.segments], sizes).astype(bool)
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """Draws a random start, shape (P,), float32."""
@@ -84,18 +85,22 @@ class Layout:
 
     @property
     def personal(self) -> "Layout":
-        """The layout of a person's own numbers."""
-        return Layout(s for s in self.segments if not s.shared) if self.shares else self
+        """The layout of a person's own numbers: the segments that are not shared."""
+        return Layout(s for s in self.segments if not s.shared)
 
-    def stored(self, row: np.ndarray) -> np.ndarray:
-        """A person's own numbers of a row (P,): what is not shared."""
-        return row[self.own]
+    @property
+    def shared(self) -> "Layout":
+        """The layout of what everybody shares."""
+        return Layout(s for s in self.segments if s.shared)
 
-    def whole(self, own: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """The row (P,) of a person's own numbers, with what is shared from `start` (P,), the inverse of `stored`."""
-        row = start.copy()
-        row[self.own] = own
-        return row
+    def divide(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Divides numbers (..., P) into a person's own (..., own) and the shared ones (..., P - own)."""
+        return row[..., self._own], row[..., ~self._own]
+
+    def weights(self, ops: Any, rows: Array) -> dict[str, Array]:
+        """Cuts an engine's rows (T, P) into named weights (T, *shape), by one split."""
+        pieces = ops.split(rows, self.offsets[1:-1], 1) if self.segments else []
+        return {s.name: piece.reshape(-1, *s.shape) for s, piece in zip(self.segments, pieces, strict=True)}
 
     def to_json(self) -> str:
         """The layout as JSON text: what a stored row needs to be read."""

@@ -93,61 +93,83 @@ class Readout(Kind, Protocol):
 
 
 class Problem(Protocol):
-    """What is to be learned: from episodes to per-task losses."""
+    """What is to be learned: from episodes to per-task losses.
+
+    `layout` is that of a row (T, P): a person's own numbers, or the code that stands for them. `acting_layout` is that
+    of all weights in use. Where a method takes `shared` it is theta["problem"]: what every person shares.
+    """
 
     layout: Layout
+    acting_layout: Layout
+
+    def init(self, rng: np.random.Generator) -> tuple[np.ndarray, Tree]:
+        """Draws a random start: a row (P,), and theta["problem"]."""
 
     def prepare(self, episodes: Sequence[Any]) -> tuple[Batch, Batch]:
         """Encodes T episodes as (support, query) batches of the engine's arrays."""
 
     def support(self, episodes: Sequence[Any]) -> Batch:
-        """What T episodes learn from, alone."""
+        """Encodes the support sets of T episodes."""
 
     def query(self, episodes: Sequence[Any]) -> Batch:
-        """What T episodes are judged on, alone."""
+        """Encodes the query sets of T episodes."""
 
     def questions(self, episodes: Sequence[Any]) -> Batch:
-        """What T episodes are judged on, to be answered by what `memory` kept of their supports."""
+        """Encodes the query sets of T episodes, to be answered with what `memory` kept of their supports."""
 
-    def memory(self, rows: Array, support: Batch) -> Batch:
+    def acting(self, rows: Array, shared: Tree) -> Array:
+        """All weights in use (T, size of acting_layout): the rows' own, decoded if they are codes, and the shared."""
+
+    def memory(self, rows: Array, support: Batch, shared: Tree) -> Batch:
         """What answers later without the support, to stand in a batch of questions; {} where the row alone does."""
 
-    def losses(self, rows: Array, batch: Batch) -> Array:
+    def losses(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Per-task losses (T,) of rows (T, P)."""
 
-    def entropies(self, rows: Array, batch: Batch) -> Array:
-        """How unsure the problem's answers are (T,), nats; the losses where answers are numbers, which have none."""
+    def entropies(self, rows: Array, batch: Batch, shared: Tree) -> Array:
+        """Per-task entropies (T,) of the answers, nats; the losses where answers are numbers, which have none."""
 
-    def predict(self, rows: Array, batch: Batch) -> Array:
+    def predict(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Scores of the batch's examples under rows."""
 
-    def drift(self, rows: Array, before: Array, batch: Batch) -> Array:
-        """How far the answers to a batch are (T,) from those of the rows before: KL in nats, or mean squares."""
+    def drift(self, rows: Array, before: Array, batch: Batch, shared: Tree) -> Array:
+        """Change of the answers to a batch (T,) since the rows before: KL in nats, or mean squares."""
 
-    def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
-        """Per-task numbers for people, each (T,): 'loss' and the problem's own ('accuracy', 'bits_per_byte')."""
+    def measure(self, rows: Array, batch: Batch, shared: Tree) -> Mapping[str, np.ndarray]:
+        """Per-task measures, each (T,): 'loss' and the problem's own ('accuracy', 'bits_per_byte')."""
+
+
+class Decoder(Protocol):
+    """Makes a person's numbers (T, own) from codes (T, size); its parameters are part of theta["problem"]."""
+
+    size: int
+
+    def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
+        """Its parameters at a random start (own,)."""
+        ...
+
+    def decode(self, shared: Tree, codes: Array) -> Array:
+        """The numbers (T, own) of codes (T, size), given theta["problem"]."""
+        ...
 
 
 class Initializer(Protocol):
-    """Makes rows from its own parameters and, maybe, the support set.
+    """Makes rows from its own parameters and, maybe, the support set."""
 
-    `code` is 0 where steps move the rows' own numbers. Else they move codes of so many numbers, the rows' last ones,
-    and the initializer is a Decoder.
-    """
+    closed: bool = False
+    """True if a part of the row is a closed form of the support set, which a random start has too."""
+    latent: bool = False
+    """True if rows are codes: a learner has to train theta["problem"], which holds the decoder."""
+    decoder: Decoder | None = None
+    """None where rows are a person's own numbers; else rows are codes for it."""
 
-    code: int
+    def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
+        """Its parameters at a random start (P,)."""
+        ...
 
-    def init(self, rng: np.random.Generator, layout: Layout) -> Tree: ...
-
-    def at(self, row: np.ndarray) -> Tree: ...
-
-    def make(self, meta: Tree, support: Batch, tasks: int) -> Array: ...
-
-
-class Decoder(Initializer, Protocol):
-    """Makes rows (T, P) from codes (T, code) too."""
-
-    def decode(self, meta: Tree, codes: Array) -> Array: ...
+    def make(self, theta: Tree, support: Batch, tasks: int) -> Array:
+        """The rows (T, P) of tasks; `support` is {} where there is none."""
+        ...
 
 
 class Rule(Kind, Protocol):
@@ -227,7 +249,7 @@ class Regularizer(Kind, Protocol):
 class Learner(Protocol):
     """A way to the gradient of the query loss over theta."""
 
-    trains: frozenset[str] = frozenset({"initializer", "rule", "regularizer"})
+    trains: frozenset[str] = frozenset({"initializer", "problem", "rule", "regularizer"})
     """The parts of theta that it can train."""
     streams: bool = False
     """True if support and query may be tuples, one batch for each place of T streams."""

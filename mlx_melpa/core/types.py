@@ -1,13 +1,13 @@
 """The shapes of the parts: what each kind of part offers. No behaviour."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
-Array = Any
-"""An array of the engine in use: mlx.core.array or torch.Tensor."""
+from .layout import Array as Array
+
 Tree = Any
 """Nested dicts and tuples of arrays."""
 
@@ -90,6 +90,10 @@ class Splits:
     notes: tuple[str, ...] = ()
 
 
+SCALE = "readout.log_scale"
+"""The weight, last in a row, that holds a person's log temperature."""
+Weights = Mapping[str, Array]
+"""Named weights in use: a person's own (T, *shape), shared ones (1, *shape)."""
 Batch = dict[str, Any]
 """Arrays only, of one fixed set of names for a problem. Always there: "weights" (T, B), 0 where an example pads."""
 

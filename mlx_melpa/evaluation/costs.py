@@ -44,7 +44,7 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
     def adapt(episode: Episode) -> tuple[Tree, Batch, Batch]:
         support = problem.support([episode])
         state = inner_loop.adapt(parts, theta, support, steps)
-        memory = problem.memory(state["rows"], support)
+        memory = problem.memory(state["rows"], support, theta["problem"])
         ops.evaluate(state["rows"], memory)
         return state, support, memory
 
@@ -53,16 +53,19 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
         (state, support, memory), seconds = timed(partial(adapt, episode))
         peak, asked = ops.peak_memory(), replace(episode, query=episode.query[:1])
         rows = state["rows"]
-        _, answering = timed(lambda: problem.measure(rows, {**problem.questions([asked]), **memory}))  # noqa: B023
-        personal = problem.layout.stored(ops.numpy(rows)[0])[None] if steps else np.zeros((1, 0))
+        _, answering = timed(lambda: problem.measure(rows, {**problem.questions([asked]), **memory}, theta["problem"]))  # noqa: B023
+        personal = ops.numpy(rows) if steps else np.zeros((1, 0))
         means = averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
         nbytes = len(pack(UserState.from_arrays({"rows": personal, **means}))) if steps or memory else 0
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": nbytes}
         found.append({**one, "memory": peak, "flops": count_flops(composed, support, steps, bool(memory))})
-    after = [general(composed, adapt(episode)[0]["rows"]) for episode in drawn[:GENERAL_EPISODES]]
+    after = [
+        general(composed, problem.acting(adapt(episode)[0]["rows"], theta["problem"]))
+        for episode in drawn[:GENERAL_EPISODES]
+    ]
     known = [value for value in after if value is not None]
     mean = {"general": float(np.mean(known)) if known else None}
-    return {**_medians(found), **mean, **_parameters(composed, problem.layout.personal.size if steps else 0)}
+    return {**_medians(found), **mean, **_parameters(composed, problem.layout.size if steps else 0)}
 
 
 def of_classifier(name: str, settings: Mapping[str, Any], composed: Composition, drawn: Sequence[Episode]) -> Costs:
@@ -71,10 +74,9 @@ def of_classifier(name: str, settings: Mapping[str, Any], composed: Composition,
     nbytes, as fp16: class means, or the weights and a bias of each class.
     """
     ops, found, numbers = composed.parts.ops, [], 0
-    rows = composed.unchanged()
 
     def fit(episode: Episode) -> Features:
-        known = features(composed, rows, [replace(episode, query=())], {})
+        known = features(composed, [replace(episode, query=())], {})
         center = np.mean(list(known.values()), axis=0)
         measure(name, settings, [FeatureTask.of(replace(episode, query=episode.support[:1]), known, center)])
         return known
@@ -83,7 +85,7 @@ def of_classifier(name: str, settings: Mapping[str, Any], composed: Composition,
         ops.reset_peak_memory()
         known, seconds = timed(partial(fit, episode))
         asked = Episode("", episode.query[:1], ())
-        _, answering = timed(partial(features, composed, rows, [asked], {}))
+        _, answering = timed(partial(features, composed, [asked], {}))
         width, ways = len(next(iter(known.values()))), len(episode.labels)
         numbers = ways * (width + 1) if name == "logistic_regression" else 0
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": 2 * (numbers or ways * width)}

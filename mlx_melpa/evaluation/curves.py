@@ -84,7 +84,7 @@ def along_steps(parts: Parts, theta: Tree, batch: TaskBatch, steps: Sequence[int
         if k in steps:
             parts.ops.evaluate(state["rows"])
             with watch.paused():
-                found.append(parts.problem.measure(state["rows"], query))
+                found.append(parts.problem.measure(state["rows"], query, theta["problem"]))
 
     with watch:
         inner_loop.adapt(parts, theta, support, steps[-1], watch=measure)

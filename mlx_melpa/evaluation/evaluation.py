@@ -85,7 +85,7 @@ class Evaluation:
         return {}
 
     def _read(self, episodes: Sequence[Episode]) -> None:
-        features(self.setup, self.setup.unchanged(), episodes, self._features)
+        features(self.setup, episodes, self._features)
 
     @cached_property
     def _validation_center(self) -> np.ndarray:

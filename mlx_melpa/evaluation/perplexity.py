@@ -10,7 +10,7 @@ import numpy as np
 
 from ..config.build import Composition
 from ..core.microbatches import chunks
-from ..core.types import Array, Episode, Example
+from ..core.types import Array, Episode, Example, Tree
 from ..data.readers import read_examples
 from ..errors import DataError
 from ..problems.language import Language
@@ -24,9 +24,9 @@ AT_ONCE = 16
 
 
 def general(
-    composed: Composition, row: Array | np.ndarray | None = None, texts: Sequence[Example] = ()
+    composed: Composition, acting: Array | np.ndarray | None = None, texts: Sequence[Example] = ()
 ) -> float | None:
-    """Bits per byte of plain text under a row (1, P), whatever the readout is; without a row, of the base.
+    """Bits per byte of plain text under the weights in use (P,), whatever the readout is; without any, of the base.
 
     `texts` are the package's own unless given (see `plain`). A text is cut at 256 tokens, and its end counts as one
     more token. None where there is nothing that writes: a problem without a base, or an encoder.
@@ -34,10 +34,10 @@ def general(
     if composed.base is None or composed.base.kind == "encoder":
         return None
     ops = composed.parts.ops
-    row = composed.unchanged() if row is None else row
-    rows = ops.array(row) if isinstance(row, np.ndarray) else row
     reader = Language(ops, composed.model, completion(ops, composed.base.tokenizer))
-    return written(reader, rows, texts or plain())["bits_per_byte"]
+    acting = reader.identity()[0] if acting is None else acting.reshape(1, -1)[:, : reader.layout.size]
+    rows = ops.array(acting) if isinstance(acting, np.ndarray) else acting
+    return written(reader, rows, texts or plain(), {})["bits_per_byte"]
 
 
 @cache
@@ -50,13 +50,13 @@ def plain(corpus: Path = OWN) -> tuple[Example, ...]:
     return tuple(Example("", target=read[i].target or read[i].text, source=read[i].source) for i in places)
 
 
-def written(problem: Any, rows: Array, examples: Sequence[Example]) -> dict[str, float]:
+def written(problem: Any, rows: Array, examples: Sequence[Example], shared: Tree) -> dict[str, float]:
     """Loss (nats per token), perplexity and bits_per_byte of examples that a row (1, P) is to write."""
     nats = tokens = spelled = 0.0
     for part in chunks(examples, AT_ONCE):
         batch = problem.support([Episode("", tuple(part), ())])
         count, size = (float(problem.ops.numpy(batch[k]).sum()) for k in ("count", "bytes"))
-        nats += float(problem.measure(rows, batch)["loss"][0]) * count
+        nats += float(problem.measure(rows, batch, shared)["loss"][0]) * count
         tokens, spelled = tokens + count, spelled + size
     loss = nats / tokens
     return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_byte": nats / spelled / log(2)}

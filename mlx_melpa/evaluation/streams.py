@@ -38,10 +38,10 @@ def _chunk(parts: Parts, theta: Tree, streams: Sequence[Sequence[Any]], steps: i
     for support, question, state in zip(
         supports, questions, inner_loop.in_turn(parts, theta, supports, steps), strict=True
     ):
-        asked.append({**question, **problem.memory(state["rows"], support)})
+        asked.append({**question, **problem.memory(state["rows"], support, theta["problem"])})
         parts.ops.evaluate(asked[-1])
-        learned.append(problem.measure(state["rows"], asked[-1]))
-    at_end = [*(problem.measure(state["rows"], each) for each in asked[:-1]), learned[-1]]
+        learned.append(problem.measure(state["rows"], asked[-1], theta["problem"]))
+    at_end = [*(problem.measure(state["rows"], each, theta["problem"]) for each in asked[:-1]), learned[-1]]
     main = main_measure(list(at_end[0]))
     changed = [after[main] - before[main] for after, before in zip(at_end[:-1], learned, strict=False)]
     means = {name: np.mean([each[name] for each in at_end], 0) for name in at_end[0]}

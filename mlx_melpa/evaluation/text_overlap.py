@@ -37,7 +37,8 @@ def adapted(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps:
     for episode in drawn:
         state = inner_loop.adapt(parts, theta, parts.problem.support([episode]), steps)
         example = episode.query[0]
-        said, meant = write(composed, parts.ops.numpy(state["rows"]), example, example, composed.readout)
+        acting = parts.ops.numpy(parts.problem.acting(state["rows"], theta["problem"]))
+        said, meant = write(composed, acting[:, : composed.model.layout.size], example, example, composed.readout)
         found.append(scores(said, meant))
     return {name: [one[name] for one in found] for name in NAMES}
 

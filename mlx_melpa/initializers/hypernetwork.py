@@ -7,6 +7,7 @@ import numpy as np
 
 from ..core.bounds import Count
 from ..core.layout import Layout
+from ..core.protocols import Initializer
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 from .masks import Ranks, Scales
@@ -63,26 +64,23 @@ class Chunked:
         return piece if piece.shape[1] == segment.size else self.ops.split(piece, [segment.size], 1)[0]
 
 
-class Hypernetwork:
+class Hypernetwork(Initializer):
     """Rows that begin as one learned start, to which H adds what it makes of a task's context.
 
-    What is shared by all persons stays the start's. H's last layer begins at 0, and its sums are divided by its width:
+    H's last layer begins at 0, and its sums are divided by its width:
     so meta-training begins as `universal` does, and a step of the outer optimizer moves rows about as far. Where the
     context is empty rows are the start alone.
     """
 
-    code = 0
-
     def __init__(
         self,
         ops: Any,
-        layout: Layout,
         encoder: TaskEncoder,
         writer: Whole | Chunked,
         scales: Scales | None = None,
         ranks: Ranks | None = None,
     ):
-        self.ops, self.layout, self.encoder, self.writer = ops, layout, encoder, writer
+        self.ops, self.encoder, self.writer = ops, encoder, writer
         self.scales, self.ranks = scales, ranks
 
     @property
@@ -91,20 +89,17 @@ class Hypernetwork:
         parts = (self.encoder, self.writer, self.scales, self.ranks)
         return sum(count(part.shapes) for part in parts if part is not None)
 
-    def init(self, rng: np.random.Generator, layout: Layout) -> Tree:
-        """Draws the adapter's random start, then the encoder and H; the start is the one that `universal` draws."""
-        start = self.at(layout.draw(rng))
+    def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
+        """Begins from a row (P,), and draws the encoder and H."""
+        start = {"start": self.ops.array(row)}
         encoder, writer = (draw(self.ops, rng, part.shapes) for part in (self.encoder, self.writer))
         meta = {**start, "encoder": encoder, "writer": {**writer, "leave": self.ops.zeros(self.writer.shapes["leave"])}}
         meta |= {} if self.scales is None else {"scales": self.scales.init()}
         return meta | ({} if self.ranks is None else {"ranks": self.ranks.init()})
 
-    def at(self, row: np.ndarray) -> Tree:
-        """The parameters that begin from the row (P,)."""
-        return {"start": self.ops.array(row)}
-
-    def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
-        """The rows (T, P) of tasks from what `encode` of the problem put into their support sets."""
+    def make(self, theta: Tree, support: Batch, tasks: int) -> Array:
+        """The rows (T, P) of tasks from the context that the problem put into their support sets."""
+        meta = theta["initializer"]
         start = self.ops.broadcast(meta["start"].reshape(1, -1), (tasks, meta["start"].shape[0]))
         if "context" not in support:
             return start
@@ -112,10 +107,8 @@ class Hypernetwork:
         written = self.writer.write(meta["writer"], embedding)
         if self.scales is not None:
             written = self.scales.apply(meta["scales"], written)
-        own, zeros = iter(written), self.ops.zeros
-        pieces = [zeros((tasks, s.size)) if s.shared else next(own) for s in self.layout.segments]
         known = self.ops.minimum(support["present"].sum(-1), 1).reshape(tasks, 1)
-        rows = start + known * self.ops.concatenate(pieces, 1)
+        rows = start + known * self.ops.concatenate(written, 1)
         return rows if self.ranks is None else self.ranks.apply(meta["ranks"], embedding, known, rows)
 
 
@@ -154,17 +147,17 @@ def hypernetwork(
     ranks: true predicts a mask of LoRA's ranks from the task's vector.
     budget: the largest number of parameters.
     """
-    layout, act = problem.layout.personal, {"relu": ops.relu, "tanh": ops.tanh}[activation]
+    layout, act = problem.layout, {"relu": ops.relu, "tanh": ops.tanh}[activation]
     writer: Whole | Chunked = Whole(ops, layout, act, embedding, hidden)
     if form == "chunked":
         writer = Chunked(ops, layout, act, embedding, hidden, chunk, place)
     encoder = TaskEncoder(ops, problem.encode(context), embedding, told=context == "both")
-    mask = Ranks(ops, problem.layout, embedding) if ranks else None
+    mask = Ranks(ops, layout, embedding) if ranks else None
     if mask is not None and not any(mask.sizes):
         raise RecipeError(
             "initializer.ranks masks LoRA's ranks, and a row has none here; set adapter: lora, or leave it out"
         )
-    made = Hypernetwork(ops, problem.layout, encoder, writer, Scales(ops, layout) if scales else None, mask)
+    made = Hypernetwork(ops, encoder, writer, Scales(ops, layout) if scales else None, mask)
     if made.size > budget:
         smaller = "set initializer.form: chunked, which does not grow with the adapter"
         remedy = "lower initializer.embedding, hidden or chunk" if form == "chunked" else smaller

@@ -32,12 +32,12 @@ class Ranks:
     """A mask predicted from a task's embedding e (T, e): one number for each rank at each site of LoRA.
 
     lora_b <- diag(m) lora_b,   m = sigmoid(e enter + bias)
-    enter begins at 0 and the bias at 4, so that m is 0.98. Weights that everyone shares are not masked.
+    enter begins at 0 and the bias at 4, so that m is 0.98.
     """
 
     def __init__(self, ops: Any, layout: Layout, embedding: int):
         self.ops, self.layout = ops, layout
-        masked = [s.name.endswith(".lora_b") and not s.shared for s in layout.segments]
+        masked = [s.name.endswith(".lora_b") for s in layout.segments]
         self.sizes = [s.shape[0] if mine else 0 for s, mine in zip(layout.segments, masked, strict=True)]
         self.shapes: Shapes = {"enter": (embedding, sum(self.sizes)), "bias": (sum(self.sizes),)}
 

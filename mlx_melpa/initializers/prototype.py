@@ -23,12 +23,12 @@ class Prototype(Universal):
     def __init__(self, ops: Any, problem: Any):
         self.ops, self.problem, self.layout = ops, problem, problem.layout
 
-    def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
-        """The start for each task (T, P), with the head that its support set (T tasks) asks for."""
-        rows = self.alike(meta, tasks)
+    def make(self, theta: Tree, support: Batch, tasks: int) -> Array:
+        """The start for each task (T, P), with the head of its support set (T tasks)."""
+        rows = super().make(theta, support, tasks)
         if "onehot" not in support:
             return rows
-        means = self.problem.class_means(rows, support)
+        means = self.problem.class_means(rows, support, theta["problem"])
         written = dict(zip(WRITTEN, (2 * means, -(means * means).sum(-1)), strict=True))
         pieces = self.ops.split(rows, self.layout.offsets[1:-1], 1)
         return self.ops.concatenate(

@@ -4,7 +4,7 @@ rows = mean + code basis, with mean (P,) and basis (size, own) learned by the ou
 A step's gradient is that of the row times basis^T. A person is `size` numbers: 256 bytes where these are 128.
 The basis begins as random orthonormal rows times sqrt(own / size): on average over bases a step of gradient descent
 then lowers the loss, to first order, as far as the same step on the whole row does, and a step of Adam moves each
-number of the row about as far. What is shared by everyone in the adapter's layout is the mean's.
+number of the row about as far.
 """
 
 from typing import Annotated, Any
@@ -13,37 +13,44 @@ import numpy as np
 from numpy.linalg import qr
 
 from ..core.bounds import Bounds
-from ..core.layout import Layout
+from ..core.protocols import Decoder, Initializer
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 
 
-class Subspace:
-    """Rows (T, P + size) from codes (T, size): the numbers that act, then the code."""
+class Basis(Decoder):
+    """The decoder: a person's numbers (T, own) from codes (T, size)."""
 
-    def __init__(self, ops: Any, layout: Layout, size: int):
-        self.ops, self.layout, self.code = ops, layout, size
+    def __init__(self, ops: Any, size: int):
+        self.ops, self.size = ops, size
 
-    def init(self, rng: np.random.Generator, layout: Layout) -> Tree:
-        """Draws the adapter's random start as the mean, and the basis."""
-        start, own = self.at(layout.draw(rng)), int(self.layout.own.sum())
-        across, _ = qr(rng.standard_normal((own, self.code), np.float32))
-        return {**start, "basis": self.ops.swap(self.ops.array(np.sqrt(own / self.code) * across))}
+    def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
+        """Takes a random start (own,) as the mean, and draws the basis."""
+        across, _ = qr(rng.standard_normal((row.size, self.size), np.float32))
+        basis = self.ops.swap(self.ops.array(np.sqrt(row.size / self.size) * across))
+        return {"mean": self.ops.array(row), "basis": basis}
 
-    def at(self, row: np.ndarray) -> Tree:
-        """The mean at which the row (P + size,) lies."""
-        return {"mean": self.ops.array(row[: self.layout.size])}
+    def decode(self, shared: Tree, codes: Array) -> Array:
+        """The numbers (T, own) of codes (T, size)."""
+        return shared["mean"].reshape(1, -1) + codes @ shared["basis"]
 
-    def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
-        """The mean as rows (T, P + size): every task begins at code 0."""
-        return self.decode(meta, self.ops.zeros((tasks, self.code)))
 
-    def decode(self, meta: Tree, codes: Array) -> Array:
-        """The rows (T, P + size) of codes (T, size)."""
-        ops, tasks = self.ops, codes.shape[0]
-        own = iter(ops.split(codes @ meta["basis"], self.layout.personal.offsets[1:-1], 1))
-        away = [ops.zeros((tasks, s.size)) if s.shared else next(own) for s in self.layout.segments]
-        return ops.concatenate([meta["mean"].reshape(1, -1) + ops.concatenate(away, 1), codes], 1)
+class Subspace(Initializer):
+    """Rows that are codes (T, size); every task begins at code 0."""
+
+    latent = True
+
+    def __init__(self, ops: Any, size: int):
+        self.ops, self.basis = ops, Basis(ops, size)
+        self.decoder: Decoder | None = self.basis
+
+    def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
+        """No parameters: mean and basis are the decoder's, in theta["problem"]."""
+        return {}
+
+    def make(self, theta: Tree, support: Batch, tasks: int) -> Array:
+        """Codes (T, size) of zero."""
+        return self.ops.zeros((tasks, self.basis.size))
 
 
 def subspace(ops: Any, problem: Any, *, size: Annotated[int, Bounds(1, 1024)] = 128) -> Subspace:
@@ -56,10 +63,10 @@ def subspace(ops: Any, problem: Any, *, size: Annotated[int, Bounds(1, 1024)] = 
 
     size: numbers of a code.
     """
-    own = problem.layout.personal.size
+    own = problem.layout.size
     if own <= size:
         raise RecipeError(
             f"initializer subspace: a code of {size} numbers is no smaller than the row of {own} that it stands for; "
             "lower initializer.size, or take initializer: universal"
         )
-    return Subspace(ops, problem.layout, size)
+    return Subspace(ops, size)

@@ -4,33 +4,24 @@ from typing import Any
 
 import numpy as np
 
-from ..core.layout import Layout
+from ..core.protocols import Initializer
 from ..core.types import Array, Batch, Tree
 
 
-class Universal:
+class Universal(Initializer):
     """Rows all equal to one learned vector `start` (P,)."""
-
-    code = 0
 
     def __init__(self, ops: Any):
         self.ops = ops
 
-    def init(self, rng: np.random.Generator, layout: Layout) -> Tree:
-        """Draws the adapter's random start, where the adapted model equals the base."""
-        return self.at(layout.draw(rng))
-
-    def at(self, row: np.ndarray) -> Tree:
-        """The parameters that make the row (P,)."""
+    def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
+        """The parameters that begin from a row (P,): at a random start the adapted model equals the base."""
         return {"start": self.ops.array(row)}
 
-    def make(self, meta: Tree, support: Batch, tasks: int) -> Array:
+    def make(self, theta: Tree, support: Batch, tasks: int) -> Array:
         """Repeats the start for each task: (T, P)."""
-        return self.alike(meta, tasks)
-
-    def alike(self, meta: Tree, tasks: int) -> Array:
-        """The start as rows (T, P)."""
-        return self.ops.broadcast(meta["start"].reshape(1, -1), (tasks, meta["start"].shape[0]))
+        start = theta["initializer"]["start"]
+        return self.ops.broadcast(start.reshape(1, -1), (tasks, start.shape[0]))
 
 
 def universal(ops: Any, problem: Any = None) -> Universal:

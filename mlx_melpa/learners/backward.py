@@ -1,169 +1,190 @@
-"""The forward loop that keeps its states, and the walk back along them.
+"""The forward pass that keeps its states, and the reverse pass along them: the meta-gradient of the unrolled loop.
 
     forward   state_0 ... state_K, evaluated after every step, with their inner gradients
     outer     sum over k of  sum over terms (w, query) of state k  w loss(rows_k, query)
     back      c = gradient of the terms of state_K;   for k = K-1 ... 0:
-              (c, d) = pull(k, state_k, c);  dtheta += d;  c += gradient of the terms of state_k
+              (c, d) = step_vjp(k, state_k, c);  dtheta += d;  c += gradient of the terms of state_k
     begin     c through the initializer
 
-Usual learners have one term, weight 1 at the end; terms on the way are MAML++'s multi-step loss. A stream is a list of
-legs, one for each task: rows go on from where the leg before ended, what rule and regularizer remember begins anew (as
-`adapt.resume` has it), and terms at the end of a leg hold the tasks so far. Memory is that of one step plus the K rows
-of all legs, however many steps and terms there are.
+Most learners have one term, of weight 1 at the end; terms at earlier steps are MAML++'s multi-step loss. A stream is a
+list of stages, one for each task: rows go on from the end of the stage before, the states of rule and regularizer begin
+anew (as `inner_loop.resume` has it), and the terms at the end of a stage cover the tasks so far. Memory is that of one
+step plus the K rows of all stages, however many steps and terms there are.
 """
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from ..core import inner_loop as adapt
+from ..core import inner_loop
 from ..core.protocols import Parts
 from ..core.types import Array, Batch, State, Tree
-from .task_memories import Recall
-
-Terms = Sequence[tuple[float, Batch] | tuple[float, Batch, int]]
-"""Query batches that the outer loss has at one state, each with its weight; a weight of 0 costs nothing.
-
-A third entry names the leg whose task is asked about with no support at hand: see `Recall`.
-"""
+from .task_memories import TaskMemories
 
 
-class Leg(NamedTuple):
+class QueryTerm(NamedTuple):
+    """One weighted query loss of the outer objective; a weight of 0 costs nothing.
+
+    `task` is the index of an earlier stage whose stored class means replace its support set: see `TaskMemories`.
+    """
+
+    weight: float
+    query: Batch
+    task: int | None = None
+
+
+class Stage(NamedTuple):
     """The K steps on one support set, and the outer loss along them: K + 1 lists of terms, for states 0 ... K."""
 
     support: Batch
-    terms: Sequence[Terms]
+    terms: Sequence[Sequence[QueryTerm]]
+
+    @property
+    def steps(self) -> int:
+        """The number of inner steps, K."""
+        return len(self.terms) - 1
 
 
-Pull = Callable[[Leg, int, State, Array, State], tuple[State, Tree]]
-"""How a learner goes back over step k of a leg: (leg, k, state, inner gradient, cotangent of the state after it)."""
+class Trajectory(NamedTuple):
+    """States 0..K of T tasks, and inner gradients 0..K-1."""
+
+    states: list[State]
+    grads: list[Array]
 
 
-def at_end(support: Batch, query: Batch, steps: int) -> list[Leg]:
-    """One task whose query counts after the last step alone."""
-    return [Leg(support, [*([()] * steps), [(1.0, query)]])]
+StepVjp = Callable[[Stage, int, State, Array, State], tuple[State, Tree]]
+"""A learner's reverse of step k: (stage, k, state, inner gradient, cotangent of the next state) gives the cotangents of
+the state and of theta without its initializer."""
 
 
-def forward(
-    parts: Parts, theta: Tree, support: Batch, steps: int, state: State | None = None
-) -> tuple[list[State], list[Array]]:
-    """States 0..K and inner gradients 0..K-1 of T tasks, from the initializer or from a state."""
-    states, grads = [adapt.begin(parts, theta, support) if state is None else state], []
+def forward(parts: Parts, theta: Tree, support: Batch, steps: int, state: State | None = None) -> Trajectory:
+    """Runs the inner steps of T tasks, from the initializer or from a state, and keeps all states."""
+    kept = Trajectory([inner_loop.begin(parts, theta, support) if state is None else state], [])
     for k in range(steps):
-        grads.append(adapt.gradient(parts, theta, states[-1], support))
-        states.append(adapt.move(parts, theta, k, states[-1], grads[-1]))
-        parts.ops.evaluate(states[-1], grads[-1])
-    return states, grads
+        kept.grads.append(inner_loop.gradient(parts, theta, kept.states[-1], support))
+        kept.states.append(inner_loop.move(parts, theta, k, kept.states[-1], kept.grads[-1]))
+        parts.ops.evaluate(kept.states[-1], kept.grads[-1])
+    return kept
 
 
-def query_gradient(parts: Parts, rows: Array, query: Batch, weight: float = 1.0) -> tuple[Array, Array]:
-    """Weighted query losses (T,) and their gradient (T, P)."""
+def query_gradient(
+    parts: Parts, rows: Array, query: Batch, shared: Tree, weight: float = 1.0
+) -> tuple[Array, tuple[Array, Tree]]:
+    """Weighted query losses (T,), and their gradients over rows (T, P) and over what is shared."""
 
-    def loss(rows: Array) -> tuple[Array, Array]:
-        losses = weight * parts.problem.losses(rows, query)
+    def loss(at: tuple[Array, Tree]) -> tuple[Array, Array]:
+        losses = weight * parts.problem.losses(at[0], query, at[1])
         return losses.sum(), losses
 
-    _, losses, grads = parts.ops.value_and_grad(loss, rows)
+    _, losses, grads = parts.ops.value_and_grad(loss, (rows, shared))
     return losses, grads
 
 
-def moving(theta: Tree) -> Tree:
-    """The parts of theta that act in a step: all but the initializer."""
+def step_parameters(theta: Tree) -> Tree:
+    """The parts of theta that a step reads: all but the initializer."""
     return {name: part for name, part in theta.items() if name != "initializer"}
 
 
-def acting(parts: Parts, theta: Tree) -> Tree:
-    """The same, with the initializer where it makes the rows of every step from codes."""
-    return theta if parts.initializer.code else moving(theta)
+def initializer_vjp(parts: Parts, theta: Tree, support: Batch, cotangent: State) -> Tree:
+    """The cotangent of the first state, pulled back to theta's initializer and problem."""
+    read = {name: theta[name] for name in ("initializer", "problem")}
+    return parts.ops.vjp(lambda read: inner_loop.begin(parts, {**theta, **read}, support), read, cotangent)
 
 
-def through_begin(parts: Parts, theta: Tree, support: Batch, cotangent: State) -> Tree:
-    """Pulls the cotangent of the first state back to the initializer's parameters."""
-    return parts.ops.vjp(
-        lambda meta: adapt.begin(parts, {**theta, "initializer": meta}, support), theta["initializer"], cotangent
-    )
+def exact(parts: Parts, theta: Tree) -> StepVjp:
+    """The reverse of a whole step, its inner gradient included: second derivatives."""
+
+    def step_vjp(stage: Stage, k: int, state: State, grads: Array, cotangent: State) -> tuple[State, Tree]:
+        def step(at: tuple[State, Tree]) -> State:
+            return inner_loop.step(parts, at[1], k, at[0], stage.support)
+
+        return parts.ops.vjp(step, (state, step_parameters(theta)), cotangent)
+
+    return step_vjp
 
 
-def exact(parts: Parts, theta: Tree) -> Pull:
-    """Goes back over a whole step, its inner gradient included: second derivatives."""
+def first_order(parts: Parts, theta: Tree) -> StepVjp:
+    """The reverse of a step whose inner gradient is held constant."""
 
-    def pull(leg: Leg, k: int, state: State, grads: Array, cotangent: State) -> tuple[State, Tree]:
-        def one(at: tuple[State, Tree]) -> State:
-            return adapt.step(parts, at[1], k, at[0], leg.support)
+    def step_vjp(stage: Stage, k: int, state: State, grads: Array, cotangent: State) -> tuple[State, Tree]:
+        def step(at: tuple[State, Tree]) -> State:
+            return inner_loop.move(parts, at[1], k, at[0], grads)
 
-        return parts.ops.vjp(one, (state, acting(parts, theta)), cotangent)
+        return parts.ops.vjp(step, (state, step_parameters(theta)), cotangent)
 
-    return pull
-
-
-def first_order(parts: Parts, theta: Tree) -> Pull:
-    """Goes back over a step whose inner gradient is held constant."""
-
-    def pull(leg: Leg, k: int, state: State, grads: Array, cotangent: State) -> tuple[State, Tree]:
-        def one(at: tuple[State, Tree]) -> State:
-            return adapt.move(parts, at[1], k, at[0], grads)
-
-        return parts.ops.vjp(one, (state, acting(parts, theta)), cotangent)
-
-    return pull
+    return step_vjp
 
 
-def walk(parts: Parts, theta: Tree, legs: Sequence[Leg], pull: Pull) -> tuple[Array, Tree]:
+class Backward:
+    """The reverse pass: losses (T,), the cotangent of the state at hand, and the gradient over theta so far."""
+
+    def __init__(self, parts: Parts, theta: Tree, memories: TaskMemories | None):
+        self.parts, self.theta, self.memories = parts, theta, memories
+        self.losses: Array | None = None
+        self.cotangent: State | None = None
+        self.dtheta: Tree = parts.ops.zeros_like(step_parameters(theta))
+
+    def through(self, number: int, stage: Stage, kept: Trajectory, step_vjp: StepVjp) -> None:
+        """Goes back over a stage, from the cotangent of the next stage's first state to that of its own."""
+        ops, states, grads = self.parts.ops, kept.states, kept.grads
+        if self.cotangent is not None:
+            rows = ops.vjp(lambda rows: inner_loop.resume(self.parts, rows), states[-1]["rows"], self.cotangent)
+            self.cotangent = {**ops.zeros_like(states[-1]), "rows": rows}
+        for k in reversed(range(stage.steps + 1)):
+            if k < stage.steps:
+                self.cotangent, d = step_vjp(stage, k, states[k], grads.pop(), self.cotangent)
+                self.dtheta = ops.add(self.dtheta, d)
+                ops.evaluate(self.cotangent, self.dtheta)
+            state = states.pop()
+            for term in stage.terms[k]:
+                if term.weight:
+                    self._add_term(state, term)
+            if self.memories is not None and self.cotangent is not None and k == stage.steps:
+                self._add(state, *self.memories.vjp(number))
+
+    def _add_term(self, state: State, term: QueryTerm) -> None:
+        if self.cotangent is not None:  # nothing pends when a query's own graph begins
+            self.parts.ops.evaluate(self.losses, self.cotangent, self.dtheta)
+        if self.memories is not None and term.task is not None:
+            losses, grads = self.memories.query_gradient(state["rows"], term.weight, term.query, term.task)
+        else:
+            losses, grads = query_gradient(self.parts, state["rows"], term.query, self.theta["problem"], term.weight)
+        self.losses = losses if self.losses is None else self.losses + losses
+        self._add(state, *grads)
+
+    def _add(self, state: State, rows: Array, shared: Tree) -> None:
+        """Adds a gradient over a state's rows and over what is shared."""
+        ops = self.parts.ops
+        self.dtheta = {**self.dtheta, "problem": ops.add(self.dtheta["problem"], shared)}
+        more = {**ops.zeros_like(state), "rows": rows}
+        self.cotangent = more if self.cotangent is None else ops.add(self.cotangent, more)
+
+    def at_start(self, support: Batch) -> tuple[Array, Tree]:
+        """The outer losses (T,) and the gradient of their sum over theta."""
+        ops = self.parts.ops
+        begun = initializer_vjp(self.parts, self.theta, support, self.cotangent)
+        shared = ops.add(self.dtheta["problem"], begun["problem"])
+        found = {**self.dtheta, "initializer": begun["initializer"], "problem": shared}
+        gradient = {name: found[name] for name in self.theta}
+        ops.evaluate(self.losses, gradient)
+        return self.losses, gradient
+
+
+def backward(parts: Parts, theta: Tree, stages: Sequence[Stage], step_vjp: StepVjp) -> tuple[Array, Tree]:
     """The outer losses (T,), weighted sums of query losses, and the gradient of their sum over theta.
 
-    Every leg has the same T tasks as rows. Raises ValueError where the last state has no term.
+    Every stage has the same T tasks as rows. Raises ValueError where the last state has no term.
     """
-    ops = parts.ops
-    if not any(weight for weight, *_ in legs[-1].terms[-1]):
+    if not any(term.weight for term in stages[-1].terms[-1]):
         raise ValueError("the outer loss needs a term after the last step; leave out the steps after its last one")
-    way = [forward(parts, theta, legs[0].support, len(legs[0].terms) - 1)]
-    for leg in legs[1:]:
-        onward = adapt.resume(parts, way[-1][0][-1]["rows"])
-        way.append(forward(parts, theta, leg.support, len(leg.terms) - 1, onward))
-    recall = _recall(parts, legs, [states[-1]["rows"] for states, _ in way])
-    losses: Array | None = None
-    dmoving, cotangent = ops.zeros_like(acting(parts, theta)), None
-    for number, leg in reversed(list(enumerate(legs))):
-        states, grads = way.pop()
-        if cotangent is not None:  # of the first state of the leg after this one: back to the rows it went on from
-            rows = ops.vjp(lambda rows: adapt.resume(parts, rows), states[-1]["rows"], cotangent)
-            cotangent = {**ops.zeros_like(states[-1]), "rows": rows}
-        for k in reversed(range(len(leg.terms))):
-            if k < len(leg.terms) - 1:
-                cotangent, d = pull(leg, k, states[k], grads.pop(), cotangent)
-                dmoving = ops.add(dmoving, d)
-                ops.evaluate(cotangent, dmoving)
-            losses, cotangent = _with_terms(parts, states.pop(), leg.terms[k], losses, cotangent, recall)
-            if recall is not None and cotangent is not None and k == len(leg.terms) - 1:
-                cotangent = {**cotangent, "rows": cotangent["rows"] + recall.pull(number)}
-    dbegin = through_begin(parts, theta, legs[0].support, cotangent)
-    if "initializer" in dmoving:
-        dbegin = ops.add(dbegin, dmoving.pop("initializer"))
-    gradient = {"initializer": dbegin, **dmoving}
-    ops.evaluate(losses, gradient)
-    return losses, gradient
-
-
-def _recall(parts: Parts, legs: Sequence[Leg], ends: Sequence[Array]) -> Recall | None:
-    """The memories of the legs' tasks, where a term asks for one."""
-    if not any(len(term) == 3 for leg in legs for terms in leg.terms for term in terms):
-        return None
-    return Recall(parts, [leg.support for leg in legs], ends)
-
-
-def _with_terms(
-    parts: Parts, state: State, terms: Terms, losses: Array | None, cotangent: State | None, recall: Recall | None
-) -> tuple[Array | None, State | None]:
-    """Adds a state's terms to the losses and to its cotangent; None stands for nothing yet."""
-    ops = parts.ops
-    for weight, query, *task in terms:
-        if weight:
-            if cotangent is not None:  # nothing pends when a query's own graph begins
-                ops.evaluate(losses, cotangent)
-            if recall is not None and task:
-                found, rows = recall.gradient(state["rows"], weight, query, task[0])
-            else:
-                found, rows = query_gradient(parts, state["rows"], query, weight)
-            losses = found if losses is None else losses + found
-            more = {**ops.zeros_like(state), "rows": rows}
-            cotangent = more if cotangent is None else ops.add(cotangent, more)
-    return losses, cotangent
+    kept = [forward(parts, theta, stages[0].support, stages[0].steps)]
+    for stage in stages[1:]:
+        onward = inner_loop.resume(parts, kept[-1].states[-1]["rows"])
+        kept.append(forward(parts, theta, stage.support, stage.steps, onward))
+    memories = None
+    if any(term.task is not None for stage in stages for terms in stage.terms for term in terms):
+        ends = [trajectory.states[-1]["rows"] for trajectory in kept]
+        memories = TaskMemories(parts, theta["problem"], [stage.support for stage in stages], ends)
+    reverse = Backward(parts, theta, memories)
+    for number, stage in reversed(list(enumerate(stages))):
+        reverse.through(number, stage, kept.pop(), step_vjp)
+    return reverse.at_start(stages[0].support)

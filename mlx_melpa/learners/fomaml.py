@@ -1,4 +1,4 @@
-"""First-order MAML: the same walk with the inner gradient held constant."""
+"""First-order MAML: the same reverse pass with the inner gradient held constant."""
 
 from typing import Annotated
 
@@ -11,8 +11,8 @@ from .maml import Maml
 class Fomaml(Maml):
     """No second derivative is taken; rates of a rule are still trained."""
 
-    trains = frozenset({"initializer", "rule"})
-    back = staticmethod(first_order)
+    trains = frozenset({"initializer", "problem", "rule"})
+    step_vjp = staticmethod(first_order)
 
 
 def fomaml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Fomaml:

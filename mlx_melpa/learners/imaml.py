@@ -15,9 +15,9 @@ from typing import Annotated, Any
 
 import numpy as np
 
-from ..core import inner_loop as adapt
+from ..core import inner_loop
 from ..core.bounds import Bounds, Count, Positive
-from ..core.protocols import Parts
+from ..core.protocols import Learner, Parts
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 from .backward import query_gradient
@@ -29,10 +29,10 @@ warn = getLogger(__name__).warning
 NEEDS = "learner 'imaml' needs what pulls rows to their start; set regularizer: {kind: l2, strength: 1}"
 
 
-class Imaml:
+class Imaml(Learner):
     """The implicit gradient by at most `cg_steps` conjugate gradients."""
 
-    trains = frozenset({"initializer", "regularizer"})
+    trains = frozenset({"initializer", "problem", "regularizer"})
     streams = False
 
     def __init__(self, parts: Parts, steps: int, cg_steps: int, tolerance: float):
@@ -57,28 +57,23 @@ class Imaml:
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
         """Query losses (T,) and the implicit gradient of their sum."""
         parts, ops = self.parts, self.parts.ops
-        state = adapt.adapt(parts, theta, support, self.steps)
-        losses, of_rows = query_gradient(parts, state["rows"], query)
-        ops.evaluate(losses, of_rows)
-        own, shared = adapt.cut(parts, state["rows"])
+        state = inner_loop.adapt(parts, theta, support, self.steps)
+        losses, (of_rows, of_shared) = query_gradient(parts, state["rows"], query, theta["problem"])
+        ops.evaluate(losses, of_rows, of_shared)
 
-        def rows(own: Array) -> Array:
-            return adapt.whole(parts, theta, own, shared)
+        def inner(rows: Array) -> Array:
+            return inner_loop.gradient(parts, theta, {**state, "rows": rows}, support)
 
-        def inner(own: Array) -> Array:
-            return adapt.gradient(parts, theta, {**state, "rows": rows(own)}, support)
-
-        of_own = ops.vjp(rows, own, of_rows)
-        found = solve(ops, lambda v: ops.vjp(inner, own, v), of_own, self.cg_steps, self.tolerance)
-        left = inner(own)
+        found = solve(ops, lambda v: ops.vjp(inner, state["rows"], v), of_rows, self.cg_steps, self.tolerance)
+        left = inner(state["rows"])
         self._note(found, ops.numpy((left * left).sum(-1)))
 
-        def held(theta: Tree) -> tuple[Array, Array]:
-            begun = adapt.begin(parts, theta, support)
-            rows = adapt.whole(parts, theta, own, adapt.cut(parts, begun["rows"])[1])
-            return rows, adapt.gradient(parts, theta, {**begun, "rows": rows}, support)
+        def at_solution(theta: Tree) -> Array:
+            begun = inner_loop.begin(parts, theta, support)
+            return inner_loop.gradient(parts, theta, {**begun, "rows": state["rows"]}, support)
 
-        gradient = ops.vjp(held, theta, (of_rows, -found.x))
+        gradient = ops.vjp(at_solution, theta, -found.x)
+        gradient = {**gradient, "problem": ops.add(gradient["problem"], of_shared)}
         ops.evaluate(gradient)
         return losses, gradient
 

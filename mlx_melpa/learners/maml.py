@@ -3,25 +3,24 @@
 from typing import Annotated
 
 from ..core.bounds import Bounds
-from ..core.protocols import Parts
+from ..core.protocols import Learner, Parts
 from ..core.types import Array, Batch, Tree
-from .backward import exact, walk
-from .objective import legs
+from .backward import backward, exact
+from .objective import stages
 
 
-class Maml:
-    """The walk as it stands; `back` is how it goes back over a step."""
+class Maml(Learner):
+    """The reverse pass through every step; `step_vjp` is the reverse of one step."""
 
-    trains = frozenset({"initializer", "rule", "regularizer"})
     streams = True
-    back = staticmethod(exact)
+    step_vjp = staticmethod(exact)
 
     def __init__(self, parts: Parts, steps: int):
         self.parts, self.steps = parts, steps
 
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
         """Query losses (T,) of tasks or of streams, and the gradient of their sum."""
-        return walk(self.parts, theta, legs(support, query, self.steps), self.back(self.parts, theta))
+        return backward(self.parts, theta, stages(support, query, self.steps), self.step_vjp(self.parts, theta))
 
 
 def maml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Maml:

@@ -10,15 +10,14 @@ The paper's other parts are parts here too: learned rates per weight and step ar
 from typing import Annotated
 
 from ..core.bounds import Bounds, Share
-from ..core.protocols import Parts
+from ..core.protocols import Learner, Parts
 from ..core.types import Array, Batch, Tree
-from .backward import Leg, exact, first_order, walk
+from .backward import QueryTerm, Stage, backward, exact, first_order
 
 
-class MamlPlusPlus:
-    """The walk at a share `progress` of meta-training; at its end, where it is built, it is MAML's."""
+class MamlPlusPlus(Learner):
+    """MAML's reverse pass at a share `progress` of meta-training; at its end, where it is built, it is MAML's own."""
 
-    trains = frozenset({"initializer", "rule", "regularizer"})
     streams = False
 
     def __init__(self, parts: Parts, steps: int, multi_step: float, first_order: float, progress: float = 1.0):
@@ -41,8 +40,8 @@ class MamlPlusPlus:
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
         """Weighted query losses (T,) and the gradient of their sum."""
         first = self.progress < self.first_order or self.first_order == 1
-        leg = Leg(support, [[(weight, query)] for weight in self.weights])
-        return walk(self.parts, theta, [leg], (first_order if first else exact)(self.parts, theta))
+        stage = Stage(support, [[QueryTerm(weight, query)] for weight in self.weights])
+        return backward(self.parts, theta, [stage], (first_order if first else exact)(self.parts, theta))
 
 
 def maml_plus_plus(

@@ -3,12 +3,12 @@
 from typing import Annotated
 
 from ..core.bounds import Bounds
-from ..core.protocols import Parts
+from ..core.protocols import Learner, Parts
 from ..core.types import Array, Batch, Tree
-from .backward import forward, moving, through_begin
+from .backward import forward, initializer_vjp
 
 
-class Reptile:
+class Reptile(Learner):
     """The gradient start - adapted, pulled back through the initializer."""
 
     trains = frozenset({"initializer"})
@@ -23,9 +23,9 @@ class Reptile:
         states, _ = forward(parts, theta, support, self.steps)
         away = states[0]["rows"] - states[-1]["rows"]
         cotangent = {**parts.ops.zeros_like(states[0]), "rows": away}
-        initializer = through_begin(parts, theta, support, cotangent)
-        gradient = {"initializer": initializer, **parts.ops.zeros_like(moving(theta))}
-        losses = parts.problem.losses(states[-1]["rows"], query)
+        initializer = initializer_vjp(parts, theta, support, cotangent)["initializer"]
+        gradient = {**parts.ops.zeros_like(theta), "initializer": initializer}
+        losses = parts.problem.losses(states[-1]["rows"], query, theta["problem"])
         parts.ops.evaluate(losses, gradient)
         return losses, gradient
 

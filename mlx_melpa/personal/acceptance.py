@@ -122,7 +122,7 @@ def exceeds_margin(before: float | None, after: float | None, margin: float) -> 
 
 def bits_per_byte(run: Run, state: UserState) -> float | None:
     """Bits per byte of general text under a user's row; None for a base that does not write."""
-    return general(run.composed, engine_rows(run, [state]), plain()[TEXTS])
+    return general(run.composed, run.acting(state.rows), plain()[TEXTS])
 
 
 def _fit_before(trained: Trained, search: StepSearch) -> Fit:

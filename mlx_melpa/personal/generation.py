@@ -29,8 +29,9 @@ class Generator:
         """Yields the answer to the last of ((role, content), ...) in pieces, from the adapted model or the base."""
         composed = self.run.composed
         tokens = prompt_tokens(composed.readout, composed.base.tokenizer, self.form, turns)
-        row = self.run.rows(self.version.state.rows)
-        rows = scale_rows(self.run.layout, row, self.strength) if adapted else None
+        layout = composed.model.layout
+        acting = self.run.acting(self.version.state.rows)[None, : layout.size]
+        rows = scale_rows(layout, acting, self.strength) if adapted else None
         yield from self._backend.write(
             composed.model, rows, tokens, max_tokens=self.max_tokens, temp=self.temp, seed=self.seed
         )

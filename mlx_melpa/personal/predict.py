@@ -1,6 +1,7 @@
 """Predictions of a stored version: probabilities of a user's labels, and the loss of a state on examples."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import isnan
 from typing import NamedTuple
 
@@ -27,7 +28,7 @@ class Fit(NamedTuple):
 
 def engine_rows(run: Run, states: Sequence[UserState]) -> Array:
     """The stored rows of T users as one array (T, P) of the run's engine."""
-    return run.ops.array(np.concatenate([run.rows(state.rows) for state in states]))
+    return run.ops.array(np.concatenate([state.rows for state in states]).astype(np.float32))
 
 
 def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarray:
@@ -43,7 +44,8 @@ def probabilities(run: Run, state: UserState, examples: Sequence[Example], label
     """Probabilities (n, N) of labels, the state's own first, under its row and class means."""
     rows = engine_rows(run, [state])
     memory = {name: run.ops.array(value) for name, value in recall(state.class_means, labels).items()}
-    return np.concatenate([run.problem.answer(rows, part, labels, memory) for part in chunks(examples, BATCH_SIZE)])
+    answer = partial(run.problem.answer, rows, labels=labels, memory=memory, shared=run.shared)
+    return np.concatenate([answer(examples=part) for part in chunks(examples, BATCH_SIZE)])
 
 
 def evaluate_state(run: Run, state: UserState, examples: Sequence[Example], labels: tuple[str, ...]) -> Fit:
@@ -53,7 +55,7 @@ def evaluate_state(run: Run, state: UserState, examples: Sequence[Example], labe
     """
     if not labels:
         batch = run.problem.support([Episode("", tuple(examples), ())])
-        return fits(run.problem.measure(engine_rows(run, [state]), batch))[0]
+        return fits(run.problem.measure(engine_rows(run, [state]), batch, run.shared))[0]
     onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
     found = probabilities(run, state, examples, labels)
     if state.counts is not None:

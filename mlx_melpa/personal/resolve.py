@@ -53,7 +53,7 @@ def load_user(
     check_base(run.composed.base, version.base, whose, choice.other_weights)
     if run.layout != version.layout:
         raise StoreError(f"{whose} has another layout than its run; adapt again with: {again}")
-    return run, version
+    return run.with_shared(version.state.shared), version
 
 
 def resolve_adaptation(

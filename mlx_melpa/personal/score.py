@@ -34,9 +34,10 @@ def score(run: Run, version: Version, examples: Sequence[Example]) -> Score:
     check(run, examples)
     if version.labels:
         return _labelled(run, version, examples)
+    rows, shared = run.problem.identity()
     return {
-        "base": written(run.problem, run.composed.unchanged(), examples),
-        "adapted": written(run.problem, engine_rows(run, [version.state]), examples),
+        "base": written(run.problem, rows, examples, shared),
+        "adapted": written(run.problem, engine_rows(run, [version.state]), examples, run.shared),
         "examples": len(examples),
         "notes": [],
     }

@@ -66,10 +66,11 @@ def held_out_fits(run: Run, data: UserExamples, steps: int, *, early_stopping: b
 
 def base_fit(run: Run, folds: Sequence[Episode]) -> Fit:
     """The fit of the base model to the queries of text folds."""
-    measures, row = [], run.composed.unchanged()
+    measures = []
+    row, shared = run.problem.identity()
     for part in _passes(run, folds):
         rows = run.ops.broadcast(row, (len(part), row.shape[1]))
-        measures.append(run.problem.measure(rows, run.problem.query(part)))
+        measures.append(run.problem.measure(rows, run.problem.query(part), shared))
     return _mean_fit(folds, measures)
 
 
@@ -77,7 +78,7 @@ def measuring(run: Run, query: Batch, seen: list[Measures], early_stopping: bool
     """Measures every state on a query batch; with `early_stopping` it ends the steps where the loss falls no more."""
 
     def watch(_: int, state: State) -> bool:
-        seen.append(run.problem.measure(state["rows"], query))
+        seen.append(run.problem.measure(state["rows"], query, run.shared))
         losses = [float(measures["loss"].mean()) for measures in seen]
         before, recent = losses[:-PATIENCE], losses[-PATIENCE:]
         return not (early_stopping and before and min(recent) > (1 - MIN_GAIN) * min(before))

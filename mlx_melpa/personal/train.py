@@ -9,7 +9,7 @@ from ..core import inner_loop
 from ..core.class_means import alone, averaged, recall
 from ..core.microbatches import chunks
 from ..core.types import Array, Batch, Example, State
-from ..store import UserState, Version
+from ..store import UserState
 from ..store.run import Run
 from ..store.version import rounded
 from .examples import MAX_TOGETHER, UserExamples
@@ -29,13 +29,12 @@ class Trained:
 
     def fits(self, rows: Array) -> list[Fit]:
         """Loss and accuracy of rows (T, P) on the support sets themselves."""
-        return fits(self.run.problem.measure(rows, self.support))
+        return fits(self.run.problem.measure(rows, self.support, self.run.shared))
 
     def states(self, steps: int) -> list[UserState]:
         """Each user's state after a number of steps, with everything computed from the row as it will be stored."""
         run, end = self.run, self.at[steps]
-        rows = run.ops.numpy(end["rows"])
-        stored = [UserState(_own(run, row, user.previous)) for row, user in zip(rows, self.users, strict=True)]
+        stored = [UserState(rounded(row)[None]) for row in run.ops.numpy(end["rows"])]
         end = {**end, "rows": engine_rows(run, stored)}
         memory = self._class_memory(end["rows"])
         found = []
@@ -45,7 +44,8 @@ class Trained:
             one = run.ops.map_tree(lambda array, i=i: array[i : i + 1], {"rows": end["rows"], "carry": end["carry"]})
             regularizer = _finish_task(run, one, user, recall(classes, user.labels))
             learned = user.learned.hashes
-            found.append(UserState(state.rows, **classes, learned=learned, regularizer=regularizer))
+            shared = None if user.previous is None else user.previous.state.shared
+            found.append(UserState(state.rows, **classes, learned=learned, regularizer=regularizer, shared=shared))
         return found
 
     def _class_memory(self, rows: Array) -> dict[str, np.ndarray]:
@@ -54,14 +54,14 @@ class Trained:
         if not self.users[0].labels:
             return {}
         if all(set(user.support) == {*user.new, *user.replayed} for user in self.users):
-            found = problem.memory(rows, self.support)
+            found = problem.memory(rows, self.support, run.shared)
             return {name: run.ops.numpy(value) for name, value in found.items()}
         (user,) = self.users
         memory = user.memory
         examples = [*user.new, *user.replayed]
         order = np.random.default_rng(0).permutation(len(examples))
         for part in chunks([examples[i] for i in order], MAX_TOGETHER):
-            memory = problem.remember(rows, part, user.labels, memory)
+            memory = problem.remember(rows, part, user.labels, memory, run.shared)
         return dict(memory)
 
 
@@ -112,16 +112,7 @@ def _start(run: Run, users: Sequence[UserExamples], support: Batch) -> State:
         state = inner_loop.resume(parts, engine_rows(run, [version.state for version in previous]), regularizer)
     same = all(user.calibration == user.support for user in users)
     calibration = support if same else encode(run, users, [user.calibration for user in users])
-    return {**state, "rows": run.problem.calibrated(state["rows"], calibration)}
-
-
-def _own(run: Run, row: np.ndarray, previous: Version | None) -> np.ndarray:
-    """A user's own numbers (1, P) of a row, rounded as they will be stored.
-
-    A row that was imported whole stays whole: no run has its shared weights.
-    """
-    imported = previous is not None and previous.state.rows.shape[1] == run.layout.size
-    return rounded(row if imported else run.layout.stored(row))[None]
+    return {**state, "rows": run.problem.with_temperature(state["rows"], calibration, run.shared)}
 
 
 def _finish_task(run: Run, end: State, user: UserExamples, memory: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,18 +8,19 @@ from typing import Any
 import numpy as np
 
 from ..core.layout import Layout
-from ..core.types import Array, Batch, Episode, Example
+from ..core.rows import RowProblem
+from ..core.types import SCALE, Array, Batch, Episode, Example, Tree
 from ..data.tokens import pad
 
 TINY = 1e-12
 
 
-class Language:
+class Language(RowProblem):
     """Adapts a frozen language model; states below the first adapted block are computed once per batch."""
 
     def __init__(self, ops: Any, model: Any, readout: Any):
-        self.ops, self.model, self.readout = ops, model, readout
-        self.layout = model.layout + Layout(readout.segments(model.base.width, model.frozen_blocks > 0))
+        super().__init__(ops, model.layout + Layout(readout.segments(model.base.width, model.frozen_blocks > 0)))
+        self.model, self.readout = model, readout
         self._encodes = ""
 
     def encode(self, context: str = "support") -> int:
@@ -52,12 +53,16 @@ class Language:
         """How many training episodes `prime` wants; 0 where there is nothing to prime."""
         return getattr(self.readout, "primed", 0)
 
-    def prime(self, row: np.ndarray, episodes: Sequence[Episode], size: int) -> np.ndarray:
-        """A start (P,) with the readout's closed form for training episodes in it, computed in passes of `size`."""
-        rows, passes = self.ops.array(row[None]), [episodes[i : i + size] for i in range(0, len(episodes), size)]
-        batches = (self.query(part) for part in passes)
-        found = self.readout.prime(self.model, rows, batches)
-        return self.layout.row({**self.layout.views(row), **found})
+    def init_metric(self, row: np.ndarray, shared: Tree, episodes: Sequence[Episode], size: int) -> Tree:
+        """theta["problem"] with the readout's closed form for training episodes, computed in passes of `size`.
+
+        It is computed under a random start (own,).
+        """
+        plain = self.with_decoder(None)
+        batches = (self.query(episodes[i : i + size]) for i in range(0, len(episodes), size))
+        found = self.readout.init_metric(self.model, plain.weights(self.ops.array(row[None]), shared), batches)
+        before = self._shared.views(self.ops.numpy(shared["shared"]))
+        return {**shared, "shared": self.ops.array(self._shared.row({**before, **found}))}
 
     def _ready(self, batch: Batch) -> Batch:
         """Arrays of the engine for those of NumPy, and beside every `tokens` what the frozen blocks make of them.
@@ -81,7 +86,7 @@ class Language:
         pads is left out wherever it stands.
         """
         ops, tasks = self.ops, batch["weights"].shape[0]
-        base, means, present = ops.zeros((tasks, self.layout.size)), [], []
+        base, means, present = self.model.layout.weights(ops, ops.zeros((tasks, self.model.layout.size))), [], []
         read = () if self._encodes == "description" else batch["parts"]
         read = read if self._encodes == "support" else (*read, *self._descriptions(episodes))
         for i, part in enumerate(read):
@@ -110,78 +115,95 @@ class Language:
             return {name: self._arrays(value) for name, value in batch.items()}
         return self.ops.array(batch)
 
-    def answer(self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch) -> np.ndarray:
+    def answer(
+        self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch, shared: Tree
+    ) -> np.ndarray:
         """Probabilities (n, N) of one person's labels under rows (1, P), by what `remember` gave."""
         asked = self.readout.ask(examples, labels)
-        found = self.ops.numpy(self.predict(rows, self._ready({**asked, **memory})))[0]
+        found = self.ops.numpy(self.predict(rows, self._ready({**asked, **memory}), shared))[0]
         return found[np.argsort(asked["order"])]
 
     def remember(
-        self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], earlier: Mapping[str, np.ndarray]
+        self,
+        rows: Array,
+        examples: Sequence[Example],
+        labels: tuple[str, ...],
+        earlier: Mapping[str, np.ndarray],
+        shared: Tree,
     ) -> dict[str, np.ndarray]:
-        """What a readout has to keep of one person's examples, and of what it kept `earlier`, to answer without them.
+        """The readout's memory of one person's examples, and of the `earlier` memory, to answer without them.
 
         It is computed under rows (1, P).
         """
         support = self._ready(self.readout.support([Episode("", tuple(examples), (), labels)]))
-        kept = self.memory(rows, {**support, **{name: self.ops.array(value) for name, value in earlier.items()}})
+        kept = self.memory(
+            rows, {**support, **{name: self.ops.array(value) for name, value in earlier.items()}}, shared
+        )
         return {name: self.ops.numpy(value) for name, value in kept.items()}
 
-    def calibrated(self, rows: Array, support: Batch) -> Array:
-        """The rows with temperatures that fit a support batch; the same rows for a readout that has none."""
-        found = getattr(self.readout, "calibrated", None)
-        return rows if found is None else found(self.model, rows, support)
+    def with_temperature(self, rows: Array, support: Batch, shared: Tree) -> Array:
+        """The rows with temperatures that fit a support batch; the same rows where they hold none."""
+        if SCALE not in (s.name for s in self.layout.segments):
+            return rows
+        change = self.readout.temperature_change(self.model, self.weights(rows, shared), support)
+        before, scale = self.ops.split(rows, [rows.shape[1] - 1], 1)
+        return self.ops.concatenate([before, scale + self.ops.array(change[:, None])], 1)
 
-    def memory(self, rows: Array, support: Batch) -> Batch:
-        """The same of a support batch that is ready, as the engine's arrays; nothing for a readout that needs none."""
-        kept: Batch = self.readout.memory(self.model, rows, support)
+    def memory(self, rows: Array, support: Batch, shared: Tree) -> Batch:
+        """The memory of a support batch, as the engine's arrays; nothing for a readout that needs none."""
+        kept: Batch = self.readout.memory(self.model, self.weights(rows, shared), support)
         return kept
 
-    def class_means(self, rows: Array, support: Batch) -> Array:
+    def class_means(self, rows: Array, support: Batch, shared: Tree) -> Array:
         """The mean feature (T, ways, d') of each label's support examples, for a readout with a linear head."""
-        means: Array = self.readout.class_means(self.model, rows, support)
+        means: Array = self.readout.class_means(self.model, self.weights(rows, shared), support)
         return means
 
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
         """One person's examples with no support, to be predicted with what `memory` gave beside them."""
         return self._ready(self.readout.ask(examples, labels))
 
-    def losses(self, rows: Array, batch: Batch) -> Array:
-        """Per-task losses (T,), nats."""
-        return self.readout.losses(self.model, rows, batch)
+    def scores(self, rows: Array, batch: Batch, shared: Tree) -> Array:
+        """Logits (T, B, N) of the labels."""
+        found: Array = self.readout.scores(self.model, self.weights(rows, shared), batch)
+        return found
 
-    def entropies(self, rows: Array, batch: Batch) -> Array:
+    def losses(self, rows: Array, batch: Batch, shared: Tree) -> Array:
+        """Per-task losses (T,), nats."""
+        return self.readout.losses(self.model, self.weights(rows, shared), batch)
+
+    def entropies(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Mean entropies (T,), nats: of the labels per scored example, or of the next token per supervised one."""
         if not self.readout.classifies:
-            found: Array = self.readout.entropies(self.model, rows, batch)
+            found: Array = self.readout.entropies(self.model, self.weights(rows, shared), batch)
             return found
-        z = self.readout.scores(self.model, rows, batch)
+        z = self.scores(rows, batch, shared)
         each = self.ops.log_sum_exp(z).reshape(*z.shape[:2]) - (self.ops.softmax(z) * z).sum(-1)
         return (each * batch["weights"]).sum(-1) / self.ops.maximum(batch["weights"].sum(-1), 1)
 
-    def predict(self, rows: Array, batch: Batch) -> Array:
+    def predict(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Probabilities (T, B, N) of the labels."""
-        return self.ops.softmax(self.readout.scores(self.model, rows, batch))
+        return self.ops.softmax(self.scores(rows, batch, shared))
 
-    def drift(self, rows: Array, before: Array, batch: Batch) -> Array:
+    def drift(self, rows: Array, before: Array, batch: Batch, shared: Tree) -> Array:
         """Mean KL (T,), nats, from the answers under the rows before to those under rows, for labels."""
         ops = self.ops
-        now, then = (self.readout.scores(self.model, each, batch) for each in (rows, before))
+        now, then = (self.scores(each, batch, shared) for each in (rows, before))
         now, then = (z - ops.log_sum_exp(z).reshape(*z.shape[:2], 1) for z in (now, then))
         each = (ops.exp(then) * (then - now)).sum(-1)
         return (each * batch["weights"]).sum(-1) / ops.maximum(batch["weights"].sum(-1), 1)
 
-    def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
+    def measure(self, rows: Array, batch: Batch, shared: Tree) -> Mapping[str, np.ndarray]:
         """Per task: loss, and accuracy with macro F1, or perplexity with bits per byte; NaN where nothing is judged."""
         ops = self.ops
         if not self.readout.classifies:
-            loss = ops.numpy(self.losses(rows, batch)).astype(np.float64)
+            loss = ops.numpy(self.losses(rows, batch, shared)).astype(np.float64)
             count, spelled = (ops.numpy((batch[k] * batch["weights"]).sum(-1)) for k in ("count", "bytes"))
             return {"loss": loss, "perplexity": np.exp(loss), "bits_per_byte": loss * count / spelled / log(2)}
-        probabilities = ops.numpy(self.predict(rows, batch))
-        onehot, weights = ops.numpy(batch["onehot"]), ops.numpy(self.readout.judged(batch))
-        found = classified(probabilities, onehot, weights)
-        return {name: np.where(weights.any(-1), values, np.nan) for name, values in found.items()}
+        probabilities = ops.numpy(self.predict(rows, batch, shared))
+        onehot, counted = ops.numpy(batch["onehot"]), ops.numpy(self.readout.judged(batch))
+        found = classified(probabilities, onehot, counted)
+        return {name: np.where(counted.any(-1), values, np.nan) for name, values in found.items()}
 
 
 def described(episode: Episode) -> str:

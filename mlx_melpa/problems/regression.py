@@ -8,21 +8,23 @@ import numpy as np
 
 from ..core.bounds import Count
 from ..core.layout import Layout, Segment
-from ..core.types import Array, Batch
+from ..core.rows import RowProblem
+from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 
 
-class Regression:
+class Regression(RowProblem):
     """x -> hidden layers with an activation -> y; mean squared error."""
 
     def __init__(self, ops: Any, hidden: Sequence[int], activation: str):
-        self.ops, self._act = ops, {"relu": ops.relu, "tanh": ops.tanh}[activation]
+        self._act = {"relu": ops.relu, "tanh": ops.tanh}[activation]
         sizes = [1, *hidden, 1]
         segments = []
         for i, (wide_in, wide_out) in enumerate(pairwise(sizes)):
             bound = wide_in**-0.5
             segments += [Segment(f"{i}.weight", (wide_in, wide_out), bound), Segment(f"{i}.bias", (wide_out,), bound)]
-        self.layout, self._encodes = Layout(segments), False
+        super().__init__(ops, Layout(segments))
+        self._encodes = False
 
     def encode(self, context: str = "support") -> int:
         """Lets supports bring what a task encoder reads, the points (x, y), and says how wide that is."""
@@ -51,7 +53,7 @@ class Regression:
 
     questions = query
 
-    def memory(self, rows: Array, support: Batch) -> Batch:
+    def memory(self, rows: Array, support: Batch, shared: Tree) -> Batch:
         """Nothing: the row alone answers."""
         return {}
 
@@ -60,33 +62,36 @@ class Regression:
         arrays = {"x": np.stack(x), "y": np.stack(y), "weights": np.ones((len(x), len(x[0])))}
         return {name: self.ops.array(value) for name, value in arrays.items()}
 
-    def predict(self, rows: Array, batch: Batch) -> Array:
+    def predict(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """The network's outputs (T, B, 1)."""
-        parts = self.ops.split(rows, self.layout.offsets[1:-1], axis=1)
-        h = batch["x"]
-        for i in range(0, len(parts), 2):
-            shape = self.layout.segments[i].shape
-            h = h @ parts[i].reshape(-1, *shape) + parts[i + 1].reshape(-1, 1, shape[1])
-            h = self._act(h) if i + 2 < len(parts) else h
+        weights, h = self.weights(rows, shared), batch["x"]
+        last = len(weights) // 2 - 1
+        for i in range(last + 1):
+            bias = weights[f"{i}.bias"]
+            h = h @ weights[f"{i}.weight"] + bias.reshape(-1, 1, bias.shape[-1])
+            h = self._act(h) if i < last else h
         return h
 
-    def losses(self, rows: Array, batch: Batch) -> Array:
+    def losses(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Mean squared errors (T,)."""
-        away = (self.predict(rows, batch) - batch["y"]).reshape(*batch["weights"].shape)
-        return (away * away * batch["weights"]).sum(-1) / batch["weights"].sum(-1)
+        return self._squares(self.predict(rows, batch, shared) - batch["y"], batch)
 
-    def drift(self, rows: Array, before: Array, batch: Batch) -> Array:
+    def drift(self, rows: Array, before: Array, batch: Batch, shared: Tree) -> Array:
         """Mean squared changes (T,) of the outputs."""
-        away = (self.predict(rows, batch) - self.predict(before, batch)).reshape(*batch["weights"].shape)
+        return self._squares(self.predict(rows, batch, shared) - self.predict(before, batch, shared), batch)
+
+    def _squares(self, away: Array, batch: Batch) -> Array:
+        """Weighted means (T,) of squared numbers (T, B, 1)."""
+        away = away.reshape(*batch["weights"].shape)
         return (away * away * batch["weights"]).sum(-1) / batch["weights"].sum(-1)
 
-    def entropies(self, rows: Array, batch: Batch) -> Array:
+    def entropies(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """The losses: numbers have no entropy."""
-        return self.losses(rows, batch)
+        return self.losses(rows, batch, shared)
 
-    def measure(self, rows: Array, batch: Batch) -> Mapping[str, np.ndarray]:
+    def measure(self, rows: Array, batch: Batch, shared: Tree) -> Mapping[str, np.ndarray]:
         """Per task: loss."""
-        return {"loss": self.ops.numpy(self.losses(rows, batch))}
+        return {"loss": self.ops.numpy(self.losses(rows, batch, shared))}
 
 
 def regression(

@@ -7,15 +7,17 @@ import numpy as np
 
 from ..core.bounds import Count
 from ..core.layout import Segment
-from ..core.types import Array, Batch, Episode, Example
+from ..core.protocols import Readout
+from ..core.types import Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder
 from ..errors import DataError
 from .likelihood import Reading, collect, entropy, score
 
 
-class Completion:
+class Completion(Readout):
     """Mean negative log-likelihood per supervised token."""
 
+    verify_with = ({},)
     classifies = False
 
     def __init__(self, ops: Any, tokenizer: Any, template: str, max_length: int):
@@ -37,7 +39,7 @@ class Completion:
         """One task of texts to be judged on; there are no labels to choose from."""
         return self._batch([tuple(examples)])
 
-    def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
+    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
         """Nothing: the row alone writes."""
         return {}
 
@@ -74,14 +76,14 @@ class Completion:
         tokens, start = self.encoder.pair(before, example.target)
         return tokens, [(start, len(tokens))]
 
-    def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def losses(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Nats per supervised token (T,)."""
-        total = (score(self.ops, model, rows, batch) * batch["weights"]).sum(-1)
+        total = (score(self.ops, model, weights, batch) * batch["weights"]).sum(-1)
         return -total / self.ops.maximum((batch["count"] * batch["weights"]).sum(-1), 1)
 
-    def entropies(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def entropies(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Nats of the next token's distribution per supervised token (T,)."""
-        total = (entropy(self.ops, model, rows, batch) * batch["weights"]).sum(-1)
+        total = (entropy(self.ops, model, weights, batch) * batch["weights"]).sum(-1)
         return total / self.ops.maximum((batch["count"] * batch["weights"]).sum(-1), 1)
 
 

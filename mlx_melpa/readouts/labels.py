@@ -8,15 +8,17 @@ import numpy as np
 
 from ..core.bounds import Count
 from ..core.layout import Segment
-from ..core.types import Array, Batch, Episode, Example
+from ..core.protocols import Readout
+from ..core.types import Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder
 from ..errors import DataError
 from .likelihood import Reading, collect, score
 
 
-class Labels:
+class Labels(Readout):
     """Cross-entropy over the candidates' length-normalized scores."""
 
+    verify_with = ({},)
     classifies = True
 
     def __init__(self, ops: Any, tokenizer: Any, words: str, template: str, max_length: int):
@@ -50,7 +52,7 @@ class Labels:
         batch = self._batch([tuple(examples)], [labels])
         return {**batch, "order": np.arange(len(examples))}
 
-    def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
+    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
         """Nothing: the row alone answers."""
         return {}
 
@@ -98,18 +100,18 @@ class Labels:
         head = (*self.encoder.first, *self.encoder.ids(before + text))[: max(1, room - len(tail))]
         return (*head, *tail) or (self.encoder.pad,)
 
-    def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def scores(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Length-normalized log-likelihoods (T, E, N); -1e9 for labels that a task lacks."""
-        each = score(self.ops, model, rows, batch).reshape(*batch["onehot"].shape)
+        each = score(self.ops, model, weights, batch).reshape(*batch["onehot"].shape)
         return each + (batch["real"] - 1).reshape(batch["real"].shape[0], 1, -1) * 1e9
 
     def judged(self, batch: Batch) -> Array:
         """Weights (T, E) of all that is scored."""
         return batch["weights"]
 
-    def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def losses(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Mean cross-entropy over the candidates (T,), nats."""
-        z = self.scores(model, rows, batch)
+        z = self.scores(model, weights, batch)
         each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
         return (each * batch["weights"]).sum(-1) / self.ops.maximum(batch["weights"].sum(-1), 1)
 

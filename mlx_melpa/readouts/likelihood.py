@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..core.types import Array, Batch
+from ..core.types import Array, Batch, Weights
 from ..data.tokens import cuts, pad
 
 
@@ -59,24 +59,24 @@ def _reads(found: Sequence[Sequence[Sequence[tuple[int, int, float]]]], slots: i
     return {"which": which, "token": token, "share": shares}
 
 
-def score(ops: Any, model: Any, rows: Array, batch: Batch) -> Array:
+def score(ops: Any, model: Any, weights: Weights, batch: Batch) -> Array:
     """Sums of share x log-probability per slot, (T, slots), nats."""
     read, of_all = [], []
     for i, part in enumerate(batch["parts"]):
         with ops.lane(i):
-            logits = model.logits(rows, part["tokens"], part["index"], part.get("start"))
+            logits = model.logits(weights, part["tokens"], part["index"], part.get("start"))
             of_all.append(ops.log_sum_exp(logits).reshape(-1))
             read.append(logits.reshape(-1))
     words = ops.take(_joined(ops, read), batch["which"] * logits.shape[-1] + batch["token"], 0)
     return ((words - ops.take(_joined(ops, of_all), batch["which"], 0)) * batch["share"]).sum(-1)
 
 
-def entropy(ops: Any, model: Any, rows: Array, batch: Batch) -> Array:
+def entropy(ops: Any, model: Any, weights: Weights, batch: Batch) -> Array:
     """Sums of share x entropy of the next token's distribution per slot, (T, slots), nats."""
     found = []
     for i, part in enumerate(batch["parts"]):
         with ops.lane(i):
-            logits = model.logits(rows, part["tokens"], part["index"], part.get("start"))
+            logits = model.logits(weights, part["tokens"], part["index"], part.get("start"))
             found.append(ops.log_sum_exp(logits).reshape(-1) - (ops.softmax(logits) * logits).sum(-1))
     return (ops.take(_joined(ops, found), batch["which"], 0) * batch["share"]).sum(-1)
 

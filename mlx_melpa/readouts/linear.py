@@ -13,7 +13,7 @@ import numpy as np
 
 from ..core.bounds import Bounds, Count, Natural, Positive
 from ..core.layout import Segment
-from ..core.types import Array, Batch, Episode, Example
+from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
 from ..errors import DataError, RecipeError
 from .prototypes import TINY, Prototypes
 
@@ -22,6 +22,8 @@ WEIGHT, BIAS = "readout.weight", "readout.bias"
 
 class Linear(Prototypes):
     """Cross-entropy over the scores; a label's place among the task's labels is its place among the weights."""
+
+    verify_with = ({"temperature": 4.0, "ways": 3},)
 
     def __init__(self, ops: Any, tokenizer: Any, ways: int, *settings: Any):
         super().__init__(ops, tokenizer, *settings)
@@ -36,11 +38,11 @@ class Linear(Prototypes):
         """What T episodes are judged on, alone: the row answers."""
         return self._batch([[(e, False, True) for e in ep.query] for ep in episodes], episodes)
 
-    def calibrated(self, model: Any, rows: Array, batch: Batch) -> Array:
-        """The same rows: a head has seen its examples, and leaves none of them out."""
-        return rows
+    def temperature_change(self, model: Any, weights: Weights, batch: Batch) -> np.ndarray:
+        """No change: a head has seen its examples, and leaves none of them out."""
+        return np.zeros(batch["weights"].shape[0], np.float32)
 
-    def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
+    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
         """Nothing: the row alone answers."""
         return {}
 
@@ -55,33 +57,25 @@ class Linear(Prototypes):
         real = np.array([np.arange(most) < len(ep.labels) for ep in episodes], np.float32)
         return {**super()._batch(marked, episodes), "real": real}
 
-    def head(self, width: int, frozen: bool) -> tuple[int, int, int]:
-        """Where weights, biases and what comes after begin, counted from a row's end."""
-        ends = np.cumsum([s.size for s in self.segments(width, frozen)][::-1])[::-1]
-        return int(ends[0]), int(ends[1]), int(ends[1]) - self.ways
-
-    def scaled(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def scaled(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Features g (T, B, d') of length exp(s / 2)."""
-        f = self.features(model, rows, batch)
+        f = self.features(model, weights, batch)
         length = self.ops.sqrt((f * f).sum(-1).reshape(*f.shape[:2], 1) + TINY)
-        return self.ops.exp(0.5 * rows[:, -1]).reshape(-1, 1, 1) * f / length
+        return self.ops.exp(0.5 * weights[SCALE]).reshape(-1, 1, 1) * f / length
 
-    def class_means(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def class_means(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """The means mu (T, ways, d') of each label's given examples; 0 where there are none."""
-        sums, member = self.means(self.scaled(model, rows, batch), batch)
+        sums, member = self.means(self.scaled(model, weights, batch), batch)
         tasks, ways, wide = sums.shape
         found = sums / self.ops.maximum(member.sum(1), 1).reshape(tasks, ways, 1)
         return self.ops.concatenate([found, self.ops.zeros((tasks, self.ways - ways, wide))], 1)
 
-    def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def scores(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Logits (T, B, N); -1e9 for labels that a task lacks."""
-        real, g = batch["real"], self.scaled(model, rows, batch)
+        real, g = batch["real"], self.scaled(model, weights, batch)
         tasks, ways = real.shape
-        size = rows.shape[1]
-        first, second, third = self.head(model.base.width, "lexical" in batch["parts"][0])
-        weight, bias = self.ops.split(rows, [size - first, size - second, size - third], 1)[1:3]
-        weight = self.ops.split(weight.reshape(tasks, self.ways, -1), [ways], 1)[0]
-        bias = self.ops.split(bias, [ways], 1)[0]
+        weight = self.ops.split(weights[WEIGHT], [ways], 1)[0]
+        bias = self.ops.split(weights[BIAS], [ways], 1)[0]
         return g @ self.ops.swap(weight) + (bias + (real - 1) * 1e9).reshape(tasks, 1, ways)
 
     def judged(self, batch: Batch) -> Array:

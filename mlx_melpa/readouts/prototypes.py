@@ -18,18 +18,21 @@ import numpy as np
 
 from ..core.bounds import Count, Natural, Positive
 from ..core.layout import Segment
-from ..core.types import Array, Batch, Episode, Example
+from ..core.protocols import Readout
+from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder, cuts, pad
 
+ATTENTION, CENTER, METRIC = "readout.attention", "readout.center", "readout.metric"
 TINY = 1e-6
 SHRINK = 0.1
 SPREAD = 0.5
 """How far, as a standard deviation, people's log temperatures are thought to lie from where they begin."""
 
 
-class Prototypes:
+class Prototypes(Readout):
     """Snell et al. 2017 on adapted features, with the temperature as one more number of the row."""
 
+    verify_with = ({"temperature": 4.0},)
     classifies = True
 
     def __init__(self, ops: Any, tokenizer: Any, temperature: float, metric: str, primed: int, max_length: int):
@@ -38,14 +41,14 @@ class Prototypes:
 
     def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
         """The readout's numbers at the end of a row, for states of a width; `frozen` says that the first block is."""
-        scale = Segment("readout.log_scale", (1,), ("constant", log(self.temperature)))
+        scale = Segment(SCALE, (1,), ("constant", log(self.temperature)))
         if self.metric == "plain":
             return (scale,)
         wide = width * (1 + frozen)
         return (
-            Segment("readout.attention", (width,), shared=True),
-            Segment("readout.center", (wide,), shared=True),
-            Segment("readout.metric", (wide, wide), ("identity", 1.0), shared=True),
+            Segment(ATTENTION, (width,), shared=True),
+            Segment(CENTER, (wide,), shared=True),
+            Segment(METRIC, (wide, wide), ("identity", 1.0), shared=True),
             scale,
         )
 
@@ -99,52 +102,47 @@ class Prototypes:
         batch = self._batch([[(e, False, True) for e in examples]], [Episode("", (), tuple(examples), labels)])
         return {**batch, "order": np.argsort([len(self.encoder.whole(e.text)) for e in examples], kind="stable")}
 
-    def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
+    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
         """What answers later without the support at hand: its class sums and counts, and those of before with them."""
-        sums, member = self.means(self.features(model, rows, batch), batch)
+        sums, member = self.means(self.features(model, weights, batch), batch)
         prior, known = (batch["prior"], batch["known"]) if "prior" in batch else (0.0, 0.0)
         return {"prior": sums + prior, "known": member.sum(1) + known}
 
-    def features(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def features(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Features (T, B, d'), float32; d' is d, or 2d with the first block's means."""
-        ops, tasks = self.ops, rows.shape[0]
-        own = self._own(rows, model.base.width, 2 if "lexical" in batch["parts"][0] else 1)
+        ops, tasks = self.ops, batch["weights"].shape[0]
         parts = []
         for i, part in enumerate(batch["parts"]):
             with ops.lane(i):
-                hidden = ops.cast(model.hidden(rows, part["tokens"], part.get("start")), part["pool"])
-                pool = self._pool(own[0], hidden, part["pool"]) if own else part["pool"]
+                hidden = ops.cast(model.hidden(weights, part["tokens"], part.get("start")), part["pool"])
+                pool = self._pool(weights[ATTENTION], hidden, part["pool"]) if ATTENTION in weights else part["pool"]
                 means = [(hidden * pool.reshape(*pool.shape, 1)).sum(1)]
                 means += [part["lexical"]] if "lexical" in part else []
                 found = ops.concatenate([m / ops.sqrt((m * m).sum(-1).reshape(-1, 1) + TINY) for m in means], -1)
                 parts.append(found.reshape(tasks, -1, found.shape[-1]))
         found = ops.concatenate(parts, 1)
-        return (found - own[1].reshape(tasks, 1, -1)) @ own[2] if own else found
-
-    def _own(self, rows: Array, width: int, states: int) -> list[Array]:
-        """attention (T, d), center (T, d'), metric (T, d', d'); nothing for a plain readout."""
-        if self.metric == "plain":
-            return []
-        wide, end = width * states, rows.shape[1] - 1
-        ends = [end - wide * wide - wide - width, end - wide * wide - wide, end - wide * wide, end]
-        attention, center, metric = self.ops.split(rows, ends, 1)[1:4]
-        return [attention, center, metric.reshape(-1, wide, wide)]
+        if METRIC not in weights:
+            return found
+        metric = weights[METRIC]
+        centered = (found - weights[CENTER].reshape(-1, 1, found.shape[-1])).reshape(
+            metric.shape[0], -1, metric.shape[-1]
+        )
+        return (centered @ metric).reshape(found.shape)
 
     def _pool(self, attention: Array, hidden: Array, pool: Array) -> Array:
         """Weights (T*B', L) of tokens: softmax of their scores, 0 on padding."""
         each = hidden.reshape(attention.shape[0], -1, hidden.shape[-1]) @ attention.reshape(*attention.shape, 1)
         return self.ops.softmax(each.reshape(*pool.shape) + self.ops.log(pool + 1e-30))
 
-    def prime(self, model: Any, rows: Array, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
-        """center (d',) and metric (d', d') from training tasks, under rows (1, P) with the plain mean.
+    def init_metric(self, model: Any, weights: Weights, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+        """center (d',) and metric (d', d') from training tasks, under weights (1, ...) with the plain mean.
 
         metric = (S + shrink mean(eigenvalues) 1)^(-1/2), scaled to keep lengths on average, with S the covariance
         within classes of a task; center = the mean of the classes' means.
         """
         scatter, count, centers = np.zeros(()), 0.0, []
         for batch in batches:
-            repeated = self.ops.broadcast(rows, (batch["weights"].shape[0], rows.shape[1]))
-            f = self.ops.numpy(self.features(model, repeated, batch)).astype(np.float64)
+            f = self.ops.numpy(self.features(model, weights, batch)).astype(np.float64)
             onehot = self.ops.numpy(batch["onehot"]).astype(np.float64)
             sizes = onehot.sum(1)[..., None]
             means = np.swapaxes(onehot, 1, 2) @ f / np.maximum(sizes, 1)
@@ -155,17 +153,17 @@ class Prototypes:
         values, vectors = np.linalg.eigh(scatter / max(count, 1.0))
         mean = float(values.mean())
         root = np.sqrt(mean / (np.maximum(values, 0) + SHRINK * mean))
-        return {"readout.center": np.concatenate(centers).mean(0), "readout.metric": (vectors * root) @ vectors.T}
+        return {CENTER: np.concatenate(centers).mean(0), METRIC: (vectors * root) @ vectors.T}
 
     def means(self, features: Array, batch: Batch) -> tuple[Array, Array]:
         """Class sums (T, N, d) of what is given, and which examples they hold (T, B, N)."""
         member = batch["onehot"] * batch["given"].reshape(*batch["given"].shape, 1)
         return self.ops.swap(member) @ features, member
 
-    def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def scores(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Logits (T, B, N), each example left out of its own class; classes without examples get -1e9."""
         ops = self.ops
-        f = self.features(model, rows, batch)
+        f = self.features(model, weights, batch)
         sums, member = self.means(f, batch)
         count = member.sum(1)
         if "prior" in batch:
@@ -175,23 +173,24 @@ class Prototypes:
         size = (sums * sums).sum(-1).reshape(sums.shape[0], 1, -1) + member * (own - 2 * dots)
         scale = ops.sqrt(ops.maximum(own, TINY)) * ops.sqrt(ops.maximum(size, TINY))
         held = self.ops.minimum(count, 1).reshape(member.shape[0], 1, -1)
-        temperature = ops.exp(rows[:, -1]).reshape(-1, 1, 1)
+        temperature = ops.exp(weights[SCALE]).reshape(-1, 1, 1)
         return temperature * (dots - member * own) / scale * held + (held - 1) * 1e9
 
-    def calibrated(self, model: Any, rows: Array, batch: Batch) -> Array:
-        """The rows with temperatures that fit what a support batch gives, each example left out of its own class.
+    def temperature_change(self, model: Any, weights: Weights, batch: Batch) -> np.ndarray:
+        """How much each task's log temperature has to change (T,) to fit a support set, each example left out.
 
         s = argmin  - sum_i log p_s(y_i) + (s - s_0)^2 / (2 SPREAD^2), from the row's own s_0. Where a batch brings a
         memory of "known" examples, s_0 is theirs, and the row gets the mean over all examples, as a class does.
         """
-        z, onehot, weights = map(self.ops.numpy, (self.scores(model, rows, batch), batch["onehot"], self.judged(batch)))
+        z, onehot, counted = map(
+            self.ops.numpy, (self.scores(model, weights, batch), batch["onehot"], self.judged(batch))
+        )
         found = np.array(
-            [cooled(*task) for task in zip(z.astype(np.float64), onehot, weights, strict=True)], np.float32
+            [cooled(*task) for task in zip(z.astype(np.float64), onehot, counted, strict=True)], np.float32
         )
         known = self.ops.numpy(batch["known"]).sum(-1) if "known" in batch else 0.0
-        found = found * weights.sum(-1) / np.maximum(weights.sum(-1) + known, 1)
-        row, scale = self.ops.split(rows, [rows.shape[1] - 1], 1)
-        return self.ops.concatenate([row, scale + self.ops.array(found[:, None])], 1)
+        change: np.ndarray = found * counted.sum(-1) / np.maximum(counted.sum(-1) + known, 1)
+        return change
 
     def judged(self, batch: Batch) -> Array:
         """Weights (T, B) of what is judged: an example that is all that its class has counts no more than padding.
@@ -205,11 +204,11 @@ class Prototypes:
         alone = (member * self.ops.maximum(2 - count, 0).reshape(member.shape[0], 1, -1)).sum(-1)
         return batch["weights"] * (1 - alone)
 
-    def losses(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def losses(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Mean cross-entropy (T,) of what is judged, nats."""
-        z, weights = self.scores(model, rows, batch), self.judged(batch)
+        z, counted = self.scores(model, weights, batch), self.judged(batch)
         each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
-        return (each * weights).sum(-1) / self.ops.maximum(weights.sum(-1), 1)
+        return (each * counted).sum(-1) / self.ops.maximum(counted.sum(-1), 1)
 
 
 def cooled(z: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from ..core.bounds import Bounds, Count, Natural, Positive
-from ..core.types import Array, Batch, Episode, Example
+from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
 from .prototypes import TINY, Prototypes
 
 SEARCH, POLISH = 24, 2
@@ -39,15 +39,15 @@ class Ridge(Prototypes):
         batch = super()._batch(marked, episodes)
         return batch if batch["given"].any() else {k: v for k, v in batch.items() if k != "given"}
 
-    def memory(self, model: Any, rows: Array, batch: Batch) -> Batch:
+    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
         """Class sums, W times counts beside them, and the counts."""
-        u, counts = self.directions(model, rows, batch), self.counts(batch)
-        sums, (weights, _) = self.sums(u, batch), self.solve(u, batch)
-        return {"prior": self.ops.concatenate([sums, self.ops.swap(weights) * column(counts)], -1), "known": counts}
+        u, counts = self.directions(model, weights, batch), self.counts(batch)
+        sums, (solution, _) = self.sums(u, batch), self.solve(u, batch)
+        return {"prior": self.ops.concatenate([sums, self.ops.swap(solution) * column(counts)], -1), "known": counts}
 
-    def directions(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def directions(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Features (T, B, d') of length 1."""
-        f = self.features(model, rows, batch)
+        f = self.features(model, weights, batch)
         return f / self.ops.sqrt(column((f * f).sum(-1)) + TINY)
 
     def sums(self, u: Array, batch: Batch) -> Array:
@@ -91,17 +91,17 @@ class Ridge(Prototypes):
             rest = 1 - ((rows @ primal) * rows).sum(-1)
         return weights, ops.split(rest, [many], 1)[0]
 
-    def scores(self, model: Any, rows: Array, batch: Batch) -> Array:
+    def scores(self, model: Any, weights: Weights, batch: Batch) -> Array:
         """Logits (T, B, N), as `prototypes` has them."""
-        ops, u, counts = self.ops, self.directions(model, rows, batch), self.counts(batch)
-        weights, rest = self.solve(u, batch)
-        found = u @ weights
+        ops, u, counts = self.ops, self.directions(model, weights, batch), self.counts(batch)
+        solution, rest = self.solve(u, batch)
+        found = u @ solution
         if "given" in batch:
             given, y = column(batch["given"]), batch["onehot"]
             out = (found - y * column(1 - rest)) / ops.maximum(column(rest), TINY)
             found = given * out + (1 - given) * found
         held = ops.minimum(counts, 1).reshape(counts.shape[0], 1, -1)
-        return ops.exp(rows[:, -1]).reshape(-1, 1, 1) * found * held + (held - 1) * 1e9
+        return ops.exp(weights[SCALE]).reshape(-1, 1, 1) * found * held + (held - 1) * 1e9
 
 
 def column(x: Array) -> Array:

@@ -60,7 +60,7 @@ def embedded(run: Run, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
     """
     composed, known = run.composed, frozen.Features()
     read = [replace(e, support=tuple(Example("\n".join(x.texts)) for x in e.support), query=()) for e in episodes]
-    frozen.features(composed, composed.unchanged(), read, known)
+    frozen.features(composed, read, known)
     found = {
         "handcrafted": np.stack([handcrafted(composed, e)[1:] for e in episodes]),
         "features": np.stack([np.mean([known[x.text] for x in e.support], axis=0) for e in read]),

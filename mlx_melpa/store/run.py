@@ -2,19 +2,20 @@
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
+from safetensors.numpy import load_file
 
 from ..config.build import Composition, compose, load_base, on_backend
 from ..config.kinds import kind_class
 from ..config.recipe import Recipe, load_recipe
-from ..core.atomic import replace, replace_text
-from ..core.latent_rows import plain
+from ..core.atomic import replace as replace_file
+from ..core.atomic import replace_text
 from ..core.layout import Layout
-from ..core.protocols import Decoder, Parts
+from ..core.protocols import Parts
 from ..core.types import Tree
 from ..errors import ModelError, StoreError
 from .version import Origin
@@ -78,22 +79,23 @@ class Run:
         known = {} if self.fingerprint else {name: resolved[name] for name in ("adapter", "readout")}
         return Origin(engine=self.ops.name, form=form, **known)
 
-    def rows(self, stored: np.ndarray) -> np.ndarray:
-        """The rows (1, P) of a person's stored numbers, with what the run shares; whole rows stay as they are."""
-        layout, parts = self.composed.layout, self.composed.parts
-        if stored.shape[1] == layout.size:
-            return np.asarray(stored, np.float32)
-        if parts.initializer.code:
-            decoder, codes = cast(Decoder, parts.initializer), parts.ops.array(stored)
-            decoded: np.ndarray = parts.ops.numpy(decoder.decode(self.theta["initializer"], codes))
-            return decoded
-        start = parts.ops.numpy(parts.initializer.make(self.theta["initializer"], {}, 1))[0]
-        return layout.whole(np.asarray(stored[0], np.float32), start)[None]
+    @property
+    def shared(self) -> Tree:
+        """What all users share: theta's part for the problem."""
+        return self.theta["problem"]
 
-    def plain(self, stored: np.ndarray) -> tuple[Layout, np.ndarray]:
-        """A person's row (P,) as it acts, without the code that it may be made from, and its layout."""
-        layout = plain(self.composed.parts.problem).layout
-        return layout, self.rows(stored)[0, : layout.size]
+    def acting(self, stored: np.ndarray) -> np.ndarray:
+        """All weights in use (P',) under a person's stored numbers (1, P), in the order of the acting layout."""
+        rows = self.ops.array(np.asarray(stored, np.float32))
+        acting: np.ndarray = self.ops.numpy(self.problem.acting(rows, self.shared))[0]
+        return acting
+
+    def with_shared(self, shared: np.ndarray | None) -> "Run":
+        """The run with the shared numbers (1, S) that came with an imported version, if any, in place of its own."""
+        if shared is None:
+            return self
+        shared = self.ops.array(np.asarray(shared[0], np.float32))
+        return replace(self, theta={**self.theta, "problem": {**self.theta["problem"], "shared": shared}})
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -146,18 +148,32 @@ def load_run(
     if base is not None:
         check_base(base, info["base"], f"run '{folder.name}'", other_weights)
     composed = compose(recipe, base)
-    if info.get("layout", composed.layout.fingerprint) != composed.layout.fingerprint:
+    acting = composed.problem.acting_layout
+    # version 0.1 counted the code as a part of the layout
+    if info.get("layout", acting.fingerprint) not in (acting.fingerprint, (acting + composed.layout).fingerprint):
         raise ModelError(
             f"run '{folder.name}' orders its row in another way than backend {recipe.backend} does for "
             f"'{base.name if base else recipe.name}'; use it with the backend that it was made with"
         )
-    ops = composed.parts.ops
     try:
-        theta = ops.load(folder / "theta.safetensors", composed.begin(0))
+        theta = _theta(folder / "theta.safetensors", composed)
     except (KeyError, RuntimeError) as error:
         path = folder / "theta.safetensors"
         raise StoreError(f"{path} does not fit its recipe ({error}); train the run again") from error
     return Run(folder, composed, theta, info, fingerprint(folder))
+
+
+def _theta(path: Path, composed: Composition) -> Tree:
+    """Reads theta; one that version 0.1 wrote has the shared numbers in the initializer's row."""
+    ops, like = composed.ops, composed.begin(0)
+    named = load_file(path)
+    if like["problem"] and not any(name.startswith("problem.") for name in named):
+        old = "mean" if composed.problem.decoder else "start"
+        own, shared = composed.problem.acting_layout.divide(named.pop(f"initializer.{old}"))
+        named[f"{'problem' if composed.problem.decoder else 'initializer'}.{old}"] = own
+        named |= {"problem.shared": shared} if shared.size else {}
+        named |= {"problem.basis": named.pop("initializer.basis")} if composed.problem.decoder else {}
+    return ops.rebuild(like, [ops.array(named[name]) for name, _ in ops.flatten(like)])
 
 
 def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool = False) -> None:
@@ -176,7 +192,7 @@ def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool
 
 def save(folder: Path, name: str, ops: Any, tree: Tree, metadata: dict[str, str] | None = None) -> None:
     """Writes a tree as FOLDER/NAME.safetensors, whole or not at all."""
-    replace(folder / f"{name}.safetensors", lambda path: ops.save(path, tree, metadata))
+    replace_file(folder / f"{name}.safetensors", lambda path: ops.save(path, tree, metadata))
 
 
 def classifies(folder: Path) -> bool:

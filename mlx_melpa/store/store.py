@@ -7,6 +7,7 @@ import shlex
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -241,11 +242,14 @@ class Store:
 
 
 def _version(row: dict[str, Any]) -> Version:
-    blob, layout = row.pop("state", None), _layout(row.pop("layout"))
+    blob, stored = row.pop("state", None), _layout(row.pop("layout"))
     try:
         state = NO_STATE if blob is None else unpack(blob)
     except SafetensorError:
         where = f"version {row['number']} of user '{row['user']}'"
         raise StoreError(f"{where} is damaged; run: melpa users rollback, to an earlier one") from None
+    if state.rows.size == stored.size > stored.personal.size:  # an import of version 0.1, which kept the shared numbers
+        rows, shared = stored.divide(state.rows)
+        state = replace(state, rows=rows, shared=shared)
     fields = details.read(row.pop("about"))
-    return Version(state=state, layout=layout, **{**row, "active": bool(row["active"])}, **fields)
+    return Version(state=state, layout=stored.personal, **{**row, "active": bool(row["active"])}, **fields)

@@ -22,7 +22,8 @@ class UserState:
 
     rows (1, P): the user's own numbers. means (N, d), fp16, and counts (N,): the class means of all learned examples
     in the order of the version's labels, None for a readout without class means. learned (n,) uint64: hashes of the
-    learned examples. regularizer: the regularizer's state for the next task, by name.
+    learned examples. regularizer: the regularizer's state for the next task, by name. shared (1, S): shared numbers
+    that came with an import, None where they are the run's.
     """
 
     rows: np.ndarray
@@ -30,6 +31,7 @@ class UserState:
     counts: np.ndarray | None = None
     learned: np.ndarray = field(default_factory=lambda: np.zeros(0, np.uint64))
     regularizer: Mapping[str, np.ndarray] = field(default_factory=dict)
+    shared: np.ndarray | None = None
 
     @property
     def class_means(self) -> dict[str, np.ndarray]:
@@ -46,12 +48,13 @@ class UserState:
         learned = {"learned": self.learned} if self.learned.size else {}
         regularizer = {REGULARIZER + name: array for name, array in self.regularizer.items()}
         rows = {"rows": self.rows} if self.rows.size else {}
-        return {**rows, **self.class_means, **learned, **regularizer}
+        shared = {} if self.shared is None else {"shared": self.shared}
+        return {**rows, **self.class_means, **learned, **regularizer, **shared}
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, np.ndarray]) -> "UserState":
         """The inverse of `arrays`."""
-        known = {name: arrays[name] for name in ("means", "counts", "learned") if name in arrays}
+        known = {name: arrays[name] for name in ("means", "counts", "learned", "shared") if name in arrays}
         rows = arrays.get("rows", np.zeros((1, 0), np.float32))
         regularizer = {n.removeprefix(REGULARIZER): a for n, a in arrays.items() if n.startswith(REGULARIZER)}
         return cls(rows, **known, regularizer=regularizer)
@@ -126,7 +129,7 @@ class Version:
     @property
     def parameters(self) -> int:
         """How many numbers of the row are the user's own."""
-        return self.state.rows.size or self.layout.personal.size
+        return self.layout.size
 
 
 @dataclass(frozen=True)
@@ -192,4 +195,4 @@ def _compact(array: np.ndarray, half: bool = True) -> np.ndarray:
 
 
 def _is_rounded(name: str) -> bool:
-    return name == "rows" or name.startswith(REGULARIZER)
+    return name in ("rows", "shared") or name.startswith(REGULARIZER)

@@ -21,5 +21,5 @@ def difficulty(parts: Parts, theta: Tree, episodes: Sequence[Any], by: str) -> n
     problem = parts.problem
     support = problem.support(episodes)
     rows = adapt.begin(parts, theta, support)["rows"]
-    values = problem.entropies(rows, support) if by == "entropy" else problem.losses(rows, support)
+    values = (problem.entropies if by == "entropy" else problem.losses)(rows, support, theta["problem"])
     return parts.ops.numpy(values).astype(np.float64)

@@ -60,7 +60,7 @@ def _begin(recipe: Recipe, loop: OuterLoop, checkpoints: Checkpoints, resume: bo
                 "base": {"name": base.name, "family": base.family, "weights": base.weights} if base else None,
                 "readout": recipe.kind("readout") or None,
                 "parameters": layout.size,
-                "layout": layout.fingerprint,
+                "layout": loop.composed.problem.acting_layout.fingerprint,
                 "seen": sorted(splits.training_hashes),
                 "notes": list(splits.notes),
             },

@@ -66,8 +66,7 @@ class OuterLoop:
     @property
     def metric_episodes(self) -> int:
         """The number of training episodes from which the readout's metric is initialized; 0 where it has none."""
-        problem: Any = self.composed.parts.problem
-        return getattr(problem, "primed", 0)
+        return 0 if self.composed.model is None else int(self.composed.readout.primed)
 
     def choose_tasks_per_pass(self) -> None:
         """Sets the number of tasks in one pass by free memory, unless the recipe sets it."""
@@ -82,12 +81,8 @@ class OuterLoop:
         count = self.metric_episodes if count is None else count
         if not count:
             return
-        problem: Any = self.composed.parts.problem
         drawn = self.sampler.next(self.single.train, self.settings.seed, METRIC_DRAW, count)
-        row = self.composed.layout.draw(np.random.default_rng([self.settings.seed, 0]))
-        row = problem.prime(row, drawn, self.passes.size)
-        start = self.composed.parts.initializer.at(row)
-        self.theta = {**self.theta, "initializer": {**self.theta["initializer"], **start}}
+        self.theta = self.composed.init_metric(self.theta, self.settings.seed, drawn, self.passes.size)
 
     def progress(self, iteration: int) -> float:
         """The share of meta-training that lies behind an iteration: 0 at the first, 1 at the last."""

@@ -9,7 +9,6 @@ import numpy as np
 from ..config.build import compose, engine
 from ..config.kinds import kinds
 from ..config.recipe import Recipe
-from ..core.latent_rows import fitting
 from ..core.protocols import Parts
 from ..core.types import Batch, Tree
 from ..evaluation import streams as retention
@@ -114,14 +113,14 @@ def small(
     """
     ops = engine(backend)
     problem = kinds("problem")["regression"](ops, hidden=[10, 10], activation="tanh")
-    problem.layout = problem.layout if last is None else Anil.hold(problem.layout, {"last": last})
+    problem = problem if last is None else problem.with_layout(Anil.hold(problem.layout, {"last": last}))
     initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
-    problem = fitting(problem, initializer)
+    problem = problem.with_decoder(initializer.decoder)
     parts = Parts(
         ops,
         problem,
         initializer,
-        kinds("rule")[rule](ops, problem.layout.personal, **settings),
+        kinds("rule")[rule](ops, problem.layout, **settings),
         kinds("regularizer")[regularizer](ops, **strength),
     )
     tasks = sinusoid(shots=5, queries=5).train
@@ -134,7 +133,7 @@ def labelled(rule: str, settings: dict[str, Any], seed: int, backend: str) -> tu
     ops: Any = engine(backend)
     problem, tasks = words(ops, seed)
     initializer = kinds("initializer")["prototype"](ops, problem)
-    made = kinds("rule")[rule](ops, problem.layout.personal, **settings)
+    made = kinds("rule")[rule](ops, problem.layout, **settings)
     parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
     return parts, _theta(parts, seed), *problem.prepare(tasks)
 
@@ -154,7 +153,7 @@ def written(
     ops: Any = engine(backend)
     problem, (first, second) = block(ops, adapter, readout, seed)
     tasks = [replace(first, description="faced"), second]
-    made = kinds("rule")[rule](ops, problem.layout.personal, **RULES[rule])
+    made = kinds("rule")[rule](ops, problem.layout, **RULES[rule])
     initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
     parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
     return parts, _theta(parts, seed, 0.3), *problem.prepare(tasks)
@@ -168,11 +167,12 @@ def in_turn(parts: Parts, seed: int = 0) -> tuple[Any, Any]:
 
 def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
     rng = np.random.default_rng([seed, 0])
-    start = parts.initializer.init(rng, parts.problem.layout)
+    row, shared = parts.problem.init(rng)
+    start = {"initializer": parts.initializer.init(rng, row), "problem": shared}
     return {
-        "initializer": parts.ops.map_tree(lambda x: x + noise * parts.ops.array(rng.standard_normal(x.shape)), start),
-        "rule": parts.rule.init(parts.problem.layout.personal),
-        "regularizer": parts.regularizer.init(parts.problem.layout.personal),
+        **parts.ops.map_tree(lambda x: x + noise * parts.ops.array(rng.standard_normal(x.shape)), start),
+        "rule": parts.rule.init(parts.problem.layout),
+        "regularizer": parts.regularizer.init(parts.problem.layout),
     }
 
 

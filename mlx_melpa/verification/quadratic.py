@@ -13,7 +13,7 @@ import numpy as np
 from ..config.kinds import kinds
 from ..core.layout import Layout, Segment
 from ..core.protocols import Parts
-from ..core.types import Array, Batch
+from ..core.types import Array, Batch, Tree
 
 SIZE, TASKS, STRENGTH = 6, 3, 0.7
 
@@ -26,7 +26,7 @@ class Quadratic:
     def __init__(self, curved: Array):
         self.curved = curved
 
-    def losses(self, rows: Array, batch: Batch) -> Array:
+    def losses(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Per-task losses (T,)."""
         away = rows - batch["center"]
         return 0.5 * ((away @ self.curved) * away).sum(-1)
@@ -44,7 +44,7 @@ def errors(ops: Any, seed: int = 0) -> Iterator[tuple[str, float]]:
     rule = kinds("rule")["sgd"](ops, problem.layout, lr=0.3)
     parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, regularizer)
     learned = {"log_strength": ops.array(np.log(strengths))}
-    theta = {"initializer": {"start": ops.array(start)}, "rule": {}, "regularizer": learned}
+    theta = {"initializer": {"start": ops.array(start)}, "problem": {}, "rule": {}, "regularizer": learned}
     learner = kinds("learner")["imaml"](parts, steps=200, cg_steps=20, tolerance=1e-7)
     batches = [{"center": ops.array(center), "weights": ops.ones((TASKS, 1))} for center in (support, query)]
     gradient = ops.map_tree(ops.numpy, learner.meta_grad(theta, *batches)[1])

@@ -27,7 +27,9 @@ def unrolled(
         losses: Any = 0.0
         for k, weight in enumerate(weights or _last(steps)):
             state = adapt.step(parts, theta, k - 1, state, support) if k else state
-            losses = losses + weight * parts.problem.losses(state["rows"], query) if weight else losses
+            losses = (
+                losses + weight * parts.problem.losses(state["rows"], query, theta["problem"]) if weight else losses
+            )
         return losses.sum(), losses
 
     return parts.ops.value_and_grad(loss, theta)[2]
@@ -41,7 +43,7 @@ def held_constant(parts: Parts, theta: Tree, support: Batch, query: Batch, steps
         for k in range(steps):
             grads = parts.ops.stop_gradient(adapt.gradient(parts, theta, state, support))
             state = adapt.move(parts, theta, k, state, grads)
-        losses = parts.problem.losses(state["rows"], query)
+        losses = parts.problem.losses(state["rows"], query, theta["problem"])
         return losses.sum(), losses
 
     return parts.ops.value_and_grad(loss, theta)[2]
@@ -71,7 +73,7 @@ def query_loss(parts: Parts, support: Batch, query: Batch, steps: int, weights: 
 
         def watch(k: int, state: Tree) -> None:
             if counts[k]:
-                losses = parts.ops.numpy(parts.problem.losses(state["rows"], query))
+                losses = parts.ops.numpy(parts.problem.losses(state["rows"], query, theta["problem"]))
                 found.append(counts[k] * float(losses.astype(np.float64).sum()))
 
         adapt.adapt(parts, theta, support, steps, watch=watch)
@@ -83,26 +85,24 @@ def query_loss(parts: Parts, support: Batch, query: Batch, steps: int, weights: 
 def implicit(parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int) -> Tree:
     """iMAML by its definition, at the rows where the steps end: the tasks' systems solved as one, in float64."""
     ops, state = parts.ops, adapt.adapt(parts, theta, support, steps)
-    own, shared = adapt.cut(parts, state["rows"])
+    rows = state["rows"]
 
-    def asked(theta: Tree, own: Any, shared: list[Any]) -> Any:
-        return parts.problem.losses(adapt.whole(parts, theta, own, shared), query).sum()
+    def asked(theta: Tree, rows: Any) -> Any:
+        return parts.problem.losses(rows, query, theta["problem"]).sum()
 
-    def inner(own: Any) -> Any:
-        return adapt.gradient(parts, theta, {**state, "rows": adapt.whole(parts, theta, own, shared)}, support)
+    def inner(rows: Any) -> Any:
+        return adapt.gradient(parts, theta, {**state, "rows": rows}, support)
 
     def product(x: np.ndarray) -> np.ndarray:
-        found: np.ndarray = ops.numpy(ops.vjp(inner, own, ops.array(x))).astype(np.float64)
+        found: np.ndarray = ops.numpy(ops.vjp(inner, rows, ops.array(x))).astype(np.float64)
         return found
 
-    right = ops.numpy(ops.grad(lambda own: asked(theta, own, shared), own)).astype(np.float64)
+    right = ops.numpy(ops.grad(lambda rows: asked(theta, rows), rows)).astype(np.float64)
     solution = ops.array(_solved(product, right))
 
     def along(theta: Tree) -> tuple[Any, Any]:
-        begun = adapt.begin(parts, theta, support)
-        free = adapt.cut(parts, begun["rows"])[1]
-        there = {**begun, "rows": adapt.whole(parts, theta, own, free)}
-        return asked(theta, own, free) - (solution * adapt.gradient(parts, theta, there, support)).sum(), own
+        there = {**adapt.begin(parts, theta, support), "rows": rows}
+        return asked(theta, rows) - (solution * adapt.gradient(parts, theta, there, support)).sum(), rows
 
     return ops.value_and_grad(along, theta)[2]
 

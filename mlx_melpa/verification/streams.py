@@ -25,8 +25,8 @@ def losses(
         state = adapt.resume(parts, state["rows"]) if asked else state
         for k in range(steps):
             state = advance(parts, theta, k, state, support)
-        asked.append({**question, **parts.problem.memory(state["rows"], support)})
-        found += [parts.problem.losses(state["rows"], each) for each in asked]
+        asked.append({**question, **parts.problem.memory(state["rows"], support, theta["problem"])})
+        found += [parts.problem.losses(state["rows"], each, theta["problem"]) for each in asked]
     return sum(found[1:], found[0]) / len(found)
 
 

@@ -101,7 +101,7 @@ def errors(
     """
     built = kinds("learner")[learner](parts, steps=STEPS, **SETTINGS.get(learner, {}))
     built = built.at(0.5) if hasattr(built, "at") else built
-    if parts.initializer.code and "rule" not in built.trains:
+    if parts.initializer.decoder and "problem" not in built.trains:
         return
     gradient = built.meta_grad(theta, support, query)[1]
     streamed = isinstance(support, tuple)

@@ -15,7 +15,7 @@ import numpy as np
 from ..config.kinds import kinds
 from ..core.layout import Layout
 from ..core.sites import Site
-from ..core.types import Array, Episode, Example
+from ..core.types import Array, Episode, Example, Weights
 from ..problems.language import Language, language
 from .toy_words import LETTERS, Letters, words
 
@@ -52,36 +52,34 @@ class Block:
         self.layout = Layout(segment for site in sites for segment in adapter.segments(site))
         self.before = getattr(adapter, "tokens", 0)
 
-    def hidden(self, rows: Array, tokens: Array, start: Array | None = None) -> Array:
+    def hidden(self, weights: Weights, tokens: Array, start: Array | None = None) -> Array:
         """States (T*B, L, d) of tokens (T*B, L)."""
         ops, (count, long) = self.ops, tokens.shape
-        weights = self._weights(rows)
+        bound = self._by_role(weights)
 
         def at(role: str, x: Any, y: Any) -> Any:
-            return self.adapter.apply(ops, weights[role], x, y) if role in weights else y
+            return self.adapter.apply(ops, bound[role], x, y) if role in bound else y
 
         x = ops.take(self.vectors, tokens, 0)
         x = ops.concatenate([ops.zeros((count, self.before, WIDTH)), x], 1) if self.before else x
         x = at("input", x, x)
         keys = x.reshape(count, 1, self.before + long, WIDTH)
-        cached = at("cache", keys, keys) if "cache" in weights else (keys, keys)
+        cached = at("cache", keys, keys) if "cache" in bound else (keys, keys)
         k, v = (each.reshape(count, -1, WIDTH) for each in cached)
         a = at("attention", x, ops.softmax(x @ ops.swap(k) * WIDTH**-0.5) @ v)
         h = ops.tanh(x + at("linear", a, a @ self.weight))
         h = at("feed_forward", h, h)
         return ops.split(h, [self.before], 1)[1] if self.before else h
 
-    def logits(self, rows: Array, tokens: Array, index: Array, start: Array | None = None) -> Array:
+    def logits(self, weights: Weights, tokens: Array, index: Array, start: Array | None = None) -> Array:
         """Logits (N, V) at flat positions `index` (N,)."""
-        return self.ops.take(self.hidden(rows, tokens).reshape(-1, WIDTH), index, 0) @ self.ops.swap(self.vectors)
+        return self.ops.take(self.hidden(weights, tokens).reshape(-1, WIDTH), index, 0) @ self.ops.swap(self.vectors)
 
-    def _weights(self, rows: Array) -> dict[str, list[Array]]:
+    def _by_role(self, weights: Weights) -> dict[str, list[Array]]:
         """Each site's weights, by its role."""
-        layout, found = self.layout, dict[str, list[Array]]()
-        parts = self.ops.split(rows[:, : layout.size], layout.offsets[1:-1], 1)
-        for part, segment in zip(parts, layout.segments, strict=True):
-            role = segment.name.split(".")[1]
-            found.setdefault(role, []).append(part.reshape(rows.shape[0], *segment.shape))
+        found = dict[str, list[Array]]()
+        for segment in self.layout.segments:
+            found.setdefault(segment.name.split(".")[1], []).append(weights[segment.name])
         return found
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..config.kinds import kinds
 from ..core.layout import Layout, Segment
-from ..core.types import Array, Episode, Example
+from ..core.types import Array, Episode, Example, Weights
 from ..problems.language import Language, language
 
 ALPHABET, WIDTH = "abcdefgh", 6
@@ -39,10 +39,10 @@ class Model:
     def __init__(self, ops: Any, rng: np.random.Generator):
         self.ops, self.vectors = ops, ops.array(rng.standard_normal((1 + LETTERS, WIDTH)))
 
-    def hidden(self, rows: Array, tokens: Array, start: Array | None = None) -> Array:
+    def hidden(self, weights: Weights, tokens: Array, start: Array | None = None) -> Array:
         """States (T*B, L, d) of tokens (T*B, L)."""
         states = self.ops.take(self.vectors, tokens, 0)
-        weight = self.ops.split(rows, [self.layout.size], 1)[0].reshape(-1, WIDTH, WIDTH)
+        weight = weights["0.weight"]
         return self.ops.tanh(states.reshape(weight.shape[0], -1, WIDTH) @ weight).reshape(*states.shape)
 
 

@@ -43,7 +43,7 @@ def test_a_version_is_stored_and_reported(lines: Path) -> None:
     with Store() as store:
         version = store.get("me", 1)
     shown = json.loads(invoke(app, ["users", "show", "me", "--json"]).stdout)
-    assert shown["parameters"] == version.layout.personal.size == version.state.rows.size
+    assert shown["parameters"] == version.layout.size == version.state.rows.size
     assert version.active and version.metrics["steps"] == said["steps"] and version.nbytes == said["bytes"]
     assert version.state.rows.shape == (1, version.layout.size) and version.run is not None
     shown = invoke(app, ["adapt", "--user", "you", str(lines)])
@@ -209,7 +209,7 @@ def test_two_processes_at_once_both_end_in_the_history(notes: Notes) -> None:
 
 
 def v_size(store: Store) -> int:
-    return int(store.get("me", 1).layout.own.sum())
+    return store.get("me", 1).layout.size
 
 
 @pytest.mark.usefixtures("home")
@@ -224,5 +224,5 @@ def test_kill_leaves_the_last_whole_version(notes: Notes) -> None:
             numbers = [v.number for v in store.history("me")]
             assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) <= i + 2
             last = store.get("me", numbers[-1])
-        assert last.state.rows.shape == (1, last.layout.own.sum()) and len(last.state.means) == 2
+        assert last.state.rows.shape == (1, last.layout.size) and len(last.state.means) == 2
     assert adapt(notes(" more"), "--steps", "1")["version"] == numbers[-1] + 1

@@ -52,13 +52,13 @@ def test_the_frozen_prefix_is_bit_equal_and_never_runs_again(base: Base, put: Pu
     count = len(base.blocks)
     adapted = put(layers=count - count // 2)
     if kind == "prompt":
-        assert adapted.frozen_blocks == 0 and adapted.prefix(TOKENS) is None
+        assert adapted.frozen_blocks == 0
         return
     # A prefix finds keys and values in every other block of qwen3_next alone.
     assert adapted.frozen_blocks == min(site.layer for site in adapted.sites) >= count // 2
     assert kind == "prefix" or adapted.frozen_blocks == count // 2
     values = rows(adapted, 2)
-    start = adapted.prefix(TOKENS)
+    start = adapted.frozen_states(TOKENS)[1]
     assert start is not None
     whole = np.array(adapted.hidden(values, TOKENS))
     mx.eval(start)
@@ -94,8 +94,8 @@ def test_a_row_and_its_weights_are_the_same_numbers(put: Put) -> None:
     row = np.array(rows(adapted, 1)[0])
     weights = adapted.layout.views(row)
     assert np.array_equal(adapted.layout.row(weights), row)
-    bound = [w for group in adapted._weights(mx.array(row[None])) for w in group]
-    for segment, weight in zip(adapted.layout.segments, bound, strict=True):
+    bound = adapted.layout.weights(ops, mx.array(row[None]))
+    for segment, weight in zip(adapted.layout.segments, bound.values(), strict=True):
         assert np.array_equal(np.array(weight[0]), weights[segment.name])
 
 

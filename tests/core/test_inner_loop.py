@@ -21,7 +21,7 @@ def test_a_step_descends_on_the_loss_and_the_pull_to_the_start() -> None:
     for k in range(3):
 
         def loss(r: Any) -> Any:
-            return PARTS.problem.losses(r, SUPPORT).sum()
+            return PARTS.problem.losses(r, SUPPORT, THETA["problem"]).sum()
 
         g = ops.numpy(ops.grad(loss, state["rows"])) + 0.5 * (rows(state) - ops.numpy(state["carry"]["start"]))
         wanted = rows(state) - 0.05 * g
@@ -58,7 +58,7 @@ def test_two_tasks_adapt_as_each_alone() -> None:
 
 
 def test_adapting_lowers_the_support_loss() -> None:
-    before = ops.numpy(PARTS.problem.losses(adapt.begin(PARTS, THETA, SUPPORT)["rows"], SUPPORT))
-    after = ops.numpy(PARTS.problem.losses(adapt.adapt(PARTS, THETA, SUPPORT, 20)["rows"], SUPPORT))
+    before = ops.numpy(PARTS.problem.losses(adapt.begin(PARTS, THETA, SUPPORT)["rows"], SUPPORT, THETA["problem"]))
+    after = ops.numpy(PARTS.problem.losses(adapt.adapt(PARTS, THETA, SUPPORT, 20)["rows"], SUPPORT, THETA["problem"]))
     assert (after < before).all()
     assert after.mean() < 0.8 * before.mean()

@@ -13,14 +13,13 @@ def test_offsets_follow_the_sizes() -> None:
     assert LAYOUT.offsets == (0, 6, 10, 11)
 
 
-def test_what_is_shared_is_neither_stored_nor_lost() -> None:
+def test_a_row_is_divided_into_own_and_shared_numbers() -> None:
     layout = Layout([Segment("a", (2,)), Segment("m", (2, 2), ("identity", 3.0), shared=True), Segment("s", (1,))])
-    start = layout.draw(np.random.default_rng(0))
-    assert start.tolist() == [0, 0, 3, 0, 0, 3, 0]
-    row = np.array([1, 2, 3, 0, 0, 3, 4], np.float32)
-    assert layout.shares and layout.stored(row).tolist() == [1, 2, 4]
-    assert layout.whole(layout.stored(row), start).tolist() == row.tolist()
-    assert Layout.from_json(layout.to_json()) == layout and not LAYOUT.shares
+    own, shared = layout.divide(np.arange(7.0))
+    assert own.tolist() == [0, 1, 6] and shared.tolist() == [2, 3, 4, 5]
+    assert layout.divide(np.zeros((4, 7)))[1].shape == (4, 4)
+    assert [s.name for s in layout.personal.segments] == ["a", "s"] and layout.shared.size == 4
+    assert Layout.from_json(layout.to_json()) == layout and LAYOUT.shared.size == 0
 
 
 def test_views_and_row_are_inverse() -> None:

@@ -84,13 +84,13 @@ def call(*arguments: Any) -> Any:
 def test_frozen_features_are_means_of_the_base_s_last_and_first_states(intents: Run) -> None:
     composed = intents.composed
     ops, encoder = composed.parts.ops, composed.parts.problem.readout.encoder  # type: ignore[attr-defined]
-    rows = ops.array(composed.layout.draw(np.random.default_rng(0))[None])
+    weights = composed.problem.identity_weights()
     texts = ("a dog", "I see a much longer story about a cat", "a cat")
     one = Episode("e", tuple(map(Example, texts[:2])), (Example(texts[2]),))
-    found = frozen.features(composed, rows, [one], {})
+    found = frozen.features(composed, [one], {})
     for text in texts:
         tokens = ops.array([list(encoder.whole(text))])
-        states = [composed.model.hidden(rows, tokens), composed.model.frozen_states(tokens)[0]]
+        states = [composed.model.hidden(weights, tokens), composed.model.frozen_states(tokens)[0]]
         means = [ops.numpy(s)[0].mean(0) for s in states]
         wanted = np.concatenate([m / np.linalg.norm(m) for m in means])
         np.testing.assert_allclose(found[text], wanted, rtol=1e-4, atol=1e-4)

@@ -29,7 +29,9 @@ def test_curves_are_the_query_losses_after_each_step_however_passes_are_cut() ->
         support, query = PARTS.problem.prepare([episode])
         for k in range(4):
             rows = adapt.adapt(PARTS, THETA, support, k)["rows"]
-            assert found["loss"][k, e] == pytest.approx(float(PARTS.problem.losses(rows, query).item()), rel=1e-5)
+            assert found["loss"][k, e] == pytest.approx(
+                float(PARTS.problem.losses(rows, query, THETA["problem"]).item()), rel=1e-5
+            )
     some = curves.curves(PARTS, THETA, DRAWN, [0, 3], tasks_per_pass=5).curves
     np.testing.assert_allclose(some["loss"], found["loss"][[0, 3]], rtol=1e-5)
 

@@ -55,7 +55,7 @@ def test_a_row_s_writing_is_greedy_and_its_own(composed: Composition) -> None:
     ops, layout = composed.parts.ops, composed.layout
     read = list(composed.readout.encoder.first) + list(composed.readout.encoder.ids("once upon"))
     row = (0.3 * np.random.default_rng(0).standard_normal((1, layout.size))).astype(np.float32)
-    rows = {"base": None, "unchanged": ops.numpy(composed.unchanged()), "changed": row}
+    rows = {"base": None, "unchanged": ops.numpy(composed.problem.identity()[0]), "changed": row}
     said = {name: overlap.write(composed, r, LINE, LINE, composed.readout)[0] for name, r in rows.items()}
     assert said["base"] == said["unchanged"] != said["changed"]
     tokens, end = list(read), composed.base.tokenizer.eos_token_id

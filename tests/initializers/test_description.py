@@ -61,17 +61,19 @@ def test_a_description_is_the_mean_of_its_frozen_states_and_changes_the_row(comp
     assert batch["context"].shape == (3, 3 if both else 1, composed.base.width)
     tokens, base = problem.readout.encoder.whole("a nurse"), ops.zeros((1, composed.layout.size))
     ready = ops.array(np.array([tokens]))
-    states = composed.model.prefix(ready) if composed.model.frozen_blocks else composed.model.hidden(base, ready)
+    states = (
+        composed.model.frozen_states(ready)[1] if composed.model.frozen_blocks else composed.model.hidden(base, ready)
+    )
     mean = ops.numpy(states)[0][np.array(tokens) != problem.readout.encoder.pad].mean(0)
     found = ops.numpy(batch["context"])
     np.testing.assert_allclose(found[0, -1], mean / np.sqrt((mean**2).mean()), atol=2e-3)
     rng = np.random.default_rng(1)
-    start = initializer.init(rng, composed.layout)
+    start = initializer.init(rng, composed.layout.draw(rng))
     meta = ops.map_tree(lambda x: x + 0.5 * ops.array(rng.standard_normal(x.shape)), start)
-    rows = ops.numpy(initializer.make(meta, batch, 3))
+    rows = ops.numpy(initializer.make({"initializer": meta}, batch, 3))
     assert np.abs(rows[0] - rows[1]).max() > 1e-3
     assert (np.abs(rows[0] - rows[2]).max() > 1e-3) == both  # without the examples, other ones make no difference
-    alone = ops.numpy(initializer.make(meta, problem.support([cook]), 1))
+    alone = ops.numpy(initializer.make({"initializer": meta}, problem.support([cook]), 1))
     np.testing.assert_allclose(alone[0], rows[1], atol=2e-3)
 
 
@@ -85,10 +87,10 @@ def test_without_a_description_labels_are_named_and_without_labels_the_start_sta
     nothing = problem.support([replace(bare, labels=())])
     assert ops.numpy(nothing["present"])[0, -1] == 0
     if nothing["present"].shape[1] == 1:
-        start = composed.parts.initializer.init(np.random.default_rng(0), composed.layout)
+        start = composed.begin(0)["initializer"]
         meta = ops.map_tree(lambda x: x + 0.5, start)
         np.testing.assert_array_equal(
-            ops.numpy(composed.parts.initializer.make(meta, nothing, 1))[0], ops.numpy(meta["start"])
+            ops.numpy(composed.parts.initializer.make({"initializer": meta}, nothing, 1))[0], ops.numpy(meta["start"])
         )
 
 

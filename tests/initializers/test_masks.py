@@ -17,12 +17,11 @@ PRESENT = np.array([[1.0] * 4, [0, 1, 1, 1], [0] * 4])
 
 
 class Problem:
-    """Two sites of LoRA of rank 2, a third that is shared, and a head."""
+    """Two sites of LoRA of rank 2, and a head."""
 
     layout = Layout(
         [
             *(Segment("0.q.lora_a", (3, 2), 0.3), Segment("0.q.lora_b", (2, 4), 0.3)),
-            *(Segment("1.q.lora_a", (3, 2), 0.3, shared=True), Segment("1.q.lora_b", (2, 3), 0.3, shared=True)),
             *(Segment("2.v.lora_a", (5, 2), 0.3), Segment("2.v.lora_b", (2, 3), 0.3)),
             Segment("readout.scale", (1,), ("constant", 2.0)),
         ]
@@ -39,12 +38,14 @@ def built(problem: Any = None, form: str = "whole", **settings: Any) -> Any:
 
 def moved(maker: Any) -> Any:
     rng = np.random.default_rng(1)
-    start = maker.init(rng, Problem.layout)
+    start = maker.init(rng, Problem.layout.draw(rng))
     return ops.map_tree(lambda x: x + 0.5 * ops.array(rng.standard_normal(x.shape)), start)
 
 
 def made(maker: Any, meta: Any) -> np.ndarray:
-    return ops.numpy(maker.make(meta, {"context": ops.array(CONTEXT), "present": ops.array(PRESENT)}, 3))
+    return ops.numpy(
+        maker.make({"initializer": meta}, {"context": ops.array(CONTEXT), "present": ops.array(PRESENT)}, 3)
+    )
 
 
 @pytest.mark.parametrize("form", ["whole", "chunked"])
@@ -55,11 +56,14 @@ def test_what_is_written_at_a_site_is_multiplied_by_its_scale(form: str) -> None
     written = made(plain, meta) - start
     scale = ops.numpy(meta["scales"]["scale"])
     assert scale.shape == (3,)
-    each = np.repeat([scale[0], 0, scale[1], scale[2]], [6 + 8, 6 + 6, 10 + 6, 1])
+    each = np.repeat([scale[0], scale[1], scale[2]], [6 + 8, 10 + 6, 1])
     np.testing.assert_allclose(rows, start + written * each, rtol=1e-4, atol=1e-6)
     assert np.abs(rows[:2] - start - written[:2]).max() > 1e-2
     np.testing.assert_array_equal(rows[2], start)
-    ones = {**meta, "scales": maker.init(np.random.default_rng(0), Problem.layout)["scales"]}
+    ones = {
+        **meta,
+        "scales": maker.init(np.random.default_rng(0), Problem.layout.draw(np.random.default_rng(0)))["scales"],
+    }
     np.testing.assert_array_equal(made(maker, ones), made(plain, meta))
 
 
@@ -82,7 +86,7 @@ def test_each_rank_of_ones_own_sites_is_masked_as_the_task_says(form: str) -> No
 
 def test_masks_begin_near_one_and_all_counts_for_the_budget() -> None:
     maker = built(scales=True, ranks=True)
-    meta = maker.init(np.random.default_rng(0), Problem.layout)
+    meta = maker.init(np.random.default_rng(0), Problem.layout.draw(np.random.default_rng(0)))
     before, start = made(maker, meta), ops.numpy(meta["start"])
     for name, value in Problem.layout.views(before[0]).items():
         near = 1 / (1 + np.exp(-4)) if name in ("0.q.lora_b", "2.v.lora_b") else 1
@@ -93,7 +97,7 @@ def test_masks_begin_near_one_and_all_counts_for_the_budget() -> None:
 
 def test_a_row_without_ranks_has_none_to_mask() -> None:
     problem = Problem()
-    problem.layout = Layout([Segment("0.weight", (3, 2)), *Problem.layout.segments[2:4]])
+    problem.layout = Layout([Segment("0.weight", (3, 2)), Segment("0.bias", (3,))])
     with pytest.raises(
         RecipeError, match=r"initializer.ranks masks LoRA's ranks, and a row has none here; set adapter"
     ):

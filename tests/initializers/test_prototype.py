@@ -52,7 +52,7 @@ def test_before_any_step_scores_are_minus_squared_distances_to_class_means(backe
         pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
     parts, theta, episodes, support, query = begun(backend)
     rows = adapt.begin(parts, theta, support)["rows"]
-    found = parts.ops.numpy(parts.problem.predict(rows, query))
+    found = parts.ops.numpy(parts.problem.predict(rows, query, theta["problem"]))
     start = parts.ops.numpy(theta["initializer"]["start"]).astype(np.float64)
     assert rows.shape == (2, WIDTH**2 + 3 * (WIDTH + 1) + 1)
     for t, episode in enumerate(episodes):
@@ -76,7 +76,7 @@ def test_a_step_moves_the_head_and_the_adapter() -> None:
     layout = parts.problem.layout
     for name, change in ((n, w) for row in moved for n, w in layout.views(row).items()):
         assert np.abs(change).max() > 0, name
-    losses = [parts.ops.numpy(parts.problem.losses(r, support)) for r in (first["rows"], after)]
+    losses = [parts.ops.numpy(parts.problem.losses(r, support, theta["problem"])) for r in (first["rows"], after)]
     assert (losses[1] < losses[0]).all()
 
 
@@ -139,10 +139,10 @@ def test_a_person_is_a_row_with_a_head_from_meta_training_to_a_third_label(
     with Store() as store:
         version = store.latest("me")
     width = composed.base.width * 2
-    names = {s.name: s.size for s in composed.layout.personal.segments}
+    names = {s.name: s.size for s in composed.layout.segments}
     assert names["readout.weight"] + names["readout.bias"] == 3 * (width + 1)
-    assert version is not None and version.state.rows.shape == (1, composed.layout.personal.size)
-    assert "means" not in version.state
+    assert version is not None and version.state.rows.shape == (1, composed.layout.size)
+    assert version.state.means is None
     more = [*rows, {"text": "swim ten lanes", "label": "sport"}, {"text": "run to the lake", "label": "sport"}]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in more))
     melpa("adapt", "--user", "me", tmp_path / "more.jsonl", "--steps", "1")

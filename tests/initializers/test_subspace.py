@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from mlx_melpa.config.build import compose, engine
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.latent_rows import Coded, fitting
 from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.rows import RowProblem
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import KINDS
 from mlx_melpa.problems.regression import Regression
@@ -46,17 +46,18 @@ train: {iterations: 2, tasks_per_step: 2, validate_every: 2, validation_episodes
 """
 
 
-class Quadratic:
-    """Losses 1/2 |row - center|^2 over five numbers, of which the middle two are shared."""
+class Quadratic(RowProblem):
+    """Losses 1/2 |weights - center|^2 over five numbers, of which the middle two are shared."""
 
-    layout = Layout([Segment("a", (2,)), Segment("b", (2,), shared=True), Segment("c", (1,))])
+    def __init__(self, ops: Any):
+        super().__init__(ops, Layout([Segment("a", (2,)), Segment("b", (2,), shared=True), Segment("c", (1,))]))
 
-    def losses(self, rows: Any, batch: Any) -> Any:
-        away = rows - batch["center"]
+    def losses(self, rows: Any, batch: Any, shared: Any) -> Any:
+        away = self.acting(rows, shared) - batch["center"]
         return 0.5 * (away * away).sum(-1)
 
 
-OWN = np.array([0, 1, 4])
+OWN, SHARED = np.array([0, 1, 4]), np.array([2, 3])
 RNG = np.random.default_rng(0)
 MEAN, BASIS, CENTER = RNG.standard_normal(5), RNG.standard_normal((SIZE, 3)), RNG.standard_normal((2, 5))
 
@@ -65,9 +66,9 @@ def parts_of(backend: str) -> Parts:
     if backend == "torch":
         pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
     ops: Any = engine(backend)
-    initializer = KINDS["subspace"](ops, Quadratic(), size=SIZE)
-    problem = fitting(Quadratic(), initializer)
-    rule = RULES["sgd"](ops, problem.layout.personal, lr=0.1)
+    initializer = KINDS["subspace"](ops, Quadratic(ops), size=SIZE)
+    problem: Any = Quadratic(ops).with_decoder(initializer.decoder)
+    rule = RULES["sgd"](ops, problem.layout, lr=0.1)
     return Parts(ops, problem, initializer, rule, REGULARIZERS["none"](ops))
 
 
@@ -75,9 +76,12 @@ def test_answers_drift_as_those_of_the_rows_that_act() -> None:
     parts, theta, support, query = small(
         "sgd", SETTINGS["sgd"], "lwf", STRENGTHS["lwf"], start=("subspace", {"size": 20})
     )
-    rows, problem = parts.initializer.make(theta["initializer"], support, 2), parts.problem
-    wanted = Regression.drift(problem.problem, 1.1 * rows[:, :-20], rows[:, :-20], support)
-    np.testing.assert_allclose(parts.ops.numpy(problem.drift(1.1 * rows, rows, support)), parts.ops.numpy(wanted))
+    problem: Any = parts.problem
+    codes = parts.ops.array(np.random.default_rng(3).standard_normal((2, 20)))
+    rows, before = (problem.decoder.decode(theta["problem"], each) for each in (1.1 * codes, codes))
+    wanted = Regression.drift(problem.with_decoder(None), rows, before, support, {})
+    found = problem.drift(1.1 * codes, codes, support, theta["problem"])
+    np.testing.assert_allclose(parts.ops.numpy(found), parts.ops.numpy(wanted))
     for part, error, check in errors("maml", parts, theta, support, query):
         assert error <= check.limit, part
 
@@ -86,26 +90,27 @@ def test_answers_drift_as_those_of_the_rows_that_act() -> None:
 def test_steps_move_the_code_and_rows_are_mean_plus_code_times_basis(backend: str) -> None:
     parts = parts_of(backend)
     ops = parts.ops
-    theta = {"initializer": {"mean": ops.array(MEAN), "basis": ops.array(BASIS)}, "rule": {}, "regularizer": {}}
+    shared = {"mean": ops.array(MEAN[OWN]), "shared": ops.array(MEAN[SHARED]), "basis": ops.array(BASIS)}
+    theta = {"initializer": {}, "problem": shared, "rule": {}, "regularizer": {}}
     batch = {"center": ops.array(CENTER), "weights": ops.ones((2, 1))}
     code = np.zeros((2, SIZE))
     for k, state in enumerate([None, 1, 2, 3]):
         state = adapt.begin(parts, theta, batch) if state is None else adapt.adapt(parts, theta, batch, k)
         rows = np.broadcast_to(MEAN, (2, 5)).copy()
         rows[:, OWN] += code @ BASIS
-        np.testing.assert_allclose(ops.numpy(state.rows), np.concatenate([rows, code], 1), atol=1e-5)
+        np.testing.assert_allclose(ops.numpy(state["rows"]), code, atol=1e-5)
+        np.testing.assert_allclose(ops.numpy(parts.problem.acting(state["rows"], shared)), rows, atol=1e-5)
         code = code - 0.1 * (rows - CENTER)[:, OWN] @ BASIS.T
 
 
 def test_the_basis_begins_orthonormal_and_as_long_as_a_step_on_the_row_wants() -> None:
     ops: Any = engine("mlx")
-    problem: Any = Quadratic()
-    problem.layout = Layout([Segment("a", (300,)), Segment("b", (40,), shared=True)])
-    made = KINDS["subspace"](ops, problem, size=12)
-    first, second = (made.init(np.random.default_rng(seed), Coded(problem, 12).layout) for seed in (0, 1))
+    problem: Any = Quadratic(ops).with_layout(Layout([Segment("a", (300,)), Segment("b", (40,), shared=True)]))
+    coded = problem.with_decoder(KINDS["subspace"](ops, problem, size=12).decoder)
+    (_, first), (_, second) = (coded.init(np.random.default_rng(seed)) for seed in (0, 1))
     basis = ops.numpy(first["basis"])
     np.testing.assert_allclose(basis @ basis.T, 300 / 12 * np.eye(12), atol=1e-3)
-    assert first["mean"].shape == (340,)
+    assert first["mean"].shape == (300,) and first["shared"].shape == (40,)
     assert np.abs(basis - ops.numpy(second["basis"])).max() > 0.1
 
 
@@ -115,7 +120,7 @@ def test_mean_and_basis_have_their_exact_meta_gradients(backend: str, rule: str)
     parts_of(backend)
     case = small(rule, SETTINGS[rule], "l2", STRENGTHS["l2"], 0, backend, ("subspace", {"size": 20}))
     found = [*errors("maml", *case, tries=1), *errors("fomaml", *case, tries=1)]
-    assert {part for part, _, _ in found} == {"initializer", "regularizer", *(["rule"] if rule == "meta_sgd" else [])}
+    assert {part for part, _, _ in found} == {"problem", "regularizer", *(["rule"] if rule == "meta_sgd" else [])}
     assert {check.against for _, _, check in found} == {"plain unrolled loop", "finite differences", "its definition"}
     for part, error, check in found:
         assert error <= check.limit, (part, check)
@@ -123,15 +128,15 @@ def test_mean_and_basis_have_their_exact_meta_gradients(backend: str, rule: str)
 
 def test_a_basis_that_is_cut_off_in_the_steps_is_caught() -> None:
     parts, *case = small("sgd", SETTINGS["sgd"], "none", {}, 0, "mlx", ("subspace", {"size": 20}))
-    whole: Any = parts.initializer
-    decode, stop = whole.decode, parts.ops.stop_gradient
-    whole.decode = lambda meta, codes: decode({**meta, "basis": stop(meta["basis"])}, codes)
+    decoder: Any = parts.initializer.decoder
+    decode, stop = decoder.decode, parts.ops.stop_gradient
+    decoder.decode = lambda meta, codes: decode({**meta, "basis": stop(meta["basis"])}, codes)
     slopes = {part: error for part, error, check in errors("maml", parts, *case, tries=1) if check.limit == 1e-2}
-    assert slopes["initializer"] > 0.9
+    assert slopes["problem"] > 0.9
 
 
 def test_a_code_as_long_as_the_row_and_a_learner_without_a_walk_are_refused(shared: Path, tmp_path: Path) -> None:
-    problem: Any = Quadratic()
+    problem: Any = Quadratic(engine("mlx"))
     with pytest.raises(RecipeError, match=r"a code of 3 numbers is no smaller than the row of 3"):
         KINDS["subspace"](engine("mlx"), problem, size=3)
     path = tmp_path / "reptile.yaml"
@@ -146,9 +151,9 @@ def test_the_baseline_of_a_subspace_moves_whole_rows(tmp_path: Path) -> None:
     path = tmp_path / "sinusoid.yaml"
     path.write_text("problem: regression\ntasks: sinusoid\ninitializer: subspace\nlearner: maml\n")
     composed = compose(load_recipe(path))
-    assert composed.layout.personal.size == 128
+    assert composed.layout.size == 128
     plain = composed.baseline(1e-3)
-    assert plain.layout.size == plain.layout.personal.size == composed.layout.size - 128
+    assert plain.layout == composed.problem.acting_layout
     assert plain.begin(0)["initializer"]["start"].shape == (plain.layout.size,)
 
 
@@ -183,13 +188,10 @@ def test_a_person_is_a_code_from_meta_training_to_export(train: Callable[[str, s
         version = store.latest("me")
         assert version is not None and version.run == run.fingerprint
         assert version.state.rows.shape == (1, 16) and np.abs(version.state.rows).max() > 0
-    theta = {name: run.composed.parts.ops.numpy(leaf) for name, leaf in run.theta["initializer"].items()}
-    layout, row = run.plain(version.state.rows)
-    own = layout.own
-    wanted = theta["mean"].copy()
-    wanted[own] += version.state.rows[0] @ theta["basis"]
-    np.testing.assert_allclose(row, wanted, atol=1e-6)
-    assert run.composed.layout.size == layout.size + 16
+    theta = {name: run.composed.ops.numpy(leaf) for name, leaf in run.theta["problem"].items()}
+    own, shared = run.composed.problem.acting_layout.divide(run.acting(version.state.rows))
+    np.testing.assert_allclose(own, theta["mean"] + version.state.rows[0] @ theta["basis"], atol=1e-6)
+    np.testing.assert_array_equal(shared, theta["shared"])
     labels = json.loads(melpa("label", "--user", "me", trained / "notes.jsonl", "--json").stdout)
     assert len(labels) == 10
     melpa("score", "--user", "me", trained / "notes.jsonl")
@@ -202,7 +204,8 @@ def test_a_person_is_a_code_from_meta_training_to_export(train: Callable[[str, s
     with Store() as store:
         copied, active = store.latest("copy"), store.latest("me")
         assert copied is not None and active is not None
-        np.testing.assert_allclose(copied.state.rows[0], run.plain(active.state.rows)[1], atol=1e-3)
+        own, _ = run.composed.problem.acting_layout.divide(run.acting(active.state.rows))
+        np.testing.assert_allclose(copied.state.rows[0], own, atol=1e-3)
 
 
 def test_a_code_writes_text_and_its_row_goes_to_mlx_lm(train: Callable[[str, str], Path]) -> None:

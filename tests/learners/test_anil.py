@@ -1,7 +1,7 @@
 """ANIL: steps move the head alone, the outer loop trains all, and a person's version holds the head."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -64,10 +64,11 @@ def test_steps_move_the_head_alone_and_the_outer_loop_trains_all(tmp_path: Path,
     states: list[np.ndarray] = []
     adapt.adapt(parts, theta, support, 2, watch=lambda k, state: states.append(ops.numpy(state["rows"])))
     moved = (states[2] != states[0]).all(0)
-    assert (moved == made.layout.own).all() and moved.sum() == HEAD
+    assert moved.all() and moved.size == made.layout.size == HEAD
     assert theta["rule"]["lr"].shape == (5, 2)
     losses, gradient = made.learner.meta_grad(theta, support, query)
     assert (ops.numpy(gradient["initializer"]["start"]) != 0).all()
+    assert (ops.numpy(gradient["problem"]["shared"]) != 0).all()
     assert np.abs(ops.numpy(gradient["rule"]["lr"])[:2]).min() > 0
     wanted = verify.unrolled(parts, theta, support, query, 2)
     assert max(verify.difference(gradient, wanted, ops).values()) < 1e-5
@@ -79,34 +80,34 @@ def test_steps_move_the_head_alone_and_the_outer_loop_trains_all(tmp_path: Path,
 def test_rates_of_zero_outside_the_head_make_maml_of_it(tmp_path: Path) -> None:
     free, start, support, query = small("meta_sgd", {"lr": 0.05}, "none", {})
     held, theta, *_ = small("meta_sgd", {"lr": 0.05}, "none", {}, last=1)
-    ops, own = free.ops, held.problem.layout.own
-    start["rule"]["lr"] = ops.array(np.where(own, 0.05, 0.0))
+    ops, problem = free.ops, cast(Any, held.problem)
+    own, rest = problem.acting_layout.divide(np.arange(problem.acting_layout.size))
+    start["rule"]["lr"] = ops.array(np.where(np.isin(np.arange(own.size + rest.size), own), 0.05, 0.0))
     wanted, found = (maml(p, steps=3).meta_grad(t, support, query)[1] for p, t in ((free, start), (held, theta)))
-    np.testing.assert_allclose(
-        ops.numpy(found["initializer"]["start"]), ops.numpy(wanted["initializer"]["start"]), rtol=1e-4, atol=1e-6
-    )
+    whole = ops.numpy(wanted["initializer"]["start"])
+    np.testing.assert_allclose(ops.numpy(found["initializer"]["start"]), whole[own], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(ops.numpy(found["problem"]["shared"]), whole[rest], rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(ops.numpy(found["rule"]["lr"]), ops.numpy(wanted["rule"]["lr"])[own], rtol=1e-4)
 
 
-def test_a_run_trains_the_body_and_a_person_s_row_is_whole_again(tmp_path: Path) -> None:
-    begun = composed(tmp_path).begin(0)["initializer"]["start"]
+def test_a_run_trains_the_body_and_a_person_s_weights_are_whole_again(tmp_path: Path) -> None:
+    begun = composed(tmp_path).begin(0)
     list(meta_train(load_recipe(tmp_path / "r.yaml"), tmp_path / "run"))
     run = load_run(tmp_path / "run")
-    ops, layout = run.composed.parts.ops, run.composed.layout
-    start = ops.numpy(run.theta["initializer"]["start"])
-    assert (start != ops.numpy(begun)).all()
-    own = layout.stored(start) + 1
-    assert own.shape == (HEAD,)
-    row = run.rows(own[None])[0]
-    assert (row[~layout.own] == start[~layout.own]).all() and (row[layout.own] == own).all()
+    ops, problem = run.composed.ops, run.composed.problem
+    for part, name in (("initializer", "start"), ("problem", "shared")):
+        assert (ops.numpy(run.theta[part][name]) != ops.numpy(begun[part][name])).all()
+    row = ops.numpy(run.theta["initializer"]["start"]) + 1
+    assert row.shape == (HEAD,)
+    own, rest = problem.acting_layout.divide(run.acting(row[None]))
+    assert (own == row).all() and (rest == ops.numpy(run.theta["problem"]["shared"])).all()
 
 
 def test_a_baseline_is_not_held_by_the_learner(tmp_path: Path) -> None:
     made = composed(tmp_path)
-    baseline = made.baseline(1e-2)
-    assert made.layout.shares and not baseline.layout.shares
-    assert baseline.layout.size == made.layout.size
-    assert not composed(tmp_path, "learner=maml").layout.shares
+    assert made.problem.acting_layout.shared.size > 0
+    assert made.baseline(1e-2).layout.size == made.problem.acting_layout.size
+    assert not composed(tmp_path, "learner=maml").problem.acting_layout.shared.size
 
 
 def test_a_language_run_stores_and_exports_the_whole_adapter(tmp_path: Path, shared: Path) -> None:
@@ -118,9 +119,10 @@ def test_a_language_run_stores_and_exports_the_whole_adapter(tmp_path: Path, sha
         "learner: {kind: anil, steps: 1}\n"
     )
     made: Any = compose(load_recipe(tmp_path / "r.yaml"))
-    moving = {s.name.split(".")[0] for s in made.layout.personal.segments}
+    moving = {s.name.split(".")[0] for s in made.layout.segments}
     assert moving == {"4", "readout"}
-    row = np.zeros(made.layout.size, np.float32)
-    metadata = type(metadata_of(made.model))(made.layout, {})
+    whole = made.problem.acting_layout
+    row = np.zeros(whole.size, np.float32)
+    metadata = type(metadata_of(made.model))(whole, {})
     assert adapter_values(made.model.layout, row, metadata).shape == (made.model.layout.size,)
     made.model.detach()

@@ -1,4 +1,4 @@
-"""The walk with terms along the way and over several tasks, against the whole loop differentiated at once."""
+"""The reverse pass with terms along the way and over several tasks, against the whole loop differentiated at once."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,51 +8,53 @@ import pytest
 
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.protocols import Parts
-from mlx_melpa.learners.backward import Leg, at_end, exact, first_order, walk
+from mlx_melpa.learners.backward import QueryTerm, Stage, backward, exact, first_order
+from mlx_melpa.learners.objective import stages
 from mlx_melpa.verification import references as verify
 from mlx_melpa.verification.cases import REGULARIZERS, RULES, small
 
 STEPS = 3
+term = QueryTerm
 
 
-def whole(parts: Parts, legs: Sequence[Leg], hold: bool = False) -> Any:
+def whole(parts: Parts, stages_: Sequence[Stage], hold: bool = False) -> Any:
     """The outer losses as one function of theta, nothing kept or cut."""
 
     def losses(theta: Any) -> Any:
-        state, total = adapt.begin(parts, theta, legs[0].support), 0.0
-        for number, leg in enumerate(legs):
+        state, total = adapt.begin(parts, theta, stages_[0].support), 0.0
+        for number, stage in enumerate(stages_):
             state = adapt.resume(parts, state["rows"]) if number else state
-            for k, terms in enumerate(leg.terms):
-                for weight, query, *_ in terms:
-                    total = total + weight * parts.problem.losses(state["rows"], query)
-                if k + 1 < len(leg.terms):
-                    grads = adapt.gradient(parts, theta, state, leg.support)
+            for k, terms in enumerate(stage.terms):
+                for weight, query, _ in terms:
+                    total = total + weight * parts.problem.losses(state["rows"], query, theta["problem"])
+                if k + 1 < len(stage.terms):
+                    grads = adapt.gradient(parts, theta, state, stage.support)
                     state = adapt.move(parts, theta, k, state, parts.ops.stop_gradient(grads) if hold else grads)
         return total
 
     return losses
 
 
-def assert_exact(parts: Parts, theta: Any, legs: Sequence[Leg], hold: bool = False) -> None:
-    ops, losses = parts.ops, whole(parts, legs, hold)
+def assert_exact(parts: Parts, theta: Any, stages_: Sequence[Stage], hold: bool = False) -> None:
+    ops, losses = parts.ops, whole(parts, stages_, hold)
     wanted, _, gradient = ops.value_and_grad(lambda theta: (losses(theta).sum(), ()), theta)
-    found, walked = walk(parts, theta, legs, (first_order if hold else exact)(parts, theta))
+    found, found_gradient = backward(parts, theta, stages_, (first_order if hold else exact)(parts, theta))
     np.testing.assert_allclose(float(found.sum()), float(wanted), rtol=1e-5)
     np.testing.assert_allclose(ops.numpy(found), ops.numpy(losses(theta)), rtol=1e-5)
-    assert max(verify.difference(walked, gradient, ops).values()) < 2e-5
+    assert max(verify.difference(found_gradient, gradient, ops).values()) < 2e-5
 
 
-def stream(support: Any, query: Any) -> list[Leg]:
+def stream(support: Any, query: Any) -> list[Stage]:
     """Three tasks a row, the first with terms on its way too: after each task the queries of all so far."""
 
     def moved(batch: Any, by: float) -> Any:
         return {**batch, "y": batch["y"] + by, "x": 0.9 * batch["x"]}
 
     tasks = [(support, query), *((moved(support, by), moved(query, by)) for by in (0.5, -1.0))]
-    legs = [Leg(tasks[0][0], [[(0.3, query)], [], [(0.0, query), (0.5, support)], [(1.0, query)]])]
+    stages_ = [Stage(tasks[0][0], [[term(0.3, query)], [], [term(0.0, query), term(0.5, support)], [term(1.0, query)]])]
     for t in (1, 2):
-        legs.append(Leg(tasks[t][0], [[], [], [(0.5 + t, seen) for _, seen in tasks[: t + 1]]]))
-    return legs
+        stages_.append(Stage(tasks[t][0], [[], [], [term(0.5 + t, seen) for _, seen in tasks[: t + 1]]]))
+    return stages_
 
 
 @pytest.mark.parametrize("backend", ["mlx", "torch"])
@@ -68,8 +70,8 @@ def test_a_stream_s_gradient_is_that_of_the_whole_loop(rule: str, regularizer: s
 
 def test_finite_differences_of_a_stream() -> None:
     parts, theta, support, query = small("meta_sgd", {"lr": 0.05}, "l2", REGULARIZERS["l2"])
-    legs = stream(support, query)
-    losses, gradient = whole(parts, legs), walk(parts, theta, legs, exact(parts, theta))[1]
+    stages_ = stream(support, query)
+    losses, gradient = whole(parts, stages_), backward(parts, theta, stages_, exact(parts, theta))[1]
 
     def loss(theta: Any) -> float:
         return float(parts.ops.numpy(losses(theta)).astype(np.float64).sum())
@@ -81,21 +83,23 @@ def test_finite_differences_of_a_stream() -> None:
 
 def test_a_task_begins_anew_what_the_regularizer_holds_to() -> None:
     parts, theta, support, query = small("sgd", {"lr": 0.05}, "l2", {"strength": 5.0})
-    one = walk(parts, theta, at_end(support, query, 4), exact(parts, theta))[0]
-    legs = [Leg(support, [(), (), ()]), *at_end(support, query, 2)]
-    two = walk(parts, theta, legs, exact(parts, theta))[0]
+    one = backward(parts, theta, stages(support, query, 4), exact(parts, theta))[0]
+    stages_ = [Stage(support, [(), (), ()]), *stages(support, query, 2)]
+    two = backward(parts, theta, stages_, exact(parts, theta))[0]
     assert np.abs(parts.ops.numpy(one) - parts.ops.numpy(two)).max() > 1e-3
 
 
 def test_a_term_of_weight_zero_is_never_computed() -> None:
     parts, theta, support, query = small("sgd", {"lr": 0.05}, "none", {})
-    plain = walk(parts, theta, at_end(support, query, STEPS), exact(parts, theta))
+    plain = backward(parts, theta, stages(support, query, STEPS), exact(parts, theta))
     broken: Any = {}
-    same = walk(parts, theta, [Leg(support, [[(0.0, broken)]] * STEPS + [[(1.0, query)]])], exact(parts, theta))
+    same = backward(
+        parts, theta, [Stage(support, [[term(0.0, broken)]] * STEPS + [[term(1.0, query)]])], exact(parts, theta)
+    )
     for (_, a), (_, b) in zip(parts.ops.flatten(plain), parts.ops.flatten(same), strict=True):
         assert (parts.ops.numpy(a) == parts.ops.numpy(b)).all()
     with pytest.raises(ValueError, match="needs a term after the last step"):
-        walk(parts, theta, [Leg(support, [[(1.0, query)], []])], exact(parts, theta))
+        backward(parts, theta, [Stage(support, [[term(1.0, query)], []])], exact(parts, theta))
 
 
 def test_memory_stays_that_of_one_step_and_one_query() -> None:
@@ -108,14 +112,14 @@ def test_memory_stays_that_of_one_step_and_one_query() -> None:
     ops = parts.ops
     support, query = (random_batch(composed, 2, 8, 32, seed=i) for i in range(2))
 
-    def peak(legs: Sequence[Leg]) -> int:
+    def peak(stages_: Sequence[Stage]) -> int:
         ops.evaluate(begun, support, query)
         ops.reset_peak_memory()
         before = ops.peak_memory()
-        ops.evaluate(*walk(parts, begun, legs, exact(parts, begun)))
+        ops.evaluate(*backward(parts, begun, stages_, exact(parts, begun)))
         return int(ops.peak_memory() - before)
 
-    plain = peak(at_end(support, query, 2))
+    plain = peak(stages(support, query, 2))
     rows = 4 * 2 * parts.problem.layout.size
-    many = peak([Leg(support, [[(0.5, query)] * 3] * 3)] * 2)
+    many = peak([Stage(support, [[term(0.5, query)] * 3] * 3)] * 2)
     assert many <= 1.1 * plain + 8 * rows

@@ -42,20 +42,25 @@ class Quadratic:
     """Losses 1/2 (row - center)' C (row - center); the last two numbers are shared by all tasks where that is asked."""
 
     def __init__(self, ops: Any, shared: int = 0):
-        self.ops = ops
-        segments = [Segment("own", (SIZE - shared,)), Segment("rest", (shared,), shared=True)]
-        self.layout = Layout(segments if shared else segments[:1])
+        self.ops, self.layout = ops, Layout([Segment("own", (SIZE - shared,))])
 
-    def losses(self, rows: Any, batch: Any) -> Any:
-        away = rows - batch["center"]
-        return 0.5 * ((away @ self.ops.array(CURVED)) * away).sum(-1)
+    def losses(self, rows: Any, batch: Any, shared: Any) -> Any:
+        ops = self.ops
+        rest = [ops.broadcast(shared["shared"].reshape(1, -1), (TASKS, 2))] if shared else []
+        away = ops.concatenate([rows, *rest], 1) - batch["center"]
+        return 0.5 * ((away @ ops.array(CURVED)) * away).sum(-1)
 
 
 def found(ops: Any, regularizer: Any, shared: int = 0, **settings: Any) -> tuple[Any, Any, Any]:
     """Losses, gradient and the learner's numbers, the inner problem solved to the last digit."""
     problem: Any = Quadratic(ops, shared)
     parts = Parts(ops, problem, universal(ops), sgd(ops, problem.layout, lr=0.3), regularizer)
-    theta = {"initializer": {"start": ops.array(START)}, "rule": {}, "regularizer": regularizer.init(problem.layout)}
+    theta = {
+        "initializer": {"start": ops.array(START[: SIZE - shared])},
+        "problem": {"shared": ops.array(START[SIZE - shared :])} if shared else {},
+        "rule": {},
+        "regularizer": regularizer.init(problem.layout),
+    }
     learner = imaml(parts, **{"steps": 200, "cg_steps": 20, "tolerance": 1e-7, **settings})
     batches = [{"center": ops.array(c), "weights": ops.ones((TASKS, 1))} for c in (SUPPORT, QUERY)]
     losses, gradient = learner.meta_grad(theta, *batches)
@@ -103,7 +108,8 @@ def test_shared_numbers_are_held_and_trained_through_the_solution(ops: Any, kind
 
     wanted = [(total(START + h) - total(START - h)) / 2e-5 for h in 1e-5 * np.eye(SIZE)]
     _, gradient, _ = found(ops, regularizer, shared=2)
-    assert far(gradient["initializer"]["start"], np.array(wanted)) < 1e-4
+    assert far(gradient["initializer"]["start"], np.array(wanted)[:own]) < 1e-4
+    assert far(gradient["problem"]["shared"], np.array(wanted)[own:]) < 1e-4
 
 
 def test_a_network_s_gradient_is_that_of_the_solved_inner_problem() -> None:

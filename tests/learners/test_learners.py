@@ -27,7 +27,7 @@ class Quadratic:
 
     layout = Layout([Segment("row", (4,))])
 
-    def losses(self, rows: Any, batch: Any) -> Any:
+    def losses(self, rows: Any, batch: Any, shared: Any) -> Any:
         away = rows - batch["center"]
         return 0.5 * (ops.array(CURVED) * away * away).sum(-1)
 
@@ -43,6 +43,7 @@ def found(learner: str, rule: str, regularizer: str = "none", steps: int = STEPS
     parts = Parts(ops, problem, INITIALIZERS["universal"](ops), rules, REGULARIZERS[regularizer](ops, **strength))
     theta = {
         "initializer": {"start": ops.array(START)},
+        "problem": {},
         "rule": rules.init(problem.layout),
         "regularizer": parts.regularizer.init(problem.layout),
     }

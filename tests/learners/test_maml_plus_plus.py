@@ -112,7 +112,7 @@ def test_annealing_changes_what_is_learned_and_the_run_can_be_used(tmp_path: Pat
 def test_an_estimate_looks_all_over_meta_training(
     tmp_path: Path, told: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlx_melpa.training.estimate.SECONDS", 0.0)
+    monkeypatch.setattr("mlx_melpa.training.estimate.MIN_SECONDS", 0.0)
     assert estimate(recipe(tmp_path, "train.iterations=1001")).seconds > 0
     assert told == pytest.approx([0, 0, 0.618, 0.236, 0.854], abs=2e-3)
 

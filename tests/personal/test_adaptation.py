@@ -68,11 +68,11 @@ def test_the_search_ends_where_the_loss_falls_no_more() -> None:
         def __init__(self, *losses: float):
             self.losses = iter(losses)
 
-        def measure(self, rows: object, query: object) -> dict[str, np.ndarray]:
+        def measure(self, rows: object, query: object, shared: object) -> dict[str, np.ndarray]:
             return {"loss": np.array([next(self.losses)])}
 
     def seen(*losses: float, patient: bool = True) -> int:
-        run: Any = SimpleNamespace(problem=Losses(*losses))
+        run: Any = SimpleNamespace(problem=Losses(*losses), shared={})
         watch = measuring(run, {}, [], patient)
         return next((k for k in range(len(losses)) if not watch(k, {"rows": None})), len(losses))
 
@@ -87,12 +87,12 @@ def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None
     losses = []
     for fold in make_folds(NOTES, set(NOTES), ("home", "work"), rng):
         support, query = parts.problem.prepare([fold])
-        rows = parts.initializer.make(sorting.theta["initializer"], support, 1)
-        rows = parts.problem.calibrated(rows, support)
-        losses += len(fold.query) * [parts.problem.measure(rows, query)["loss"][0]]
+        rows = parts.initializer.make(sorting.theta, support, 1)
+        rows = parts.problem.with_temperature(rows, support, sorting.shared)
+        losses += len(fold.query) * [parts.problem.measure(rows, query, sorting.shared)["loss"][0]]
     assert [fit.loss for fit in found.search.fits] == pytest.approx([np.mean(losses)], rel=1e-5)
     support = parts.problem.support([Episode("", tuple(NOTES), (), ("home", "work"))])
-    rows = parts.problem.calibrated(parts.initializer.make(sorting.theta["initializer"], support, 1), support)
+    rows = parts.problem.with_temperature(parts.initializer.make(sorting.theta, support, 1), support, sorting.shared)
     assert found.version.state.rows[0, -1] == pytest.approx(float(parts.ops.numpy(rows)[0, -1]), abs=2e-3)  # fp16
 
 
@@ -101,9 +101,9 @@ def test_many_notes_are_all_heard_for_the_temperature_and_solved_together(sortin
     parts, labels = sorting.composed.parts, ("home", "work")
     version = adapt_user(sorting, notes, steps=0).version
     support = parts.problem.support([Episode("", tuple(notes), (), labels)])
-    rows = parts.problem.calibrated(parts.initializer.make(sorting.theta["initializer"], support, 1), support)
+    rows = parts.problem.with_temperature(parts.initializer.make(sorting.theta, support, 1), support, sorting.shared)
     assert version.state.rows[0, -1] == pytest.approx(float(parts.ops.numpy(rows)[0, -1]), abs=2e-3)  # fp16
-    kept = parts.ops.numpy(parts.problem.memory(rows, support)["prior"])[0] / (len(notes) / 2)
+    kept = parts.ops.numpy(parts.problem.memory(rows, support, sorting.shared)["prior"])[0] / (len(notes) / 2)
     (means, weights), (wanted, solved) = (np.split(each, 2, 1) for each in (version.state.means, kept))
     np.testing.assert_allclose(means, wanted, atol=1e-3)  # fp16
     # In float32 the third digit depends on the order of the sums: the system's condition number is about 1e3.
@@ -116,7 +116,7 @@ def test_class_means_answer_as_the_examples_did(sorting: Run) -> None:
     problem, ops = sorting.composed.parts.problem, sorting.composed.parts.ops
     texts = [Example(t) for t in ("wash the windows of the whole house", "a call", "write to the client")]
     _, query = problem.prepare([Episode("", tuple(NOTES), tuple(texts), ("home", "work"))])
-    both = problem.predict(ops.array(version.state.rows), query)
+    both = problem.predict(ops.array(version.state.rows), query, sorting.shared)
     scored = ops.numpy(both)[0][ops.numpy(query["weights"])[0] > 0]
     order = np.argsort([len(problem.readout.encoder.whole(t.text)) for t in texts], kind="stable")
     found = answer(sorting, version, texts)

@@ -55,15 +55,15 @@ def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
     run = held(base, readout, kind="ewc", strength=1.0, decay=0.5, learn=True)
     parts, layout = run.composed.parts, run.composed.layout
     first = saved(adapt_user(run, examples[:6], steps=2))
-    assert first.state.regularizer["root"].shape == (1, int(layout.own.sum()))
+    assert first.state.regularizer["root"].shape == (1, layout.size)
 
     # The Fisher anew, one example and one row at a time.
-    rows, labels, squares = parts.ops.array(run.rows(first.state.rows)), first.labels, []
+    rows, labels, squares = parts.ops.array(first.state.rows), first.labels, []
     for example in examples[:6]:
         batch = parts.problem.support([Episode("", (example,), (), labels)])
         batch = remembering(parts, batch, recall(first.state.class_means, labels))
-        slope = parts.ops.grad(lambda r, batch=batch: parts.problem.losses(r, batch).sum(), rows)
-        squares.append(layout.stored(parts.ops.numpy(slope)[0]) ** 2)
+        slope = parts.ops.grad(lambda r, batch=batch: parts.problem.losses(r, batch, run.shared).sum(), rows)
+        squares.append(parts.ops.numpy(slope)[0] ** 2)
     fisher = np.mean(squares, 0)
     fisher = np.minimum(fisher / fisher.mean(), 10)
     np.testing.assert_allclose(first.state.regularizer["root"][0] ** 2, fisher, rtol=1e-3, atol=1e-5)
@@ -73,9 +73,13 @@ def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
     support = remembering(parts, support, recall(first.state.class_means, second.labels))
 
     def moved(carried: Any) -> np.ndarray:
-        begun = {**adapt.resume(parts, rows, carried), "rows": parts.problem.calibrated(rows, support)}
+        begun = {
+            **adapt.resume(parts, rows, carried),
+            "rows": parts.problem.with_temperature(rows, support, run.shared),
+        }
         end = adapt.adapt(parts, run.theta, support, 3, begun)
-        return layout.stored(parts.ops.numpy(end["rows"])[0])
+        moved: np.ndarray = parts.ops.numpy(end["rows"])[0]
+        return moved
 
     before, after = first.state.rows[0], second.state.rows[0]
     np.testing.assert_allclose(moved({"root": parts.ops.array(np.sqrt(fisher)[None])}), after, rtol=1e-3, atol=1e-4)
@@ -93,7 +97,7 @@ def test_what_is_carried_counts_in_bytes_and_comes_back_from_the_store(base: Pat
             sizes.append(store.get(kind, number).nbytes)
             back = store.latest(kind)
         assert back is not None and adapt_user(run, [Example("sweep", label="home")], previous=back, steps=1)
-    own = int(run.composed.layout.own.sum())
+    own = run.layout.size
     assert 2 * own <= sizes[1] - sizes[0] <= 2 * own + 128
 
 
@@ -204,7 +208,7 @@ def test_the_guard_refuses_what_forgets_and_a_margin_lets_it_pass(writing: Run) 
 def test_general_ability_is_told_and_guarded(writing: Run) -> None:
     texts = plain()[TEXTS]
     base, first = general(writing.composed, texts=texts), adapt_user(writing, LINES, steps=10)
-    under = general(writing.composed, writing.rows(first.version.state.rows), texts)
+    under = general(writing.composed, writing.acting(first.version.state.rows), texts)
     assert first.before.bits_per_byte == BitsPerByte(base, base)
     assert first.after.bits_per_byte == first.version.bits_per_byte == BitsPerByte(base, under)
     assert first.accepted, "a first version is not held to the base"

@@ -19,14 +19,14 @@ def test_regression_agrees_with_numpy(activation: str) -> None:
     episodes = [tasks.episode(np.random.default_rng(i)) for i in range(3)]
     _, query = problem.prepare(episodes)
     rows = np.stack([problem.layout.draw(np.random.default_rng(10 + i)) for i in range(3)])
-    found = ops.numpy(problem.losses(ops.array(rows), query))
+    found = ops.numpy(problem.losses(ops.array(rows), query, {}))
     for row, episode, loss in zip(rows, episodes, found, strict=True):
         w, h = problem.layout.views(row), episode.x_query.astype(np.float64)
         for i in range(3):
             h = h @ w[f"{i}.weight"] + w[f"{i}.bias"]
             h = ACTIVATIONS[activation](h) if i < 2 else h
         assert loss == pytest.approx(((h - episode.y_query) ** 2).mean(), rel=1e-5)
-    assert problem.measure(ops.array(rows), query)["loss"] == pytest.approx(found)
+    assert problem.measure(ops.array(rows), query, {})["loss"] == pytest.approx(found)
 
 
 def test_three_tasks_in_one_pass_equal_three_passes_and_gradients_do_not_mix() -> None:
@@ -35,13 +35,13 @@ def test_three_tasks_in_one_pass_equal_three_passes_and_gradients_do_not_mix() -
     episodes = [tasks.episode(np.random.default_rng(i)) for i in range(3)]
     rows = np.stack([problem.layout.draw(np.random.default_rng(i)) for i in range(3)])
     support, _ = problem.prepare(episodes)
-    together = ops.numpy(problem.losses(ops.array(rows), support))
-    grads = ops.numpy(ops.grad(lambda r: problem.losses(r, support).sum(), ops.array(rows)))
+    together = ops.numpy(problem.losses(ops.array(rows), support, {}))
+    grads = ops.numpy(ops.grad(lambda r: problem.losses(r, support, {}).sum(), ops.array(rows)))
     for t in range(3):
         one, _ = problem.prepare(episodes[t : t + 1])
         row = ops.array(rows[t : t + 1])
-        assert float(problem.losses(row, one).item()) == pytest.approx(together[t], rel=1e-6)
-        alone = ops.numpy(ops.grad(lambda r, one=one: problem.losses(r, one).sum(), row))
+        assert float(problem.losses(row, one, {}).item()) == pytest.approx(together[t], rel=1e-6)
+        alone = ops.numpy(ops.grad(lambda r, one=one: problem.losses(r, one, {}).sum(), row))
         np.testing.assert_allclose(grads[t], alone[0], atol=1e-5)
 
 

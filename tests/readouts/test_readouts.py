@@ -1,5 +1,6 @@
 """Readouts against direct computations: NumPy for prototypes, mlx-lm's own logits for labels and completions."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ from mlx_melpa.readouts.labels import labels
 from mlx_melpa.readouts.prototypes import prototypes
 
 WORDS = ("the", "little", "dog", "ran", "to", "a", "big", "red", "house", "and", "saw", "one", "happy", "bird", "tree")
+
+
+Unshared = Callable[[Language], Language]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ def each_alone(problem: Language, rows: np.ndarray, episodes: list[Episode], par
     alone = []
     for row, one in zip(rows, episodes, strict=True):
         batch = problem.prepare([one])[part]
-        alone.append(float(ops.numpy(problem.losses(ops.array(row[None]), batch))[0]))
+        alone.append(float(ops.numpy(problem.losses(ops.array(row[None]), batch, {}))[0]))
     return alone
 
 
@@ -101,52 +105,52 @@ def cross_entropy(logits: np.ndarray, one: Episode, scored: tuple[Example, ...])
 
 
 @pytest.mark.parametrize("shots", [1, 3])
-def test_prototypes_agree_with_a_leave_one_out_loop(stories: Adapted, shots: int) -> None:
-    problem = language(ops, stories, prototypes(ops, stories.base.tokenizer, temperature=7.0))
+def test_prototypes_agree_with_a_leave_one_out_loop(stories: Adapted, shots: int, unshared: Unshared) -> None:
+    problem = unshared(language(ops, stories, prototypes(ops, stories.base.tokenizer, temperature=7.0)))
     one = episode(1, shots=shots)
     row = random_rows(problem, 1)[0]
     assert row[-1] == pytest.approx(np.log(7.0))
     support, query = problem.prepare([one])
     for batch, scored in ((support, one.support), (query, one.query)):
-        found = float(ops.numpy(problem.losses(ops.array(row[None]), batch))[0])
+        found = float(ops.numpy(problem.losses(ops.array(row[None]), batch, {}))[0])
         # Alone in its class, nothing is left to know an example by.
         counted = scored if scored is one.query or shots > 1 else ()
         wanted = cross_entropy(leave_one_out(problem, row, one, counted), one, counted) if counted else 0.0
         assert found == pytest.approx(wanted, rel=2e-3)
-    answers = problem.measure(ops.array(row[None]), query)
+    answers = problem.measure(ops.array(row[None]), query, {})
     logits = leave_one_out(problem, row, one, one.query)
     right = [one.labels[a] == e.label for a, e in zip(logits.argmax(-1), one.query, strict=True)]
     assert answers["accuracy"][0] == pytest.approx(np.mean(right))
 
 
 @pytest.mark.parametrize("kind", ["prototypes", "labels"])
-def test_ragged_tasks_in_one_pass_equal_each_alone(stories: Adapted, kind: str) -> None:
+def test_ragged_tasks_in_one_pass_equal_each_alone(stories: Adapted, kind: str, unshared: Unshared) -> None:
     readout = {"prototypes": prototypes, "labels": labels}[kind](ops, stories.base.tokenizer)
-    problem = language(ops, stories, readout)
+    problem = unshared(language(ops, stories, readout))
     # Fewer labels, fewer examples, fewer queries: all padded.
     episodes = [episode(1, "abc", 3, 2), episode(2, "ab", 1, 3), episode(3, "abcd", 2, 1)]
     rows = random_rows(problem, 3)
     for part, batch in enumerate(problem.prepare(episodes)):
-        together = ops.numpy(problem.losses(ops.array(rows), batch))
+        together = ops.numpy(problem.losses(ops.array(rows), batch, {}))
         np.testing.assert_allclose(together, each_alone(problem, rows, episodes, part), rtol=2e-4)
     query = problem.prepare(episodes)[1]
-    measured = problem.measure(ops.array(rows), query)
-    np.testing.assert_allclose(measured["loss"], ops.numpy(problem.losses(ops.array(rows), query)), rtol=1e-4)
+    measured = problem.measure(ops.array(rows), query, {})
+    np.testing.assert_allclose(measured["loss"], ops.numpy(problem.losses(ops.array(rows), query, {})), rtol=1e-4)
     for t, one in enumerate(episodes):
-        alone = problem.measure(ops.array(rows[t : t + 1]), problem.prepare([one])[1])
+        alone = problem.measure(ops.array(rows[t : t + 1]), problem.prepare([one])[1], {})
         assert measured["accuracy"][t] == pytest.approx(alone["accuracy"][0])
 
 
-def test_padded_tasks_have_gradients_of_their_own_rows_alone(stories: Adapted) -> None:
-    problem = language(ops, stories, prototypes(ops, stories.base.tokenizer))
+def test_padded_tasks_have_gradients_of_their_own_rows_alone(stories: Adapted, unshared: Unshared) -> None:
+    problem = unshared(language(ops, stories, prototypes(ops, stories.base.tokenizer)))
     episodes = [episode(1, "abc", 3, 1), episode(2, "ab", 2, 1)]
     rows = random_rows(problem, 2)
     support, _ = problem.prepare(episodes)
-    both = ops.numpy(ops.grad(lambda r: problem.losses(r, support).sum(), ops.array(rows)))
+    both = ops.numpy(ops.grad(lambda r: problem.losses(r, support, {}).sum(), ops.array(rows)))
     assert np.isfinite(both).all()
     for t in range(2):
         one = problem.prepare(episodes[t : t + 1])[0]
-        alone = ops.numpy(ops.grad(lambda r, one=one: problem.losses(r, one).sum(), ops.array(rows[t : t + 1])))[0]
+        alone = ops.numpy(ops.grad(lambda r, one=one: problem.losses(r, one, {}).sum(), ops.array(rows[t : t + 1])))[0]
         assert np.linalg.norm(both[t] - alone) <= 1e-3 * np.linalg.norm(alone) + 1e-6
 
 
@@ -162,7 +166,7 @@ def test_label_words_are_scored_by_their_mean_log_probability(stories: Adapted, 
     )
     row = problem.layout.draw(np.random.default_rng(0))[None]  # B = 0: the base itself
     _, query = problem.prepare([one])
-    found = ops.numpy(readout.scores(stories, ops.array(row), query))[0, 0]
+    found = ops.numpy(readout.scores(stories, problem.weights(ops.array(row), {}), query))[0, 0]
     first = () if tokenizer.bos_token_id is None else (tokenizer.bos_token_id,)
     lengths = set()
     for score, word in zip(found, (" big", " wonderful", " house cat"), strict=True):
@@ -174,7 +178,7 @@ def test_label_words_are_scored_by_their_mean_log_probability(stories: Adapted, 
         assert score == pytest.approx(wanted, abs=2e-4)
         lengths.add(len(ids))
     assert max(lengths) > 1
-    probabilities = ops.numpy(problem.predict(ops.array(row), query))[0, 0]
+    probabilities = ops.numpy(problem.predict(ops.array(row), query, {}))[0, 0]
     np.testing.assert_allclose(probabilities, np.exp(found) / np.exp(found).sum(), rtol=1e-4)
 
 
@@ -196,7 +200,7 @@ def test_completion_agrees_with_a_plain_forward_pass(stories: Adapted, plain: An
     problem = language(ops, stories, completion(ops, tokenizer, template="{text}\n"))
     one = people(4)
     _, query = problem.prepare([one])
-    measured = problem.measure(ops.array(problem.layout.draw(np.random.default_rng(0))[None]), query)
+    measured = problem.measure(ops.array(problem.layout.draw(np.random.default_rng(0))[None]), query, {})
     nats, count, spelled = 0.0, 0, 0
     ends = () if tokenizer.eos_token_id is None else (tokenizer.eos_token_id,)
     for example in one.query:
@@ -217,7 +221,7 @@ def test_people_in_one_pass_equal_each_alone(stories: Adapted) -> None:
     episodes = [people(1, 2), people(2, 4), people(3, 1)]
     rows = random_rows(problem, 3)
     for part, batch in enumerate(problem.prepare(episodes)):
-        together = ops.numpy(problem.losses(ops.array(rows), batch))
+        together = ops.numpy(problem.losses(ops.array(rows), batch, {}))
         np.testing.assert_allclose(together, each_alone(problem, rows, episodes, part), rtol=2e-4)
 
 
@@ -229,11 +233,11 @@ def test_lengths_far_apart_are_read_apart_and_come_to_the_same(stories: Adapted)
     batch = problem.readout._batch([one.support for one in episodes])
     sizes = [part["tokens"].shape for part in batch["parts"]]
     assert len(sizes) > 1 and sum(a * b for a, b in sizes) < 0.6 * 16 * max(b for _, b in sizes)
-    together = ops.numpy(problem.losses(ops.array(rows), problem._ready(batch)))
+    together = ops.numpy(problem.losses(ops.array(rows), problem._ready(batch), {}))
     for t, one in enumerate(episodes):
         each = [problem._ready(problem.readout._batch([(example,)])) for example in one.support]
         counts = [float(alone["count"].sum()) for alone in each]
-        losses = [float(problem.losses(ops.array(rows[t : t + 1]), alone)) for alone in each]
+        losses = [float(problem.losses(ops.array(rows[t : t + 1]), alone, {})) for alone in each]
         assert together[t] == pytest.approx(np.average(losses, weights=counts), rel=2e-4)
 
 

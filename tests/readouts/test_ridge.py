@@ -1,5 +1,6 @@
 """Ridge regression as a readout, against NumPy's own solution of each leave-one-out problem."""
 
+from collections.abc import Callable
 from pathlib import Path
 from statistics import harmonic_mean
 from typing import Any
@@ -29,8 +30,8 @@ def adapted(shared: Path) -> Any:
 
 
 @pytest.fixture
-def problem(adapted: Any) -> Language:
-    return language(ops, adapted, ridge(ops, adapted.base.tokenizer, strength=STRENGTH, temperature=HEAT))
+def problem(adapted: Any, unshared: Callable[[Language], Language]) -> Language:
+    return unshared(language(ops, adapted, ridge(ops, adapted.base.tokenizer, strength=STRENGTH, temperature=HEAT)))
 
 
 def episode(seed: int, names: str = "abc", shots: int = 3, queries: int = 2) -> Episode:
@@ -61,7 +62,11 @@ def features(problem: Language, row: np.ndarray, examples: tuple[Example, ...]) 
     for example in examples:
         batch = same._ready(plain.ask([example], ("a", "b")) | {})
         batch.pop("order", None)
-        found.append(ops.numpy(plain.features(problem.model, ops.array(row[None]), batch))[0, 0].astype(np.float64))
+        found.append(
+            ops.numpy(plain.features(problem.model, problem.weights(ops.array(row[None]), {}), batch))[0, 0].astype(
+                np.float64
+            )
+        )
     return np.stack([f / np.linalg.norm(f) for f in found])
 
 
@@ -90,14 +95,14 @@ def test_questions_and_each_left_out_example_are_scored_as_numpy_solves_them(pro
     v = even(y)
     asked = features(problem, row, one.query)
     support, query = problem.prepare([one])
-    found = ops.numpy(problem.readout.scores(problem.model, ops.array(row[None]), query))[0]
+    found = ops.numpy(problem.readout.scores(problem.model, problem.weights(ops.array(row[None]), {}), query))[0]
     scored = np.flatnonzero(ops.numpy(query["weights"])[0])
     order = np.argsort([len(problem.readout.encoder.whole(e.text)) for e in (*one.support, *one.query)], kind="stable")
     expected = HEAT * np.concatenate([u, asked]) @ solved(u, y, v)
     assert np.abs(found[scored] - expected[order][scored]).max() < 2e-3
     left = [solved(np.delete(u, i, 0), np.delete(y, i, 0), np.delete(v, i)) for i in range(len(u))]
     alone = HEAT * np.stack([u[i] @ left[i] for i in range(len(u))])
-    found = ops.numpy(problem.readout.scores(problem.model, ops.array(row[None]), support))[0]
+    found = ops.numpy(problem.readout.scores(problem.model, problem.weights(ops.array(row[None]), {}), support))[0]
     order = np.argsort([len(problem.readout.encoder.whole(e.text)) for e in one.support], kind="stable")
     assert np.abs(found - alone[order]).max() < 2e-3
     assert np.abs(alone - HEAT * u @ solved(u, y, v)).max() > 0.05  # leaving out makes a difference
@@ -107,16 +112,20 @@ def test_memory_answers_as_the_examples_did_and_earlier_ones_count_as_their_mean
     one, row = episode(2, names="ab"), rows_of(problem, 1)[0]
     rows, readout = ops.array(row[None]), problem.readout
     support, query = problem.prepare([one])
-    kept = readout.memory(problem.model, rows, support)
+    kept = readout.memory(problem.model, problem.weights(rows, {}), support)
     state = averaged(*(ops.numpy(kept[name])[0] for name in ("prior", "known")))
     asked = {**problem.questions([one]), **{k: ops.array(v) for k, v in recall(state).items()}}
-    whole = ops.numpy(readout.scores(problem.model, rows, query))[0][ops.numpy(query["weights"])[0] > 0]
-    assert np.abs(ops.numpy(readout.scores(problem.model, rows, asked))[0] - whole).max() < 2e-2  # kept in fp16
+    whole = ops.numpy(readout.scores(problem.model, problem.weights(rows, {}), query))[0][
+        ops.numpy(query["weights"])[0] > 0
+    ]
+    assert (
+        np.abs(ops.numpy(readout.scores(problem.model, problem.weights(rows, {}), asked))[0] - whole).max() < 2e-2
+    )  # kept in fp16
     new = episode(3, names="bc")
     later = Episode("l", new.support, new.query, ("a", "b", "c"))
     memory = {k: ops.array(v) for k, v in recall(state, later.labels).items()}
     _, query = problem.prepare([later])
-    found = ops.numpy(readout.scores(problem.model, rows, {**query, **memory}))[0]
+    found = ops.numpy(readout.scores(problem.model, problem.weights(rows, {}), {**query, **memory}))[0]
     old, u = features(problem, row, one.support), features(problem, row, later.support)
     means = np.stack([old[:3].mean(0), old[3:].mean(0)])
     together, targets = np.concatenate([u, means]), np.concatenate([onehot(later.support, later.labels), np.eye(3)[:2]])
@@ -133,9 +142,9 @@ def test_examples_remembered_part_by_part_are_the_sums_of_all(problem: Language)
     one, row = episode(6, names="ab", shots=4), rows_of(problem, 1)
     examples = tuple(one.support[i] for i in np.random.default_rng(0).permutation(8))
     rows, labels = ops.array(row), one.labels
-    whole = problem.remember(rows, examples, labels, {})
-    first = problem.remember(rows, examples[:5], labels, {})
-    both = problem.remember(rows, examples[5:], labels, first)
+    whole = problem.remember(rows, examples, labels, {}, {})
+    first = problem.remember(rows, examples[:5], labels, {}, {})
+    both = problem.remember(rows, examples[5:], labels, first, {})
     wide = whole["prior"].shape[-1] // 2
     assert np.abs(whole["prior"] - both["prior"])[..., :wide].max() < 1e-4
     assert (whole["known"] == both["known"]).all() and both["known"].tolist() == [[4, 4]]
@@ -151,13 +160,15 @@ def test_tasks_of_a_batch_are_answered_as_each_alone_and_a_missing_class_never(p
     tasks = [episode(4), episode(5, names="ab", shots=2)]
     rows = rows_of(problem, 2)
     for part in (0, 1):
-        together = ops.numpy(problem.losses(ops.array(rows), problem.prepare(tasks)[part]))
+        together = ops.numpy(problem.losses(ops.array(rows), problem.prepare(tasks)[part], {}))
         alone = [
-            float(ops.numpy(problem.losses(ops.array(row[None]), problem.prepare([one])[part]))[0])
+            float(ops.numpy(problem.losses(ops.array(row[None]), problem.prepare([one])[part], {}))[0])
             for row, one in zip(rows, tasks, strict=True)
         ]
         assert np.abs(together - alone).max() < 1e-4
-    z = ops.numpy(problem.readout.scores(problem.model, ops.array(rows), problem.prepare(tasks)[1]))
+    z = ops.numpy(
+        problem.readout.scores(problem.model, problem.weights(ops.array(rows), {}), problem.prepare(tasks)[1])
+    )
     assert (z[1, :, 2] < -1e8).all() and (z[0] > -1e3).all()
 
 
@@ -179,11 +190,14 @@ def test_temperatures_are_where_left_out_examples_and_the_pull_to_the_row_s_own_
         one = episode(4, names=names, shots=shots)
         batch, share = problem.support([one]), 1.0
         if known:
-            kept = problem.remember(row, episode(7, names=names, shots=known).support, one.labels, {})
+            kept = problem.remember(row, episode(7, names=names, shots=known).support, one.labels, {}, {})
             batch |= {name: ops.array(value) for name, value in kept.items()}
             share = shots / (shots + known)
-        before = ops.numpy(problem.readout.scores(problem.model, row, batch))[0].astype(np.float64)
-        weights, found = ops.numpy(problem.readout.judged(batch))[0], ops.numpy(problem.calibrated(row, batch))[0]
+        before = ops.numpy(problem.readout.scores(problem.model, problem.weights(row, {}), batch))[0].astype(np.float64)
+        weights, found = (
+            ops.numpy(problem.readout.judged(batch))[0],
+            ops.numpy(problem.with_temperature(row, batch, {}))[0],
+        )
         np.testing.assert_array_equal(found[:-1], ops.numpy(row)[0, :-1])
         changes.append((found[-1] - np.log(HEAT)) / share)
         for away in (-0.5, -0.005, 0.005, 0.5):
@@ -194,9 +208,9 @@ def test_temperatures_are_where_left_out_examples_and_the_pull_to_the_row_s_own_
 def test_temperatures_of_a_batch_are_those_of_each_alone_and_only_examples_change_none(problem: Language) -> None:
     tasks, rows = [episode(4, shots=5), episode(5, names="aab", shots=1), episode(6, names="ab", shots=1)], 3
     many = rows_of(problem, rows)
-    together = ops.numpy(problem.calibrated(ops.array(many), problem.support(tasks)))[:, -1]
+    together = ops.numpy(problem.with_temperature(ops.array(many), problem.support(tasks), {}))[:, -1]
     for row, one, found in zip(many, tasks, together, strict=True):
-        alone = ops.numpy(problem.calibrated(ops.array(row[None]), problem.support([one])))[0, -1]
+        alone = ops.numpy(problem.with_temperature(ops.array(row[None]), problem.support([one]), {}))[0, -1]
         assert found == pytest.approx(float(alone), abs=5e-3)
     assert abs(together[0] - np.log(HEAT)) > 0.3 and together[2] == pytest.approx(np.log(HEAT), abs=1e-6)
 

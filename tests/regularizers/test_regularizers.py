@@ -21,15 +21,13 @@ SIZE, CURVED = 6, np.array([0.5, 1.0, 2.0, 0.1, 3.0, 1.5], np.float32)
 class Quadratic:
     """The mean over a task's examples c of 1/2 sum_i h_i (x_i - c_i)^2."""
 
-    def __init__(self, shared: bool = False):
-        both = (Segment("common", (2,), shared=True),) if shared else ()
-        self.layout = Layout([*both, Segment("own", (SIZE - len(both) * 2,))])
+    layout = Layout([Segment("own", (SIZE,))])
 
-    def losses(self, rows: Any, batch: Any) -> Any:
+    def losses(self, rows: Any, batch: Any, shared: Any) -> Any:
         away = rows.reshape(rows.shape[0], 1, -1) - batch["centers"]
         return 0.5 * (ops.array(CURVED) * away * away).sum(-1).mean(-1)
 
-    def drift(self, rows: Any, before: Any, batch: Any) -> Any:
+    def drift(self, rows: Any, before: Any, batch: Any, shared: Any) -> Any:
         return 0.5 * ((rows - before) * (rows - before)).sum(-1)
 
 
@@ -43,10 +41,10 @@ def apart(*centers: np.ndarray) -> dict[str, Any]:
     return {"centers": ops.array(np.stack(centers)[:, None]), "weights": ops.ones((len(centers), 1))}
 
 
-def parts(regularizer: Any, shared: bool = False) -> tuple[Parts, dict[str, Any]]:
-    problem: Any = Quadratic(shared)
-    found = Parts(ops, problem, universal(ops), sgd(ops, problem.layout.personal, lr=0.3), regularizer)
-    return found, {"rule": {}, "regularizer": regularizer.init(problem.layout.personal)}
+def parts(regularizer: Any) -> tuple[Parts, dict[str, Any]]:
+    problem: Any = Quadratic()
+    found = Parts(ops, problem, universal(ops), sgd(ops, problem.layout, lr=0.3), regularizer)
+    return found, {"problem": {}, "rule": {}, "regularizer": regularizer.init(problem.layout)}
 
 
 def row(values: np.ndarray) -> Any:
@@ -108,11 +106,11 @@ def test_a_learned_strength_and_importance_have_the_slopes_of_their_formula() ->
     np.testing.assert_allclose(ops.numpy(slope["log_strength"]), [each.sum()], rtol=1e-4)
 
 
-def test_what_is_shared_has_no_fisher_and_the_cap_holds() -> None:
-    built, theta = parts(KINDS["ewc"](ops, cap=1.5), shared=True)
+def test_the_fisher_is_the_mean_of_squares_and_the_cap_holds() -> None:
+    built, theta = parts(KINDS["ewc"](ops, cap=1.5))
     at, examples = drawn(SIZE), drawn(4, SIZE)
     carried = adapt.end(built, theta, adapt.resume(built, row(at)), lambda: [apart(*examples)])
-    squares = ((CURVED * (at - examples)) ** 2).mean(0)[2:]
+    squares = ((CURVED * (at - examples)) ** 2).mean(0)
     fisher = np.minimum(squares / squares.mean(), 1.5)
     assert fisher.max() == 1.5 > fisher.min()
     np.testing.assert_allclose(ops.numpy(carried["root"])[0] ** 2, fisher, rtol=1e-4)

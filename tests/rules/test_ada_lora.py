@@ -112,7 +112,7 @@ def test_the_meta_gradient_through_a_cut_is_that_of_finite_differences() -> None
     rule = KINDS["ada_lora"](ops, problem.layout, lr=0.02, eps=1e-3, keep=0.5, warmup=1, decay=1)
     parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
     start = 0.5 * np.random.default_rng(0).standard_normal((1, problem.layout.size))
-    theta = {"initializer": {"start": ops.array(start[0])}, "rule": {}, "regularizer": {}}
+    theta = {"initializer": {"start": ops.array(start[0])}, "problem": {}, "rule": {}, "regularizer": {}}
     support, query = problem.prepare(tasks)
     ended = ops.numpy(adapt.adapt(parts, theta, support, 3)["rows"])
     cut = [np.any(problem.layout.views(row)["0.linear.lora_b"], axis=1).sum() for row in ended]

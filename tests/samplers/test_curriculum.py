@@ -109,13 +109,15 @@ def test_the_entropy_of_labels_is_that_of_their_probabilities(readout: str, shar
         found = difficulty(parts, theta, [one, two], "entropy")
         for episode, value in zip([one, two], found, strict=True):
             support = parts.problem.support([episode])
-            rows = parts.initializer.make(theta["initializer"], support, 1)
-            p = parts.ops.numpy(parts.problem.predict(rows, support)).astype(np.float64)[0]
+            rows = parts.initializer.make(theta, support, 1)
+            p = parts.ops.numpy(parts.problem.predict(rows, support, theta["problem"])).astype(np.float64)[0]
             each = -(p * np.log(np.maximum(p, 1e-30))).sum(-1)
             assert 0 < value <= np.log(3) + 1e-6
             assert value == pytest.approx(each.mean(), rel=1e-4)
             loss = difficulty(parts, theta, [episode], "loss")
-            np.testing.assert_allclose(loss, parts.ops.numpy(parts.problem.losses(rows, support)), rtol=1e-6)
+            np.testing.assert_allclose(
+                loss, parts.ops.numpy(parts.problem.losses(rows, support, theta["problem"])), rtol=1e-6
+            )
     finally:
         composed.model.detach()
 
@@ -132,7 +134,7 @@ def test_the_entropy_of_writing_is_that_of_the_next_token_at_supervised_places(s
         )
         episodes = [Episode("a", examples, ()), Episode("b", examples[:1], ())]
         found = difficulty(parts, theta, episodes, "entropy")
-        row = parts.initializer.make(theta["initializer"], {}, 1)
+        row = parts.initializer.make(theta, {}, 1)
         for episode, value in zip(episodes, found, strict=True):
             each: list[float] = []
             for example in episode.support:

@@ -59,7 +59,7 @@ def test_hidden_states_and_logits_are_those_of_mlx(pair: list[Any], adapted: Cal
     for base, name in zip(pair, ENGINES, strict=True):
         ops, model = part_of(name, "ops"), adapted(base, name, kind, **({} if kind == "prompt" else {"layers": 2}))
         values, tokens = ops.array(rows(model.layout)), ops.array(TOKENS)
-        start = model.prefix(tokens)
+        start = model.frozen_states(tokens)[1]
         assert model.frozen_blocks == (0 if kind == "prompt" else len(base.blocks) - 2)
         assert (start is None) == (kind == "prompt"), "a prompt comes before all blocks"
         logits = [ops.numpy(model.logits(values, tokens, ops.array(np.arange(36)), s)) for s in (None, start)]
@@ -104,7 +104,7 @@ def test_an_encoder_does_not_see_padding_and_keeps_its_prefix(other: Any, adapte
     model = adapted(other, "torch", "lora", layers=2)
     assert model.frozen_blocks == 2
     values, tokens = ops.array(rows(model.layout)), ops.array(padded)
-    assert torch.equal(model.hidden(values, tokens, model.prefix(tokens)), model.hidden(values, tokens))
+    assert torch.equal(model.hidden(values, tokens, model.frozen_states(tokens)[1]), model.hidden(values, tokens))
 
 
 @pytest.mark.parametrize("other", ["t5"], indirect=True)

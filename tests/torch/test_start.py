@@ -34,7 +34,7 @@ def test_rows_and_difficulties_agree(put: Callable[..., Any], bases: dict[str, A
             ops, put(name, rank=2, layers=layers), READOUTS[readout](ops, bases[name].tokenizer)
         )
         maker = KINDS["hypernetwork"](ops, problem, form="chunked", embedding=16, hidden=8, chunk=100)
-        parts = Parts(ops, problem, maker, RULES["sgd"](ops, problem.layout.personal), REGULARIZERS["none"](ops))
+        parts = Parts(ops, problem, maker, RULES["sgd"](ops, problem.layout), REGULARIZERS["none"](ops))
         rng = np.random.default_rng(0)
         start = maker.init(rng, problem.layout)
         meta = ops.map_tree(lambda x, o=ops, r=rng: x + o.array(0.1 * r.standard_normal(tuple(x.shape))), start)

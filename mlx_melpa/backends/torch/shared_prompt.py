@@ -1,7 +1,8 @@
-"""The base of an adapted model, whatever rows hold; MLX's also reads once what many texts begin with."""
+"""The base of an adapted model, whatever weights are given; MLX's also reads once what many texts begin with."""
 
 import torch
 
+from ...core.types import Weights
 from .adapted import Adapted
 
 
@@ -13,6 +14,6 @@ class Continued:
     def __init__(self, adapted: Adapted):
         self.base, self.layout = adapted.base, adapted.layout
 
-    def logits(self, rows: torch.Tensor, tokens: torch.Tensor, index: torch.Tensor, start: None = None) -> torch.Tensor:
+    def logits(self, weights: Weights, tokens: torch.Tensor, index: torch.Tensor, start: None = None) -> torch.Tensor:
         """The logits (N, V) at flat positions `index` (N,) of tokens (R, L), float32."""
         return self.base.logits(tokens, index)

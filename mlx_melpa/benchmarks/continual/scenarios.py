@@ -19,7 +19,7 @@ def task_incremental(method: Method, state: State, one: EncodedTask, learned: Se
     ops, test = method.ops, one.test
     if not one.task.labels:
         row = method.row_for(state, one.task.name)
-        return float(method.problem.measure(row, test)["bits_per_byte"][0])
+        return float(method.problem.measure(row, test, method.shared)["bits_per_byte"][0])
     probabilities = ops.numpy(method.predict(state, one))
     return float(classified(probabilities, ops.numpy(test["onehot"]), ops.numpy(test["weights"]))["accuracy"][0])
 

@@ -146,13 +146,13 @@ def _stored_loss(commands: Commands, run: str, user: str, examples: Sequence[Exa
     loaded = load_run(run)
     with Store(commands.home) as store:
         version = store.get(user, 1)
-    return _loss(loaded.composed.parts.problem, loaded.rows(version.state.rows)[0], examples)
+    return _loss(loaded.composed.parts.problem, version.state.rows[0], examples)
 
 
 def _loss(problem: Any, row: np.ndarray, examples: Sequence[Example]) -> float:
     """Nats per supervised token of examples under a row (P,)."""
     batch = problem.support([Episode("", tuple(examples), ())])
-    return float(problem.measure(problem.ops.array(row[None]), batch)["loss"][0])
+    return float(problem.measure(problem.ops.array(row[None]), batch, {})["loss"][0])
 
 
 def draw(result: dict[str, Any], folder: Path) -> None:

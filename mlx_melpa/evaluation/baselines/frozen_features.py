@@ -10,7 +10,7 @@ import numpy as np
 from ...config.build import Composition
 from ...core.microbatches import chunks
 from ...core.progress import Advance, silent
-from ...core.types import Array, Episode
+from ...core.types import Episode
 from ...data.tokens import pad
 from ...problems.language import classified
 from ..curves import Measures
@@ -24,18 +24,17 @@ TEXTS_PER_PASS = 64
 
 def features(
     composed: Composition,
-    rows: Array,
     episodes: Iterable[Episode],
     known: Features,
     advance: Advance = silent,
 ) -> Features:
-    """Adds the features of the episodes' texts to those already known; rows (1, P) leave the base as it is."""
-    ops, encoder = composed.parts.ops, composed.readout.encoder
+    """Adds the features of the episodes' texts to those already known."""
+    ops, encoder, weights = composed.ops, composed.readout.encoder, composed.problem.identity_weights()
     texts = {e.text for episode in episodes for e in (*episode.support, *episode.query)} - known.keys()
     for chunk in chunks(sorted(texts, key=lambda text: (len(encoder.whole(text)), text)), TEXTS_PER_PASS):
         tokens = [encoder.whole(text) for text in chunk]
         padded, lengths = ops.array(pad(tokens, encoder.pad)), [len(ids) for ids in tokens]
-        states = [composed.model.hidden(rows, padded)]
+        states = [composed.model.hidden(weights, padded)]
         states += [composed.model.frozen_states(padded)[0]] if composed.model.frozen_blocks else []
         found = [ops.numpy(s) for s in states]
         for i, (text, length) in enumerate(zip(chunk, lengths, strict=True)):

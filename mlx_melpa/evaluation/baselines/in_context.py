@@ -52,7 +52,7 @@ class InContext:
         engine = part_of(composed.recipe.backend, "shared_prompt")
         self.model = engine.Continued(composed.model)
         self.problem = Language(self.ops, self.model, self.head)
-        self.rows = self.ops.array(self.problem.layout.draw(np.random.default_rng(0))[None])
+        self.rows, self.shared = self.problem.identity()
 
     def options(self, shots: int) -> list[InContextSettings]:
         """The settings that are tried on the validation episodes."""
@@ -79,10 +79,10 @@ class InContext:
         """One episode's measures, each (1,), as they are, and calibrated if there are labels."""
         if isinstance(self.head, Completion):
             batch = self.problem.query([self.with_texts(episode, count)])
-            return [dict(self.problem.measure(self.rows, batch))]
+            return [dict(self.problem.measure(self.rows, batch, self.shared))]
         asked = self.with_labelled(episode, count)
         batch = self.problem.query([asked])
-        scores = self.ops.numpy(self.head.scores(self.model, self.rows, batch)).astype(np.float64)
+        scores = self.ops.numpy(self.problem.scores(self.rows, batch, self.shared)).astype(np.float64)
         onehot, weights = (self.ops.numpy(batch[name])[:, :-1] for name in ("onehot", "weights"))
         plain, empty = scores[:, :-1], scores[:, -1:]
         return [classified(softmax(z), onehot, weights) for z in (plain, plain - empty)]

@@ -115,7 +115,7 @@ class Search:
                 support, query = batch.encoded
                 # Adam keeps its count of steps in its state, so that it goes on as if it had never stopped.
                 states[i] = inner_loop.adapt(parts, self.theta, support, now - before, states[i])
-                values.append(parts.problem.measure(states[i]["rows"], query)[self.main])
+                values.append(parts.problem.measure(states[i]["rows"], query, self.theta["problem"])[self.main])
             yield float(np.concatenate(values).mean())
 
     def _first(self, count: int) -> Sequence[TaskBatch]:

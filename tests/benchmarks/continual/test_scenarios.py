@@ -74,7 +74,7 @@ def test_all_labels_so_far_are_candidates(composed: Composition, encoded: list[E
         many = np.array([counts[label] for label in labels], np.float32)
         ops = composed.parts.ops
         asked = {**asked, "prior": ops.array((prior * many[:, None])[None]), "known": ops.array(many[None])}
-    found = made.ops.numpy(made.problem.predict(state.rows, asked))
+    found = made.ops.numpy(made.problem.predict(state.rows, asked, made.shared))
     assert found.shape[-1] == 5
     right = classified(found, made.ops.numpy(asked["onehot"]), made.ops.numpy(asked["weights"]))["accuracy"][0]
     assert class_incremental(made, state, one, encoded) == pytest.approx(right)

@@ -38,7 +38,7 @@ class Lwf(Method):
             row, labels, means = self.teacher(state, now, name)
             asked = {**self.problem.ask(now.task.train, labels), **self.as_memory(means)}
             self.count(asked)
-            asked["onehot"] = self.problem.predict(row, asked)
+            asked["onehot"] = self.problem.predict(row, asked, self.shared)
             self.ops.evaluate(asked["onehot"])
             self.soft[name] = asked
         return self.soft[name]

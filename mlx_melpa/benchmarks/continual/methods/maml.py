@@ -19,8 +19,7 @@ class Maml(Replay):
 
     def gradient(self, components: Parts, k: int, at: Tree, batches: WeightedBatches) -> Array:
         """The gradient (1, own) of all batches at the fast row."""
-        own, _ = inner_loop.cut(components, at["rows"])
-        begun = {**at, "memory": components.rule.begin(own)}
+        begun = {**at, "memory": components.rule.begin(at["rows"])}
         new_task = super().gradient(components, k, at, of_new_task(batches))
         fast = inner_loop.move(components, self.start.theta, 0, begun, new_task)
         self.ops.evaluate(fast["rows"])

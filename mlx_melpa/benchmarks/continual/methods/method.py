@@ -82,9 +82,9 @@ class State:
     statistics: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
-def weighted_losses(problem: Language, batches: WeightedBatches, rows: Array) -> Array:
+def weighted_losses(problem: Language, batches: WeightedBatches, shared: Tree, rows: Array) -> Array:
     """The weighted sum (T,) of the losses of several batches under the same rows (T, P)."""
-    return sum(weight * problem.losses(rows, batch) for weight, batch in batches)
+    return sum(weight * problem.losses(rows, batch, shared) for weight, batch in batches)
 
 
 class Method:
@@ -102,10 +102,11 @@ class Method:
         self.start, self.steps, self.seed, self.tasks = start, steps, seed, tasks
         self.strength = self.strength if strength is None else strength
         self.ops, self.problem = start.parts.ops, cast(Language, start.parts.problem)
+        self.shared: Tree = start.theta["problem"]
 
     def begin(self) -> State:
         """The state before the first task: the row of the initialization."""
-        return State(self.start.parts.initializer.make(self.start.theta["initializer"], {}, 1))
+        return State(self.start.parts.initializer.make(self.start.theta, {}, 1))
 
     def learn(self, state: State, tasks: Sequence[EncodedTask]) -> State:
         """The state after `steps` gradient steps per task, on tasks that come together."""
@@ -121,19 +122,19 @@ class Method:
     def answers(self, row: Array, asked: EncodedTask, means: Means | None) -> Array:
         """Probabilities (1, n, N) under a row (1, P) with class means; None computes those of the training examples."""
         means = self.class_means(row, asked) if means is None else means
-        return self.problem.predict(row, {**asked.test, **self.as_memory(means)})
+        return self.problem.predict(row, {**asked.test, **self.as_memory(means)}, self.shared)
 
     def nbytes(self, state: State) -> int:
         """Bytes per user: rows, class means and regularizer state in fp16, texts and labels in UTF-8, statistics."""
         regularizer = sum(2 * self.ops.numpy(array).size for array in state.regularizer_state.values())
         texts = sum(e.nbytes for kept in state.examples.values() for e in kept)
         arrays = [array for kept in (*state.means.values(), state.statistics) for array in kept.values()]
-        rows = 2 * int(self.start.layout.own.sum()) * state.rows.shape[0]
+        rows = 2 * self.start.layout.size * state.rows.shape[0]
         return rows + sum(array.nbytes for array in arrays) + texts + regularizer
 
     def trained_parameters(self) -> int:
         """The number of parameters that steps change, over all tasks."""
-        return int(self.start.layout.own.sum())
+        return self.start.layout.size
 
     def row_for(self, state: State, name: str) -> Array:
         """The row (1, P) that answers for a task."""
@@ -169,7 +170,7 @@ class Method:
         """The gradient (1, own) of the k-th step."""
         for _, batch in batches:
             self.count(batch, backward=True)
-        losses = partial(weighted_losses, self.problem, batches)
+        losses = partial(weighted_losses, self.problem, batches, self.shared)
         return inner_loop.gradient(components, self.start.theta, at, batches[0][1], losses)
 
     def project_gradient(self, state: State, grads: Array) -> Array:
@@ -197,7 +198,7 @@ class Method:
     def class_means(self, row: Array, one: EncodedTask) -> Means:
         """The class means of a task's training examples under a row (1, P)."""
         self.count(one.support)
-        kept = self.problem.memory(row, one.support)
+        kept = self.problem.memory(row, one.support, self.shared)
         if not kept:
             return {}
         return averaged(*(self.ops.numpy(kept[name])[0] for name in ("prior", "known")))

@@ -55,7 +55,7 @@ class OLora(Method):
 
     def components(self, state: State) -> Parts:
         """The components with the penalty of the next block."""
-        penalty = Orthogonal(self.ops, self.start.layout.personal, self.rank, len(state.labels), self.strength)
+        penalty = Orthogonal(self.ops, self.start.layout, self.rank, len(state.labels), self.strength)
         return replace(self.start.parts, regularizer=penalty)
 
     def project_gradient(self, state: State, grads: Array) -> Array:
@@ -67,7 +67,7 @@ class OLora(Method):
         """1 for the numbers (own,) of a row that belong to a block or to no LoRA factor, else 0."""
         columns = slice(block * self.rank, (block + 1) * self.rank)
         masks = []
-        for segment in self.start.layout.personal.segments:
+        for segment in self.start.layout.segments:
             one = np.ones(segment.shape, np.float32)
             if segment.name.endswith((".lora_a", ".lora_b")):
                 one = np.zeros(segment.shape, np.float32)

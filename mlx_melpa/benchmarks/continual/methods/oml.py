@@ -23,14 +23,14 @@ class Oml(Replay):
 
     def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, buffer: int = 50):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)
-        self.fast = self.ops.array(fast_mask(start.layout.personal))
+        self.fast = self.ops.array(fast_mask(start.layout))
 
     def gradient(self, components: Parts, k: int, at: Tree, batches: WeightedBatches) -> Array:
         """The new task's gradient for the fast numbers; for the slow ones that of all batches after the fast step."""
         theta, now = self.start.theta, super().gradient(components, k, at, of_new_task(batches))
-        own, shared = inner_loop.cut(components, at["rows"])
-        moved, _ = inner_loop.cut(components, inner_loop.move(components, theta, k, at, now)["rows"])
-        ahead = inner_loop.whole(components, theta, own + self.fast * (moved - own), shared)
+        rows = at["rows"]
+        moved = inner_loop.move(components, theta, k, at, now)["rows"]
+        ahead = rows + self.fast * (moved - rows)
         self.ops.evaluate(ahead)
         later = super().gradient(components, k, {**at, "rows": ahead}, batches)
         return self.fast * now + (1 - self.fast) * later

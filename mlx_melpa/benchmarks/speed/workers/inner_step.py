@@ -52,7 +52,7 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
     tokens = sum(len(ids) - 1 for ids, _ in encoded)
 
     def watch(_: int, state: Any) -> None:
-        losses.append(float(problem.measure(state["rows"], support)["loss"][0]))
+        losses.append(float(problem.measure(state["rows"], support, theta["problem"])["loss"][0]))
 
     losses: list[float] = []
     adapt(parts, theta, support, settings["compared"] - 1, watch=watch)

@@ -28,8 +28,10 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
     if folder:
         named = {"start": loop.theta, "gradient": ops.map_tree(lambda g: g / len(drawn), gradient)}
         for what, tree in named.items():
-            row = ops.numpy(tree["initializer"]["start"]).reshape(-1)
-            save_file(composed.layout.views(row), f"{folder}/{what}.safetensors")
+            weights = composed.layout.views(ops.numpy(tree["initializer"]["start"]))
+            if "shared" in tree["problem"]:
+                weights |= composed.problem.acting_layout.shared.views(ops.numpy(tree["problem"]["shared"]))
+            save_file(weights, f"{folder}/{what}.safetensors")
     del gradient
     answer: dict[str, Any] = {"loss": float(np.mean(losses))}
     answer |= {"parameters": composed.layout.size, "steps": composed.learner.steps, "tasks": made.train.tasks_per_step}

@@ -25,9 +25,11 @@ def test_a_step_replays_a_bounded_sample_with_a_fixed_share(
     sizes = [int(method.ops.numpy(batch["weights"]).sum()) for _, batch in batches]
     assert sizes == [8, *map(len, drawn.values())]
     assert [share for share, _ in batches] == pytest.approx([0.75, *(0.25 * len(some) / 4 for some in drawn.values())])
-    losses = [float(method.problem.losses(state.rows, batch)[0]) for _, batch in batches]
+    losses = [float(method.problem.losses(state.rows, batch, method.shared)[0]) for _, batch in batches]
     wanted = 0.75 * losses[0] + 0.25 * float(np.average(losses[1:], weights=sizes[1:]))
-    assert float(weighted_losses(method.problem, batches, state.rows)[0]) == pytest.approx(wanted, rel=1e-5)
+    assert float(weighted_losses(method.problem, batches, method.shared, state.rows)[0]) == pytest.approx(
+        wanted, rel=1e-5
+    )
 
 
 def test_the_replayed_examples_are_of_all_earlier_tasks_alike(
@@ -71,7 +73,10 @@ def test_each_text_is_answered_by_the_row_that_is_picked(
     picks = np.eye(2, dtype=np.float32)[np.arange(len(order)) % 2]
     monkeypatch.setattr(method, "routing", lambda state, x: picks)
     means = method.as_memory(state.means[asked.task.name])
-    each = [numbers(method.problem.predict(state.rows[r : r + 1], {**asked.test, **means}))[0] for r in range(2)]
+    each = [
+        numbers(method.problem.predict(state.rows[r : r + 1], {**asked.test, **means}, method.shared))[0]
+        for r in range(2)
+    ]
     wanted = np.stack([each[picks[i].argmax()][place] for place, i in enumerate(order)])
     assert numbers(method.predict(state, asked))[0] == pytest.approx(wanted, abs=1e-6)
     assert np.abs(each[0] - each[1]).max() > 1e-4

@@ -28,7 +28,7 @@ class Quadratic:
 
     layout = Layout([Segment("0.a", (2,)), Segment("1.a", (2,)), Segment("readout.scale", (1,))])
 
-    def losses(self, rows: Any, batch: Any) -> Any:
+    def losses(self, rows: Any, batch: Any, shared: Any) -> Any:
         away = rows - batch["goal"]
         return 0.5 * (ops.array(CURVES) * away * away).sum(-1) + 0.5 * rows.sum(-1) * rows.sum(-1)
 
@@ -42,7 +42,7 @@ def stepped(kind: type[Method]) -> np.ndarray:
     problem: Any = Quadratic()
     parts = Parts(ops, problem, universal(ops), sgd(ops, problem.layout, lr=LR), none(ops))
     composed: Any = SimpleNamespace(parts=parts, layout=problem.layout)
-    theta = {"initializer": {"start": ops.array(ROW)}, "rule": {}, "regularizer": {}}
+    theta = {"initializer": {"start": ops.array(ROW)}, "problem": {}, "rule": {}, "regularizer": {}}
     method = kind(Initialization(composed, theta), steps=1, seed=0, tasks=2, buffer=1)  # type: ignore[call-arg]
     at = adapt.resume(parts, ops.array(ROW[None]))
     batches = tuple((0.5, {"goal": ops.array(goal[None])}) for goal in (NOW, OLD))
@@ -66,7 +66,7 @@ def test_oml_moves_fast_numbers_by_the_new_task_and_slow_ones_by_all_after_that(
 
 
 def test_the_fast_and_the_slow_part_of_lora_are_halves(built: Callable[..., Method]) -> None:
-    layout = built("oml").start.layout.personal
+    layout = built("oml").start.layout
     fast = {name: set(part.reshape(-1).tolist()) for name, part in layout.views(fast_mask(layout)).items()}
     for name, found in fast.items():
         assert found == {0.0 if "q_proj" in name else 1.0}, name

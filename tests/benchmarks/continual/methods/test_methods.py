@@ -77,8 +77,8 @@ def test_replay_stores_as_many_as_it_may_and_its_loss_counts_them(
     assert len(held) == 3 and set(held) <= set(encoded[0].task.train)
     now, earlier = method.batches(state, encoded[1], np.random.default_rng(0))
     problem = composed.parts.problem
-    both = [float(problem.losses(state.rows, batch)[0]) for _, batch in (now, earlier)]
-    loss = weighted_losses(method.problem, (now, earlier), state.rows)
+    both = [float(problem.losses(state.rows, batch, method.shared)[0]) for _, batch in (now, earlier)]
+    loss = weighted_losses(method.problem, (now, earlier), method.shared, state.rows)
     assert float(loss[0]) == pytest.approx(sum(both) / 2, rel=1e-5)
     assert int(numbers(method, earlier[1]["weights"]).sum()) == 3
 
@@ -114,7 +114,7 @@ def test_o_lora_moves_the_block_of_its_task_alone(
 
 
 def test_the_penalty_of_o_lora_is_its_formula(composed: Composition) -> None:
-    layout, rng = composed.layout.personal, np.random.default_rng(0)
+    layout, rng = composed.layout, np.random.default_rng(0)
     row = rng.standard_normal(layout.size).astype(np.float32)
     wanted = 0.0
     for name, a in layout.views(row).items():
@@ -128,17 +128,17 @@ def test_the_penalty_of_o_lora_is_its_formula(composed: Composition) -> None:
 
 def test_a_row_s_drift_is_the_divergence_of_its_answers(composed: Composition, encoded: list[EncodedTask]) -> None:
     parts, support = composed.parts, encoded[0].support
-    rng = np.random.default_rng(1)
+    rng, shared = np.random.default_rng(1), composed.begin(0)["problem"]
     start = parts.problem.layout.draw(rng)
     moved = start + 0.05 * rng.standard_normal(len(start))
     before, rows = (parts.ops.array(row.astype(np.float32)[None]) for row in (start, moved))
-    p, q = (parts.ops.numpy(parts.problem.predict(r, support))[0].astype(np.float64) for r in (before, rows))
+    p, q = (parts.ops.numpy(parts.problem.predict(r, support, shared))[0].astype(np.float64) for r in (before, rows))
     weights = parts.ops.numpy(support["weights"])[0]
     each = np.where(p > 0, p * np.log(np.maximum(p, 1e-30) / np.maximum(q, 1e-30)), 0).sum(-1)
     wanted = (each * weights).sum() / weights.sum()
     assert wanted > 2e-5
-    assert float(parts.problem.drift(rows, before, support)[0]) == pytest.approx(wanted, rel=1e-2)
-    assert float(parts.problem.drift(rows, rows, support)[0]) == 0
+    assert float(parts.problem.drift(rows, before, support, shared)[0]) == pytest.approx(wanted, rel=1e-2)
+    assert float(parts.problem.drift(rows, rows, support, shared)[0]) == 0
 
 
 def test_texts_have_no_answers_to_distil(shared: object) -> None:
@@ -148,8 +148,10 @@ def test_texts_have_no_answers_to_distil(shared: object) -> None:
 
 
 def test_bytes_are_counted(built: Build, composed: Composition, encoded: list[EncodedTask]) -> None:
-    own = int(composed.layout.own.sum())
-    width = {"prototypes": composed.layout.segments[-2].size ** 0.5}.get(composed.recipe.resolved["readout"]["kind"], 0)
+    own = composed.layout.size
+    width = {"prototypes": composed.problem.acting_layout.segments[-2].size ** 0.5}.get(
+        composed.recipe.resolved["readout"]["kind"], 0
+    )
     means = 2 * (2 * int(width) + 4) if width else 0
     for name, rows in (("naive", 1), ("replay", 1), ("con_pet_static", 1), ("oml", 1), ("single_task", 2)):
         method = built(name)
@@ -182,11 +184,11 @@ def test_lwf_distils_from_the_row_before(built: Build, composed: Composition, en
     ops, problem = method.ops, composed.parts.problem
     soft, weights = numbers(method, old["onehot"])[0], numbers(method, old["weights"])[0]
     entropy = -(soft * np.log(soft)).sum(-1)
-    assert float(problem.losses(state.rows, old)[0]) == pytest.approx(
+    assert float(problem.losses(state.rows, old, method.shared)[0]) == pytest.approx(
         (entropy * weights).sum() / weights.sum(), rel=1e-4
     )
     here, there = (
-        np.linalg.norm(ops.numpy(ops.grad(lambda rows: problem.losses(rows, old).sum(), rows)))
+        np.linalg.norm(ops.numpy(ops.grad(lambda rows: problem.losses(rows, old, method.shared).sum(), rows)))
         for rows in (state.rows, method.begin().rows)
     )
     assert here < 1e-3 * there
@@ -195,4 +197,4 @@ def test_lwf_distils_from_the_row_before(built: Build, composed: Composition, en
 def test_what_a_regularizer_carries_counts(built: Build, composed: Composition, encoded: list[EncodedTask]) -> None:
     plain, held = built("naive"), built("ewc")
     sizes = [m.nbytes(m.learn(m.begin(), encoded[:1])) for m in (plain, held)]
-    assert sizes[1] - sizes[0] == 2 * int(composed.layout.own.sum())
+    assert sizes[1] - sizes[0] == 2 * composed.layout.size

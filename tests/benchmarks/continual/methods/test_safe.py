@@ -51,11 +51,11 @@ def test_the_fast_row_learns_the_slow_ones_answers_among_a_tasks_labels(
     for one in (pets, sky):
         means = method.class_means(after.rows[:1], one)
         asked = {**method.problem.ask(sky.task.train, one.task.labels), **method.as_memory(means)}
-        wanted = ops.numpy(method.problem.predict(after.rows[:1], asked))
+        wanted = ops.numpy(method.problem.predict(after.rows[:1], asked, method.shared))
         assert ops.numpy(method.distillation(after, sky, one.task.name)["onehot"]) == pytest.approx(wanted, abs=1e-5)
     soft = method.distillation(after, sky, food.task.name)
     here, there = (
-        np.linalg.norm(ops.numpy(ops.grad(lambda rows: method.problem.losses(rows, soft).sum(), row)))
+        np.linalg.norm(ops.numpy(ops.grad(lambda rows: method.problem.losses(rows, soft, method.shared).sum(), row)))
         for row in (after.rows[:1], after.rows[1:])
     )
     assert here < 0.05 * there
@@ -69,9 +69,9 @@ def test_both_rows_answer_with_their_own_class_means(
     for r in range(2):
         row = after.rows[r : r + 1]
         means = method.as_memory(method.class_means(row, asked))
-        each.append(ops.numpy(method.problem.predict(row, {**asked.test, **means}))[0])
+        each.append(ops.numpy(method.problem.predict(row, {**asked.test, **means}, method.shared))[0])
     assert ops.numpy(method.predict(after, asked))[0] == pytest.approx(entropy_ensemble(np.stack(each)), abs=1e-5)
-    assert method.trained_parameters() == 2 * int(method.start.layout.own.sum())
+    assert method.trained_parameters() == 2 * method.start.layout.size
     kept = after.means[asked.task.name]
     more = 2 * (kept["means"].nbytes + kept["slow"].nbytes + kept["counts"].nbytes) if kept else 0
     assert method.nbytes(after) == 2 * method.trained_parameters() + more

@@ -74,7 +74,7 @@ def test_a_module_learns_alone_and_the_capacity_is_fixed(
         assert changed == [m == moved for m in range(2)]
     sizes = [method.nbytes(state) - sum(a.nbytes for m in state.means.values() for a in m.values()) for state in states]
     assert sizes[1] == sizes[2] == sizes[3]
-    assert sizes[0] == 2 * 2 * int(method.start.layout.own.sum()) == 2 * method.trained_parameters()
+    assert sizes[0] == 2 * 2 * method.start.layout.size == 2 * method.trained_parameters()
     statistics = states[-1].statistics
     assert sizes[1] - sizes[0] == sum(array.nbytes for array in statistics.values())
 
@@ -85,6 +85,9 @@ def test_answers_are_mixed_by_shares(method: Sema, encoded: list[EncodedTask], m
         state = method.learn(state, [one])
     asked, numbers = encoded[0], method.ops.numpy
     means = method.as_memory(state.means[asked.task.name])
-    each = [numbers(method.problem.predict(state.rows[m : m + 1], {**asked.test, **means}))[0] for m in range(2)]
+    each = [
+        numbers(method.problem.predict(state.rows[m : m + 1], {**asked.test, **means}, method.shared))[0]
+        for m in range(2)
+    ]
     monkeypatch.setattr(method, "routing", lambda state, x: np.tile(np.float32([[0.25, 0.75]]), (len(x), 1)))
     assert numbers(method.predict(state, asked))[0] == pytest.approx(0.25 * each[0] + 0.75 * each[1], abs=1e-6)
