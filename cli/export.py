@@ -1,8 +1,7 @@
-"""`melpa export`: a person's adapter as files for mlx-lm, PEFT and other tools."""
+"""`melpa export`: a user's adapter as files for mlx-lm, PEFT and other tools."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,35 +15,23 @@ if TYPE_CHECKING:
     from mlx_melpa.store.run import Run
 
 
-class Format(StrEnum):
-    """The files that can be written."""
-
-    mlx_lm = "mlx-lm"
-    peft = "peft"
-    melpa = "melpa"
-
-
-ENGINES = {"mlx-lm": "mlx", "peft": "torch"}
-"""What each format is checked with; any engine writes our own."""
-
-
 @command
 def export(
     user: User,
     to_folder: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.", show_default=False)],
     to: Annotated[
-        Format,
+        Literal["mlx-lm", "peft", "melpa"],
         typer.Option(
             metavar="FORMAT",
             help="mlx-lm: LoRA for mlx-lm; peft: LoRA for PEFT, vLLM and LoRAX; melpa: any adapter with all its state.",
         ),
-    ] = Format.mlx_lm,
+    ] = "mlx-lm",
     run: Annotated[str | None, typer.Option(help="The run's folder, where it was moved.")] = None,
     model: Model = None,
     allow_other_weights: AllowOtherWeights = False,
     json: Json = False,
 ) -> None:
-    """Write a person's adapter for mlx-lm and other tools, checked by loading it there."""
+    """Write a user's adapter for mlx-lm and other tools, checked by loading it there."""
     from mlx_melpa.exports import KINDS
     from mlx_melpa.personal.resolve import BaseChoice, load_user
     from mlx_melpa.store import Store, check_id
@@ -53,9 +40,9 @@ def export(
     with Store() as store:
         if run is not None:
             _moved(store, user, run)
-        found, version = load_user(store, user, BaseChoice(model, allow_other_weights, ENGINES.get(to.value)))
+        found, version = load_user(store, user, BaseChoice(model, allow_other_weights, KINDS[to].engine))
     layout, row = found.problem.acting_layout, found.acting(version.state.rows)
-    report = KINDS[to.value](found.composed.model, row, folder, metadata=_metadata(found, version, layout))
+    report = KINDS[to].write(found.composed.model, row, folder, metadata=_metadata(found, version, layout))
     following = _next(report, found.composed.base)
     if json:
         record = {"user": user, "version": version.number, "to": report.to, "out": report.folder, "files": report.files}
@@ -106,7 +93,7 @@ def _next(report: "Exported", base: Any) -> list[str]:
 def _show(report: "Exported", user: str, number: int, following: list[str]) -> None:
     rows = [(name, size(nbytes)) for name, nbytes in report.files.items()]
     table((f"version {number} of '{user}' in {report.folder}", "size"), rows)
-    if report.to in ENGINES:
+    if report.scale:
         most, of = f"{report.difference:.2g}", f"{report.scale:.3g}"
         out(f"\nLoaded in {report.to}: its logits differ from ours by at most {most} (the largest is {of}).")
     if report.left_out:

@@ -1,7 +1,7 @@
 """`melpa import`: an exported adapter, or one that mlx-lm trained, as a stored version."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,7 @@ from .console import command, json_out, note, out
 from .options import AllowOtherWeights, Engine, Json, User
 
 if TYPE_CHECKING:
+    from mlx_melpa.backends.base import BaseModel
     from mlx_melpa.exports.common import Imported
     from mlx_melpa.store import Store, Version
 
@@ -55,25 +56,25 @@ def import_(
         note("it comes without a run: it answers as it is, and adapting it further goes without a meta-learned rule")
 
 
-def _version(store: "Store", base: Any, found: "Imported", backend: str) -> tuple["Version", bool]:
+def _version(store: "Store", base: "BaseModel", found: "Imported", backend: str) -> tuple["Version", bool]:
     """The version, and whether half precision holds its row exactly."""
     import numpy as np
 
     from mlx_melpa.store import Origin, UserState, Version
 
-    meta = found.metadata
-    rows, shared = meta.layout.divide(found.row[None])
-    known = meta.run if meta.run in {run.fingerprint for run in store.runs()} else None
+    metadata = found.metadata
+    rows, shared = metadata.layout.divide(found.row[None])
+    known = metadata.run if metadata.run in {run.fingerprint for run in store.runs()} else None
     version = Version(
-        UserState.from_arrays({**meta.arrays, "rows": rows, **({"shared": shared} if shared.size else {})}),
-        meta.layout.personal,
+        UserState.from_arrays({**metadata.arrays, "rows": rows, **({"shared": shared} if shared.size else {})}),
+        metadata.layout.personal,
         base.family,
         base.name,
         base.weights,
         known,
         "import",
-        labels=meta.labels,
-        origin=Origin(backend, dict(found.adapter), meta.readout or {"kind": "completion"}),
+        labels=metadata.labels,
+        origin=Origin(backend, dict(found.adapter), metadata.readout or {"kind": "completion"}),
     )
     with np.errstate(over="ignore"):
         return version, bool(np.array_equal(rows.astype(np.float16).astype(np.float32), rows))

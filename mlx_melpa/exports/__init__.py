@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from .mlx_lm import CONFIG, mlx_lm
 from .peft import peft
 from .read_mlx_lm import read_mlx_lm
 
-KINDS: dict[str, Callable[..., Exported]] = {"mlx-lm": mlx_lm, "peft": peft, "melpa": melpa}
+
+@dataclass(frozen=True)
+class Format:
+    """Files that `write` makes of a row; `engine` is the one that checks them, None where any does."""
+
+    write: Callable[..., Exported]
+    engine: str | None = None
+
+
+KINDS = {"mlx-lm": Format(mlx_lm, "mlx"), "peft": Format(peft, "torch"), "melpa": Format(melpa)}
 
 
 def read(base: Any, folder: Path) -> Imported:

@@ -86,7 +86,7 @@ def theirs(base: Base, adapter: Path | None) -> np.ndarray:
 def test_mlx_lm_loads_the_files_with_our_logits(any_base: Base, put: Put, tmp_path: Path, layers: Any) -> None:
     adapted = put(any_base, rank=4, scale=3.0, sites=["*"], layers=layers)
     row = stored(adapted)
-    report = FORMATS["mlx-lm"](adapted, row, tmp_path / "out")
+    report = FORMATS["mlx-lm"].write(adapted, row, tmp_path / "out")
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["adapter_config.json", "adapters.safetensors", "out"]
     assert report.files == {p.name: p.stat().st_size for p in (tmp_path / "out").iterdir()}
     assert report.difference <= 1e-4 * report.scale and report.left_out == ()
@@ -97,7 +97,7 @@ def test_mlx_lm_loads_the_files_with_our_logits(any_base: Base, put: Put, tmp_pa
 
 def test_the_files_are_those_of_mlx_lms_own_trainer(base: Base, put: Put, tmp_path: Path) -> None:
     adapted = put(base, rank=2, sites=["q_proj", "down_proj"], layers=[1, 3])
-    FORMATS["mlx-lm"](adapted, stored(adapted), tmp_path / "out")
+    FORMATS["mlx-lm"].write(adapted, stored(adapted), tmp_path / "out")
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert (config["fine_tune_type"], config["num_layers"]) == ("lora", 4)
     keys = ["mlp.down_proj", "self_attn.q_proj"]
@@ -121,7 +121,7 @@ def test_what_is_exported_comes_back_as_the_same_row(
 ) -> None:
     adapted = put(base, rank=4, scale=3.0, sites=SITES, layers=layers)
     row = stored(adapted)
-    FORMATS[to](adapted, row, tmp_path / "out")
+    FORMATS[to].write(adapted, row, tmp_path / "out")
     found = read(base, tmp_path / "out")
     assert np.array_equal(found.row, row) and found.metadata.layout == adapted.layout
     assert found.metadata.base["family"] == base.family
@@ -142,7 +142,7 @@ def whole_metadata(adapted: Adapted) -> Metadata:
 def test_mlx_lm_leaves_the_readout_out_and_says_so(base: Base, put: Put, tmp_path: Path) -> None:
     adapted = put(base, rank=2, sites=["q_proj"])
     row = np.append(stored(adapted), np.float32(2.5))
-    report = FORMATS["mlx-lm"](adapted, row, tmp_path / "out", metadata=whole_metadata(adapted))
+    report = FORMATS["mlx-lm"].write(adapted, row, tmp_path / "out", metadata=whole_metadata(adapted))
     assert report.left_out == ("readout.log_scale", "means")
     assert np.array_equal(read_mlx_lm(base, tmp_path / "out").row, row[:-1])
 
@@ -152,7 +152,7 @@ def test_melpa_keeps_the_whole_state(base: Base, put: Put, tmp_path: Path, kind:
     adapted = put(base, kind)
     metadata = whole_metadata(adapted)
     row = np.append(stored(adapted), np.float32(2.5))
-    report = FORMATS["melpa"](adapted, row, tmp_path / "out", metadata=metadata)
+    report = FORMATS["melpa"].write(adapted, row, tmp_path / "out", metadata=metadata)
     assert report.left_out == () and report.difference == 0
     found = read_melpa(tmp_path / "out")
     assert np.array_equal(found.row, row)
@@ -164,11 +164,11 @@ def test_melpa_keeps_the_whole_state(base: Base, put: Put, tmp_path: Path, kind:
 
 def test_an_export_takes_the_place_of_an_earlier_one_only(base: Base, put: Put, tmp_path: Path) -> None:
     adapted = put(base, rank=2, sites=["q_proj"])
-    FORMATS["mlx-lm"](adapted, stored(adapted), tmp_path / "out")
-    FORMATS["mlx-lm"](adapted, stored(adapted, 0.2), tmp_path / "out")
+    FORMATS["mlx-lm"].write(adapted, stored(adapted), tmp_path / "out")
+    FORMATS["mlx-lm"].write(adapted, stored(adapted, 0.2), tmp_path / "out")
     assert np.array_equal(read_mlx_lm(base, tmp_path / "out").row, stored(adapted, 0.2))
     with pytest.raises(ExportError, match=r"out is there already and holds adapter_config.json; name another folder"):
-        FORMATS["melpa"](adapted, stored(adapted), tmp_path / "out")
+        FORMATS["melpa"].write(adapted, stored(adapted), tmp_path / "out")
     assert np.array_equal(read_mlx_lm(base, tmp_path / "out").row, stored(adapted, 0.2))
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
 
@@ -182,7 +182,7 @@ def refused(what: Callable[[], Any]) -> str:
 def test_what_can_not_be_exported(base: Base, put: Put, tmp_path: Path) -> None:
     adapted = put(base, rank=2, sites=["q_proj"])
     row = stored(adapted)
-    write, out = FORMATS["mlx-lm"], tmp_path / "out"
+    write, out = FORMATS["mlx-lm"].write, tmp_path / "out"
     assert "changes no logit of its base" in refused(
         lambda: write(adapted, adapted.layout.draw(np.random.default_rng(0)), out)
     )
@@ -214,15 +214,17 @@ def test_files_that_do_something_else_in_mlx_lm_are_not_left_behind(
         return told | {"lora_parameters": told["lora_parameters"] | {"scale": 4.0}}
 
     monkeypatch.setattr(module, "config", louder)
-    assert "logits differ from ours" in refused(lambda: FORMATS["mlx-lm"](adapted, row, tmp_path / "out"))
+    assert "logits differ from ours" in refused(lambda: FORMATS["mlx-lm"].write(adapted, row, tmp_path / "out"))
     monkeypatch.setattr(module, "config", lambda *given: honest(*given) | {"num_layers": 1})
-    assert "mlx-lm can't load what was written" in refused(lambda: FORMATS["mlx-lm"](adapted, row, tmp_path / "out"))
+    assert "mlx-lm can't load what was written" in refused(
+        lambda: FORMATS["mlx-lm"].write(adapted, row, tmp_path / "out")
+    )
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_row_for_another_base_is_refused(base: Base, put: Put, tmp_path: Path) -> None:
     adapted = put(base, "bottleneck")
-    FORMATS["melpa"](adapted, stored(adapted), tmp_path / "out")
+    FORMATS["melpa"].write(adapted, stored(adapted), tmp_path / "out")
     assert "does not fit this adapter of" in refused(lambda: read(load("pocket"), tmp_path / "out"))
     assert base_name(tmp_path / "out") == base.name
     assert "there is no adapter in" in refused(lambda: base_name(tmp_path))

@@ -28,7 +28,7 @@ def test_peft_answers_as_we_do(
 ) -> None:
     ops, base = part_of("torch", "ops"), part_of("torch", "model").load(str(folder_of(kind)))
     adapted = put("torch", "lora", base, rank=3, scale=1.5, sites=SITES[kind], layers=2)
-    report = FORMATS["peft"](adapted, row(adapted), tmp_path / "out")
+    report = FORMATS["peft"].write(adapted, row(adapted), tmp_path / "out")
     assert set(report.files) == {"adapter_model.safetensors", "adapter_config.json"}
     assert report.difference <= 1e-5 * report.scale
     assert len(load_file(tmp_path / "out" / "adapter_model.safetensors")) == 2 * len(adapted.sites)
@@ -49,7 +49,7 @@ def test_peft_answers_as_we_do(
 
 def test_its_description_names_modules_as_servers_expect(bases: dict[str, Any], put: Any, tmp_path: Path) -> None:
     adapted = put("torch", rank=4, scale=2.0, sites=["q_proj", "v_proj"], layers=[1, 3])
-    FORMATS["peft"](adapted, row(adapted), tmp_path / "out")
+    FORMATS["peft"].write(adapted, row(adapted), tmp_path / "out")
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert (config["target_modules"], config["layers_to_transform"]) == (["q_proj", "v_proj"], [1, 3])
     assert (config["r"], config["lora_alpha"], config["task_type"]) == (4, 8.0, "CAUSAL_LM")
@@ -58,8 +58,8 @@ def test_its_description_names_modules_as_servers_expect(bases: dict[str, Any], 
 def test_what_peft_has_no_place_for_is_refused(put: Any, tmp_path: Path) -> None:
     adapted = put("torch", "bottleneck")
     with pytest.raises(ExportError, match=r"peft has no place for a bottleneck adapter; .* --to melpa"):
-        FORMATS["peft"](adapted, row(adapted), tmp_path / "out")
+        FORMATS["peft"].write(adapted, row(adapted), tmp_path / "out")
     lora = put("torch", base=part_of("torch", "model").load(str(adapted.base.folder)))
     with pytest.raises(ExportError, match="changes no logit"):
-        FORMATS["peft"](lora, lora.layout.draw(np.random.default_rng(0)), tmp_path / "out")
+        FORMATS["peft"].write(lora, lora.layout.draw(np.random.default_rng(0)), tmp_path / "out")
     assert not (tmp_path / "out").exists()

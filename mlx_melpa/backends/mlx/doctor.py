@@ -1,4 +1,4 @@
-"""What this machine offers MLX: device, memory, versions, the speed of a product, and a cure for what is slow."""
+"""The machine as MLX sees it: device, memory, versions, the rate of a matrix product, and remedies for what is slow."""
 
 import importlib.metadata
 import os
@@ -13,17 +13,17 @@ import mlx.core as mx
 
 from .. import machine
 from . import blas, ops
-from . import cpu_streams as lanes
+from .cpu_streams import LANES, lane
 from .patches import install
 
 PACKAGES = ("mlx-melpa", "mlx", "mlx-lm", "transformers")
 # A core with a real BLAS does 50 GFLOP/s and more in fp32, with the reference BLAS of the Linux wheel 4.
-SLOW_PER_CORE, SLOW_CORES = 25.0, 4
+MIN_GFLOPS_PER_CORE, MAX_CORES = 25.0, 4
 
 
 @dataclass(frozen=True)
-class Report:
-    """One look at the machine: memory in bytes, `gflops` of fp32, `compiler` None where there is none."""
+class Diagnosis:
+    """The state of the machine: memory in bytes, `gflops` of an fp32 product, `compiler` None where there is none."""
 
     device: str
     cores: int
@@ -47,19 +47,19 @@ def gflops(size: int = 1024, times: int = 5) -> float:
         start = time.perf_counter()
         mx.eval(_in_lanes(a, b))
         best = min(best, time.perf_counter() - start)
-    return lanes.LANES * 2 * size**3 / best / 1e9
+    return LANES * 2 * size**3 / best / 1e9
 
 
 def _in_lanes(a: mx.array, b: mx.array) -> list[mx.array]:
     found = []
-    for i in range(lanes.LANES):
-        with lanes.lane(i):
+    for i in range(LANES):
+        with lane(i):
             found.append(a @ b)
     return found
 
 
 def writable(folder: Path) -> bool:
-    """Says whether `folder` can be written, or made."""
+    """True if `folder` can be written, or made."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
@@ -76,7 +76,7 @@ def version(package: str) -> str | None:
 def cures(rate: float, count: int, loaded: str, store: Path, versions: dict[str, str | None]) -> tuple[str, ...]:
     """One line for each thing that is slow or missing."""
     found = [f"{name} is missing; run: pip install {name}" for name, there in versions.items() if there is None]
-    if blas.wanted() and rate < SLOW_PER_CORE * min(count, SLOW_CORES):
+    if blas.wanted() and rate < MIN_GFLOPS_PER_CORE * min(count, MAX_CORES):
         slow = f"matrix products run at {rate:.0f} GFLOP/s; "
         busy = "stop what else uses the processor, and unset MKL_NUM_THREADS and OMP_NUM_THREADS"
         found.append(slow + ("run: pip install mkl" if loaded.startswith("reference") else busy))
@@ -85,15 +85,15 @@ def cures(rate: float, count: int, loaded: str, store: Path, versions: dict[str,
     return tuple(found)
 
 
-def examine() -> Report:
-    """Looks at the machine and measures it, in about a second."""
+def examine() -> Diagnosis:
+    """Examines the machine and measures it, in about a second."""
     install()
     info, count, rate = mx.device_info(), machine.cores(), gflops()
     versions = {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
     store = Path(os.environ.get("MELPA_HOME") or "~/.melpa").expanduser()
     # On a Mac MLX compiles through Metal; elsewhere it would call g++.
     compiler = None if sys.platform == "darwin" else shutil.which("g++")
-    return Report(
+    return Diagnosis(
         device=f"{info.get('device_name', platform.machine())} ({mx.default_device().type.name})",
         cores=count,
         memory_total=machine.memory_total(),

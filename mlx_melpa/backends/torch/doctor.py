@@ -1,4 +1,4 @@
-"""What this machine offers torch: version, device, number format, the speed of a product."""
+"""The machine as torch sees it: version, device, number format, the rate of a matrix product."""
 
 import time
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from .device import device, dtype
 
 
 @dataclass(frozen=True)
-class Report:
-    """One look: `format` is the frozen model's, in which `gflops` is measured."""
+class Diagnosis:
+    """The state of torch here: `format` is the frozen model's number format, in which `gflops` is measured."""
 
     version: str
     device: str
@@ -19,7 +19,7 @@ class Report:
     gflops: float
 
 
-def examine(size: int = 1024, times: int = 5) -> Report:
+def examine(size: int = 1024, times: int = 5) -> Diagnosis:
     """Measures a square product of the frozen model's format where torch would compute: the best of `times`."""
     size *= 8 if device.type == "cuda" else 1
     a, b = (torch.ones(size, size, device=device, dtype=dtype) for _ in range(2))
@@ -31,4 +31,4 @@ def examine(size: int = 1024, times: int = 5) -> Report:
         ops.evaluate()
         best = min(best, time.perf_counter() - began)
     where = ops.identity()["device"]
-    return Report(torch.__version__, where, str(dtype).removeprefix("torch."), round(2 * size**3 / best / 1e9, 1))
+    return Diagnosis(torch.__version__, where, str(dtype).removeprefix("torch."), round(2 * size**3 / best / 1e9, 1))
