@@ -14,7 +14,8 @@ from typing import Any
 from ..core.types import Example
 from ..errors import DataError
 
-Row = tuple[str, dict[str, Any]]
+Fields = dict[str, Any]
+Row = tuple[str, Fields]
 FORMS = "text and label, prompt and completion, messages, or user and text"
 FIELDS = ("text", "label", "prompt", "completion", "role", "content")
 ROLES = ("system", "user", "assistant", "tool")
@@ -84,9 +85,7 @@ def _consistent(made: list[Record]) -> list[Record]:
     return [replace(record, description="") if record.group in varied else record for record in made]
 
 
-def _record(
-    source: str, fields: dict[str, Any], group: str | None, label: str | None, about: str | None
-) -> tuple[str, Record]:
+def _record(source: str, fields: Fields, group: str | None, label: str | None, about: str | None) -> tuple[str, Record]:
     group = group or ("user" if "user" in fields else None)
     name = _name(source, fields, group) if group else None
     if label is None and "label" in fields and "text" in fields:
@@ -111,12 +110,12 @@ def _record(
     return form + (f", by {group}" if group else ""), Record(example, name, description)
 
 
-def _optional(source: str, fields: dict[str, Any], field: str) -> str:
+def _optional(source: str, fields: Fields, field: str) -> str:
     """The text of a field that a row may leave out."""
     return "" if fields.get(field) in (None, "") else _words(source, fields, field)
 
 
-def _unnamed_description(source: str, fields: dict[str, Any]) -> str:
+def _unnamed_description(source: str, fields: Fields) -> str:
     """The text of a field "about" that was not named as a description; "" if it holds no text."""
     try:
         return _optional(source, fields, "about")
@@ -124,7 +123,7 @@ def _unnamed_description(source: str, fields: dict[str, Any]) -> str:
         return ""
 
 
-def _words(source: str, fields: dict[str, Any], field: str) -> str:
+def _words(source: str, fields: Fields, field: str) -> str:
     if field not in fields:
         there = ", ".join(key for key in fields if key not in ("file", "folder"))
         remedy = f"give {FORMS}" if field in FIELDS else "add it to every row, or name a field that is there"
@@ -141,13 +140,13 @@ def _words(source: str, fields: dict[str, Any], field: str) -> str:
     return value
 
 
-def _name(source: str, fields: dict[str, Any], field: str) -> str:
+def _name(source: str, fields: Fields, field: str) -> str:
     value = fields.get(field)
     whole = isinstance(value, int) and not isinstance(value, bool)
     return str(value) if whole else _words(source, fields, field)
 
 
-def _messages(source: str, turns: Any) -> tuple[tuple[str, str], ...]:
+def _messages(source: str, turns: object) -> tuple[tuple[str, str], ...]:
     if not isinstance(turns, list) or not all(isinstance(turn, dict) for turn in turns):
         raise DataError(f"{source}: field 'messages' is not a list of objects; give role and content in each")
     made = tuple((_words(source, turn, "role"), _words(source, turn, "content")) for turn in turns)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,13 +15,29 @@ EXACT = 256
 """Up to so many examples are cut into passes with the least padding."""
 
 
+class Tokenizer(Protocol):
+    """What is used of a tokenizer of transformers."""
+
+    bos_token_id: int | None
+    eos_token_id: int | None
+    chat_template: str | None
+
+    def encode(self, text: str, *, add_special_tokens: bool, verbose: bool) -> list[int]: ...
+
+    def decode(self, token_ids: Sequence[int], /) -> str: ...
+
+    def apply_chat_template(
+        self, conversation: list[dict[str, str]], *, tokenize: bool = True, add_generation_prompt: bool = False
+    ) -> Any: ...
+
+
 class Encoder:
     """A tokenizer with a length limit and a cache.
 
     `first` and `last` are the tokens for the beginning and the end of a text; empty if the tokenizer has none.
     """
 
-    def __init__(self, tokenizer: Any, max_length: int):
+    def __init__(self, tokenizer: Tokenizer, max_length: int):
         self.tokenizer, self.max_length = tokenizer, max_length
         self.first: tuple[int, ...] = () if tokenizer.bos_token_id is None else (int(tokenizer.bos_token_id),)
         self.last: tuple[int, ...] = () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
@@ -77,7 +93,7 @@ class Encoder:
         return self.ids(text)
 
 
-def padding(tokenizer: Any) -> int:
+def padding(tokenizer: Tokenizer) -> int:
     """The padding token: the end of a text if the tokenizer has one, else token 0."""
     return 0 if tokenizer.eos_token_id is None else int(tokenizer.eos_token_id)
 

@@ -80,10 +80,10 @@ def _rows(place: str, data: Any, columns: dict[str, str | list[str]]) -> Iterato
         yield f"{place}:{number}", fields
 
 
-def _joined(values: list[Any]) -> Any:
+def _joined(values: list[object]) -> object:
     return values[0] if len(values) == 1 else "\n".join(str(value) for value in values)
 
 
-def _named(value: Any, classes: Sequence[str]) -> Any:
+def _named(value: object, classes: Sequence[str]) -> object:
     """Gives the name of a class where a column holds numbers of classes; -1 stands for none."""
     return (classes[value] if value >= 0 else None) if classes and isinstance(value, int) else value

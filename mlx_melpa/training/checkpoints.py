@@ -4,10 +4,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from ..config.recipe import Recipe, load_recipe
+from ..config.yaml_document import Value
 from ..core.atomic import replace_text
+from ..core.engine import Engine
 from ..core.types import Tree
 from ..errors import RecipeError
 from ..store.run import save, write
@@ -31,7 +33,7 @@ class Progress:
 class Checkpoints:
     """Reads and writes a training's folder. With several ranks, rank 0 alone does."""
 
-    def __init__(self, folder: Path, ops: Any):
+    def __init__(self, folder: Path, ops: Engine):
         self.folder, self.ops = folder, ops
 
     @property
@@ -39,7 +41,7 @@ class Checkpoints:
         """The checkpoint's file; it appears whole or not at all."""
         return self.folder / "checkpoint.safetensors"
 
-    def begin(self, recipe: Recipe, info: Mapping[str, Any]) -> None:
+    def begin(self, recipe: Recipe, info: Mapping[str, Value]) -> None:
         """Makes the run's folder, with its recipe and run.json."""
         write(self.folder, recipe, {"name": self.folder.name, **info})
 

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from time import perf_counter
-from typing import Any
 
+from ..backends.base import BaseModel
 from ..config.build import compose
 from ..config.recipe import Recipe
 from ..config.train_settings import TrainSettings
@@ -44,7 +44,7 @@ class Estimate:
         return asdict(self)
 
 
-def estimate(recipe: Recipe, base: Any = None) -> Estimate:
+def estimate(recipe: Recipe, base: BaseModel | None = None) -> Estimate:
     """Runs a few iterations, whose results are discarded, and sums up the whole recipe. Writes nothing.
 
     The first iteration only warms up. Raises what `meta_train` raises.

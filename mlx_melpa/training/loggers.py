@@ -5,6 +5,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..config.yaml_document import Value
 from ..errors import RecipeError
 
 MODULES = {"tensorboard": "tensorboardX", "wandb": "wandb"}
@@ -24,7 +25,7 @@ class Logger:
         self._start = start
         self._service: Service | None = None
 
-    def log(self, event: Mapping[str, Any]) -> None:
+    def log(self, event: Mapping[str, Value]) -> None:
         """Sends the metrics of one event."""
         part = PARTS.get(event["event"])
         if part is None:
@@ -40,7 +41,7 @@ class Logger:
             self._service[1]()
 
 
-def logger(kind: str, folder: Path, settings: Mapping[str, Any]) -> Logger:
+def logger(kind: str, folder: Path, settings: Mapping[str, Value]) -> Logger:
     """Makes a logger for the run in `folder`; raises RecipeError for an unknown kind or a missing package."""
     if kind not in MODULES:
         raise RecipeError(f"--logger {kind}: give {' or '.join(MODULES)}")

@@ -5,22 +5,26 @@ from collections.abc import Iterator
 from os import devnull
 from pathlib import Path
 from time import perf_counter, time
-from typing import Any, TextIO
+from typing import TextIO
 
 from .. import __version__
+from ..backends.base import BaseModel
 from ..config.build import check_descriptions, compose
 from ..config.recipe import Recipe
+from ..config.yaml_document import Value
 from ..core.types import Splits
 from ..errors import MelpaError
 from ..evaluation.curves import better, main_measure
 from .checkpoints import Checkpoints, Progress
 from .outer_loop import Diverged, OuterLoop
 
-Event = dict[str, Any]
+Event = dict[str, Value]
 """What happened: "event" (start, step, validation, end), "iteration", and the event's numbers by name."""
 
 
-def meta_train(recipe: Recipe, out: str | Path, *, resume: bool = False, base: Any = None) -> Iterator[Event]:
+def meta_train(
+    recipe: Recipe, out: str | Path, *, resume: bool = False, base: BaseModel | None = None
+) -> Iterator[Event]:
     """Meta-trains a recipe into the folder `out` and yields events: start, step, validation, end.
 
     Raises RecipeError where `out` holds a run and `resume` is off, and where a resumed recipe differs; MelpaError where

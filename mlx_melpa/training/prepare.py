@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..backends.base import BaseModel
 from ..backends.checkpoints import located
 from ..config.build import part_of
 from ..config.recipe import Recipe, load_recipe
@@ -28,7 +28,7 @@ class Plan:
     """What `prepare` will do: the recipe, the loaded base model, and the estimated seconds."""
 
     recipe: Recipe
-    base: Any
+    base: BaseModel
     seconds: float
 
     @property
