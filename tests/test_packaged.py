@@ -43,7 +43,7 @@ def changes(name: str, data: dict[str, Path], shared: Path) -> Sequence[str]:
         small |= {f"tasks.{key}": data[file] for key, file in zip(("train", "test"), files, strict=False)}
     if whole["model"]:
         small |= {"model": shared / "models" / "stories260k"}
-        small |= {"readout.primed": 2} if "primed" in whole["readout"] else {}
+        small |= {"readout.metric_episodes": 2} if "metric_episodes" in whole["readout"] else {}
     small |= {f"train.{key}": 2 for key in ("iterations", "tasks_per_step", "validation_episodes")}
     return [f"{key}={value}" for key, value in small.items()]
 

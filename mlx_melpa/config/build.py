@@ -77,7 +77,7 @@ class Composition:
         """
         ops, problem = self.ops, self.problem.with_decoder(None).with_layout(self.free)
         rule = kinds("rule")["adam"](ops, problem.layout, lr=lr)
-        start = "prototype" if self.parts.initializer.closed else "universal"
+        start = "proto_head" if self.parts.initializer.closed else "universal"
         initializer = kinds("initializer")[start](ops, problem)
         parts = Parts(ops, problem, initializer, rule, kinds("regularizer")["none"](ops))
         return replace(self, parts=parts)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from .yaml_document import KeyPath, Value
 
-KINDS = {("tasks", "at_hand"): "mixed"}
-SETTINGS = {("tasks", "kind_of"): "variant"}
+KINDS = {("tasks", "at_hand"): "mixed", ("initializer", "prototype"): "proto_head"}
+SETTINGS = {("tasks", "kind_of"): "variant", ("readout", "primed"): "metric_episodes"}
 
 
 def rename(tree: Mapping[str, Value]) -> tuple[dict[str, Value], list[tuple[KeyPath, str]]]:

@@ -64,7 +64,7 @@ class Readout(Kind, Protocol):
 
     classifies: ClassVar[bool]
     """True if it chooses among labels, False if it writes text."""
-    primed: int = 0
+    metric_episodes: int = 0
     """Training episodes from which meta-training computes a start in closed form (`prime`); 0 for none."""
     words: str = "own"
     """What labels are called: by their own names, or by letters that mean another label in each task."""

@@ -1,8 +1,8 @@
 """Initializers: where a task's row starts. `initializer: universal` in a recipe."""
 
 from .hypernetwork import hypernetwork
-from .prototype import prototype
+from .proto_head import proto_head
 from .subspace import subspace
 from .universal import universal
 
-KINDS = {"universal": universal, "hypernetwork": hypernetwork, "subspace": subspace, "prototype": prototype}
+KINDS = {"universal": universal, "hypernetwork": hypernetwork, "subspace": subspace, "proto_head": proto_head}

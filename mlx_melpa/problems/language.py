@@ -48,11 +48,6 @@ class Language(RowProblem):
         """What T episodes are judged on without their supports, to be answered with what `memory` kept of those."""
         return self.query([replace(episode, support=()) for episode in episodes])
 
-    @property
-    def primed(self) -> int:
-        """How many training episodes `prime` wants; 0 where there is nothing to prime."""
-        return getattr(self.readout, "primed", 0)
-
     def init_metric(self, row: np.ndarray, shared: Tree, episodes: Sequence[Episode], size: int) -> Tree:
         """theta["problem"] with the readout's closed form for training episodes, computed in passes of `size`.
 

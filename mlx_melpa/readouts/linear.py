@@ -2,7 +2,7 @@
 
 g = exp(s / 2) u(f), with f the features of `prototypes` and u scaling to length 1;  score(i, c) = g_i . w_c + b_c.
 A row holds `ways` weights w (d') and biases b, a person's own, then what `prototypes` has. All begin at 0, where every
-label is as likely as another; initializer `prototype` writes w_c = 2 mu_c, b_c = -|mu_c|^2, where the head is that of
+label is as likely as another; initializer `proto_head` writes w_c = 2 mu_c, b_c = -|mu_c|^2, where the head is that of
 the nearest class mean. Nothing is kept of a support set but the row.
 """
 
@@ -90,14 +90,14 @@ def linear(
     ways: Annotated[int, Bounds(2)] | None = None,
     temperature: Positive = 10.0,
     metric: Literal["learned", "plain"] = "learned",
-    primed: Natural = 100,
+    metric_episodes: Natural = 100,
     max_length: Count = 128,
 ) -> Linear:
     """Builds the head for at most `ways` labels, as many as tasks.ways unless given.
 
     Raises RecipeError where nothing says how many labels there are.
 
-    Use it when the method at hand is a classifier that steps train: Proto-MAML (initializer `prototype`), ANIL, LwF.
+    Use it when the method at hand is a classifier that steps train: Proto-MAML (initializer `proto_head`), ANIL, LwF.
     Not when users have different numbers of labels, or add labels later: take `ridge` or `prototypes`.
 
     ways: the largest number of labels; tasks.ways by default.
@@ -105,4 +105,4 @@ def linear(
     """
     if ways is None:
         raise RecipeError("readout linear needs to know how many labels there may be; set readout.ways")
-    return Linear(ops, tokenizer, ways, temperature, metric, primed, max_length)
+    return Linear(ops, tokenizer, ways, temperature, metric, metric_episodes, max_length)

@@ -35,9 +35,12 @@ class Prototypes(Readout):
     verify_with = ({"temperature": 4.0},)
     classifies = True
 
-    def __init__(self, ops: Any, tokenizer: Any, temperature: float, metric: str, primed: int, max_length: int):
+    def __init__(
+        self, ops: Any, tokenizer: Any, temperature: float, metric: str, metric_episodes: int, max_length: int
+    ):
         self.ops, self.encoder = ops, Encoder(tokenizer, max_length)
-        self.temperature, self.metric, self.primed = temperature, metric, primed if metric == "learned" else 0
+        self.temperature, self.metric = temperature, metric
+        self.metric_episodes = metric_episodes if metric == "learned" else 0
 
     def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
         """The readout's numbers at the end of a row, for states of a width; `frozen` says that the first block is."""
@@ -232,7 +235,7 @@ def prototypes(
     *,
     temperature: Positive = 10.0,
     metric: Literal["learned", "plain"] = "learned",
-    primed: Natural = 100,
+    metric_episodes: Natural = 100,
     max_length: Count = 128,
 ) -> Prototypes:
     """Builds the readout (Snell et al. 2017, with a learned metric).
@@ -242,7 +245,7 @@ def prototypes(
 
     temperature: the factor of the scores, before it is fitted; larger is surer.
     metric: learned weighs tokens and features by meta-training; plain takes plain means.
-    primed: training episodes from which the metric's start is computed; 0 starts from the unit matrix.
+    metric_episodes: training episodes from which the metric's start is computed; 0 starts from the unit matrix.
     max_length: texts are cut there, in tokens.
     """
-    return Prototypes(ops, tokenizer, temperature, metric, primed, max_length)
+    return Prototypes(ops, tokenizer, temperature, metric, metric_episodes, max_length)

@@ -132,7 +132,7 @@ def ridge(
     strength: Annotated[float, Bounds(0.01)] = 0.3,
     temperature: Positive = 10.0,
     metric: Literal["learned", "plain"] = "learned",
-    primed: Natural = 100,
+    metric_episodes: Natural = 100,
     max_length: Count = 128,
 ) -> Ridge:
     """Builds the readout with a ridge for features of length 1.
@@ -143,4 +143,4 @@ def ridge(
     strength: the ridge that is added to the squared features.
     Other settings: as `prototypes`.
     """
-    return Ridge(strength, ops, tokenizer, temperature, metric, primed, max_length)
+    return Ridge(strength, ops, tokenizer, temperature, metric, metric_episodes, max_length)

@@ -47,10 +47,12 @@ def _from_0_1(found: dict[str, Any]) -> dict[str, Any]:
     metrics.pop("random_start", None)
     origin = {"engine": "backend", "adapter": "adapter", "readout": "readout", "form": "form"}
     bits = {"base": "general_base", "version": "general"}
+    named = {name: metrics.pop(old, None) for name, old in origin.items()}
+    named["readout"] = rename({"readout": named["readout"]})[0]["readout"]
     return {
         "labels": found["labels"],
         "description": found.get("about", ""),
-        "origin": {name: metrics.pop(old, None) for name, old in origin.items()},
+        "origin": named,
         "bits_per_byte": {name: metrics.pop(old, None) for name, old in bits.items()},
         "job": metrics.pop("order", ""),
         "metrics": metrics,

@@ -66,7 +66,7 @@ class OuterLoop:
     @property
     def metric_episodes(self) -> int:
         """The number of training episodes from which the readout's metric is initialized; 0 where it has none."""
-        return 0 if self.composed.model is None else int(self.composed.readout.primed)
+        return 0 if self.composed.model is None else int(self.composed.readout.metric_episodes)
 
     def choose_tasks_per_pass(self) -> None:
         """Sets the number of tasks in one pass by free memory, unless the recipe sets it."""

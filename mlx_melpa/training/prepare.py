@@ -64,12 +64,12 @@ def _recipe(changes: Mapping[str, object], iterations: int) -> Recipe:
     """The packaged recipe with changes, and with what follows from the number of iterations."""
     changes = {**changes, "train.iterations": iterations, "train.validate_every": max(5, iterations // 5)}
     if "readout" not in changes:
-        changes["readout.primed"] = min(METRIC_EPISODES, 4 * iterations)
+        changes["readout.metric_episodes"] = min(METRIC_EPISODES, 4 * iterations)
     return load_recipe("prepared", changes)
 
 
 def _seconds(recipe: Recipe, found: Estimate) -> float:
-    return found.total(recipe.train, recipe.settings("readout").get("primed", 0))
+    return found.total(recipe.train, recipe.settings("readout").get("metric_episodes", 0))
 
 
 def _fitting(changes: Mapping[str, object], found: Estimate, seconds: float) -> int:

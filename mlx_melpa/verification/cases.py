@@ -48,7 +48,7 @@ WRITTEN: dict[str, dict[str, Any]] = {
     **{option: {**HYPERNETWORK, option: True} for option in ("scales", "ranks")},
 }
 """Hypernetworks that read a description, which only tasks of words have, and that have sites of LoRA."""
-OTHERS = ("subspace", "prototype")
+OTHERS = ("subspace", "proto_head")
 """Starts that are checked with a rule without parameters and with one that has some."""
 HELD = "universal, one layer moves"
 """The start in the cases of anil."""
@@ -80,7 +80,7 @@ def cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
     for rule in ("sgd", "lslr"):
         begun = small(rule, RULES[rule], "l2", REGULARIZERS["l2"], seed, backend, ("subspace", {"size": 20}))
         yield (rule, "l2", "subspace"), *begun, 3
-        yield (rule, "none", "prototype"), *labelled(rule, RULES[rule], seed, backend), 3
+        yield (rule, "none", "proto_head"), *labelled(rule, RULES[rule], seed, backend), 3
     for rule, settings in RULES.items():
         begun = small(rule, settings, "l2", REGULARIZERS["l2"], seed, backend, last=1)
         yield (rule, "l2", HELD), *begun, 1
@@ -132,7 +132,7 @@ def labelled(rule: str, settings: dict[str, Any], seed: int, backend: str) -> tu
     """Parts, theta and batches of two tasks of labelled words, from heads written as class prototypes."""
     ops: Any = engine(backend)
     problem, tasks = words(ops, seed)
-    initializer = kinds("initializer")["prototype"](ops, problem)
+    initializer = kinds("initializer")["proto_head"](ops, problem)
     made = kinds("rule")[rule](ops, problem.layout, **settings)
     parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
     return parts, _theta(parts, seed), *problem.prepare(tasks)

@@ -26,7 +26,8 @@ def small(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..
     """Writes a recipe on a tiny base that trains two iterations."""
 
     def write(readout: str = "prototypes") -> Path:
-        kind, head = ("people", "{kind: prototypes, primed: 4}") if readout == "prototypes" else ("style", readout)
+        labelled = readout == "prototypes"
+        kind, head = ("people", "{kind: prototypes, metric_episodes: 4}") if labelled else ("style", readout)
         path = tmp_path_factory.mktemp("recipe") / f"{readout}.yaml"
         path.write_text(
             f"model: {shared / 'models/stories260k'}\nadapter: {{kind: lora, rank: 2, layers: 2}}\n"

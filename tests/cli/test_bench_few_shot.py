@@ -43,7 +43,7 @@ def recipe(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     tasks = "{kind: jsonl, train: rows.jsonl, group: domain, ways: 3, shots: 1, hold_out: [play], validation: [food]}"
     path = folder / "small.yaml"
     head = HEAD.format(model=shared / "models" / "stories260k")
-    path.write_text(f"{head}tasks: {tasks}\nreadout: {{kind: prototypes, primed: 2}}\n")
+    path.write_text(f"{head}tasks: {tasks}\nreadout: {{kind: prototypes, metric_episodes: 2}}\n")
     return path
 
 

@@ -14,7 +14,7 @@ from mlx_melpa.core.types import Example
 from mlx_melpa.errors import DataError
 from mlx_melpa.evaluation.perplexity import MOST, general, plain
 
-READOUTS = ("{kind: prototypes, metric: plain}", "{kind: prototypes, primed: 0}", "labels", "completion")
+READOUTS = ("{kind: prototypes, metric: plain}", "{kind: prototypes, metric_episodes: 0}", "labels", "completion")
 
 
 def composed_of(shared: Path, folder: Path, readout: str, more: str = "") -> Composition:

@@ -25,7 +25,7 @@ model: %s
 adapter: {kind: lora, rank: 2, layers: %s}
 tasks: {kind: synthetic, variant: people, ways: 2, shots: 2, queries: 2}
 initializer: {kind: hypernetwork, context: %s, form: chunked, embedding: 16, hidden: 8, chunk: 64}
-readout: {kind: prototypes, primed: 4}
+readout: {kind: prototypes, metric_episodes: 4}
 rule: {kind: sgd, lr: 0.1}
 learner: {kind: fomaml, steps: 1}
 train: {iterations: 3, tasks_per_step: 2, validate_every: 3, validation_episodes: 2, optimizer: {kind: adam, lr: 0.1}}

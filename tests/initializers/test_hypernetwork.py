@@ -32,7 +32,7 @@ model: %s
 adapter: {kind: lora, rank: 2, layers: %s}
 tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
 initializer: {kind: hypernetwork, form: %s, embedding: 16, hidden: 8, chunk: 64}
-readout: {kind: prototypes, primed: 4}
+readout: {kind: prototypes, metric_episodes: 4}
 rule: {kind: sgd, lr: 0.1}
 learner: {kind: fomaml, steps: 1}
 train: {iterations: 3, tasks_per_step: 2, validate_every: 3, validation_episodes: 2, optimizer: {kind: adam, lr: 0.01}}

@@ -181,7 +181,7 @@ def train(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
 
 
 def test_a_person_is_a_code_from_meta_training_to_export(train: Callable[[str, str], Path]) -> None:
-    trained = train("people", "{kind: prototypes, primed: 4}")
+    trained = train("people", "{kind: prototypes, metric_episodes: 4}")
     melpa("adapt", "--user", "me", trained / "notes.jsonl", "--run", trained / "run", "--steps", "2")
     run = load_run(trained / "run")
     with Store() as store:

@@ -101,7 +101,7 @@ def test_the_fisher_is_the_mean_of_squared_gradients_taken_one_by_one(composed: 
     np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-5 * wanted.max())
 
 
-@pytest.mark.parametrize("composed", ["{kind: prototypes, primed: 0}"], indirect=True)
+@pytest.mark.parametrize("composed", ["{kind: prototypes, metric_episodes: 0}"], indirect=True)
 def test_with_class_means_the_gradients_of_examples_add_up_to_the_tasks(composed: Any) -> None:
     parts, ops = composed.parts, composed.parts.ops
     episode = drawn(composed)
@@ -118,7 +118,9 @@ def test_with_class_means_the_gradients_of_examples_add_up_to_the_tasks(composed
     np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-5 * wanted.max())
 
 
-HYPER = "{kind: prototypes, primed: 0}\ninitializer: {kind: hypernetwork, embedding: 6, hidden: 4, context: %s}"
+HYPER = (
+    "{kind: prototypes, metric_episodes: 0}\ninitializer: {kind: hypernetwork, embedding: 6, hidden: 4, context: %s}"
+)
 
 
 @pytest.mark.parametrize("composed", [HYPER % "support", HYPER % "both"], indirect=True)

@@ -200,7 +200,7 @@ def test_kills_leave_no_trace_in_a_curriculum(tmp_path: Path) -> None:
 
 def test_a_language_run_that_stopped_ends_as_one_that_did_not(shared: Path, tmp_path: Path) -> None:
     recipe = recipe_of(
-        tmp_path, LANGUAGE % (shared / "models" / "stories260k", "people", "{kind: prototypes, primed: 2}")
+        tmp_path, LANGUAGE % (shared / "models" / "stories260k", "people", "{kind: prototypes, metric_episodes: 2}")
     )
     list(meta_train(recipe, tmp_path / "whole"))
     for event in meta_train(recipe, tmp_path / "stopped"):

@@ -23,7 +23,7 @@ RECIPE = """
 model: %s
 adapter: {kind: lora, rank: 2, layers: 2}
 tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
-readout: {kind: prototypes, primed: 4}
+readout: {kind: prototypes, metric_episodes: 4}
 learner: {kind: fomaml, steps: 2}
 train: {iterations: 2, tasks_per_step: 2, validate_every: 2, validation_episodes: 2}
 """

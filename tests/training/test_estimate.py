@@ -13,7 +13,7 @@ from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.training.estimate import estimate
 from mlx_melpa.training.outer_loop import OuterLoop
 
-SMALL = ["train.validation_episodes=2", "train.tasks_per_step=2", "readout.primed=4"]
+SMALL = ["train.validation_episodes=2", "train.tasks_per_step=2", "readout.metric_episodes=4"]
 
 
 def test_an_estimate_counts_iterations_validations_and_priming_and_writes_nothing(

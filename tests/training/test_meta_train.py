@@ -30,7 +30,7 @@ LANGUAGE = """
 model: %s
 adapter: {kind: lora, rank: 2, sites: [q_proj, v_proj], layers: 1}
 tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
-readout: {kind: prototypes, primed: 4}
+readout: {kind: prototypes, metric_episodes: 4}
 rule: {kind: sgd, lr: 0.1}
 learner: {kind: fomaml, steps: 1}
 train: {iterations: 16, tasks_per_step: 2, checkpoint_every: 2, validate_every: 8, validation_episodes: 2}

@@ -42,7 +42,7 @@ backend: %s
 model: %s
 adapter: {kind: lora, rank: 2, layers: 1}
 tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
-readout: {kind: prototypes, primed: 0}
+readout: {kind: prototypes, metric_episodes: 0}
 learner: {kind: fomaml, steps: 1}
 train: {iterations: 1, tasks_per_step: 2, validate_every: 1, validation_episodes: 2}
 """

@@ -11,7 +11,7 @@ from ...store.run import Run, load_run
 
 DEFAULT_STEPS = 20
 """Gradient steps of a task where no run has its own number."""
-PER_TASK = ("hypernetwork", "prototype")
+PER_TASK = ("hypernetwork", "proto_head")
 """Initializers that make a new row from each task's support set."""
 
 

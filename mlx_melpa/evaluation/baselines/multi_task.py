@@ -17,7 +17,7 @@ def multi_task(recipe: Recipe) -> Recipe:
     linear: the head is written from each episode's class means, as the recipe's own is.
     """
     begins = recipe.kind("initializer")
-    start = "prototype" if begins == "prototype" else "universal"
+    start = "proto_head" if begins == "proto_head" else "universal"
     tree = {key: value for key, value in recipe.resolved.items() if value is not None}
     tree |= {"initializer": start, "rule": {"kind": "adam", "lr": 1e-3}, "regularizer": "none"}
     tree |= {"sampler": "uniform", "learner": {"kind": "fomaml", "steps": 0}}

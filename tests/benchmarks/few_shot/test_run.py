@@ -154,4 +154,4 @@ def test_a_context_is_as_long_as_its_base_says(composed: Composition, monkeypatc
 def test_what_proto_maml_is_held_against_has_its_head() -> None:
     recipe, plain = load_recipe("proto-maml"), load_recipe("proto-maml", ["initializer=universal"])
     starts = [multi_task(each).resolved["initializer"]["kind"] for each in (recipe, plain)]
-    assert starts == ["prototype", "universal"] and Setting(recipe, ()).key != Setting(plain, ()).key
+    assert starts == ["proto_head", "universal"] and Setting(recipe, ()).key != Setting(plain, ()).key

@@ -14,7 +14,7 @@ from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import DataError, RecipeError
-from mlx_melpa.initializers.prototype import prototype
+from mlx_melpa.initializers.proto_head import proto_head
 from mlx_melpa.store import Store
 from mlx_melpa.store.run import load_run
 from mlx_melpa.verification.cases import RULES, labelled
@@ -25,8 +25,8 @@ RECIPE = """
 model: %s
 adapter: {kind: lora, rank: 2, layers: 2}
 tasks: {kind: synthetic, ways: 2, shots: 2, queries: 2}
-readout: {kind: linear, primed: 4, ways: 3}
-initializer: prototype
+readout: {kind: linear, metric_episodes: 4, ways: 3}
+initializer: proto_head
 rule: {kind: adam, lr: 1e-2}
 learner: {kind: fomaml, steps: 1}
 train: {iterations: 2, tasks_per_step: 2, validate_every: 2, validation_episodes: 2, checkpoint_every: 2}
@@ -109,7 +109,7 @@ def test_more_labels_than_weights_and_a_readout_without_a_head_are_refused(tmp_p
         problem.support([Episode("", four, (), tuple("abcd"))])
     problem.layout = problem.model.layout
     with pytest.raises(RecipeError, match="set readout: linear"):
-        prototype(engine("mlx"), problem)
+        proto_head(engine("mlx"), problem)
     path = tmp_path / "r.yaml"
     path.write_text(RECIPE % "pocket")
     assert load_recipe(path).resolved["readout"]["ways"] == 3

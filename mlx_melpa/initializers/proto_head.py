@@ -14,7 +14,7 @@ from .universal import Universal
 WRITTEN = ("readout.weight", "readout.bias")
 
 
-class Prototype(Universal):
+class ProtoHead(Universal):
     """Rows that are one learned start, but for the linear head. Without a support set they are the start alone."""
 
     closed = True
@@ -40,12 +40,12 @@ class Prototype(Universal):
         )
 
 
-def prototype(ops: Any, problem: Any) -> Prototype:
+def proto_head(ops: Any, problem: Any) -> ProtoHead:
     """Builds the initializer (Triantafillou et al. 2020); raises RecipeError where there is no linear head.
 
     Use it when the readout is `linear`: a head of zeros learns slowly from a few examples.
     Not when the readout is another one: it has no head to write.
     """
     if not {*WRITTEN} <= {segment.name for segment in problem.layout.segments}:
-        raise RecipeError("initializer prototype writes the weights of a linear head; set readout: linear")
-    return Prototype(ops, problem)
+        raise RecipeError("initializer proto_head writes the weights of a linear head; set readout: linear")
+    return ProtoHead(ops, problem)
