@@ -74,7 +74,7 @@ class OuterLoop:
             drawn = self.sampler.next(self.tasks.train, self.settings.seed, MEMORY_DRAW, 1)
             learner = self.composed.learner  # as it is at the end of meta-training, which memory has to hold
             self.passes.fit(lambda: self.meta_gradient(learner, drawn))
-            metrics(learner)  # of a trial, not of a step
+            learner.numbers()  # of a trial, not of a step
 
     def init_metric(self, count: int | None = None) -> None:
         """Initializes the readout's metric in closed form from `count` training episodes (default: the recipe's)."""
@@ -115,7 +115,7 @@ class OuterLoop:
 
         Returns loss (mean query loss), norm (of the gradient before clipping), tokens and the learner's own metrics.
         """
-        ops, learner = self.ops, self._learner(iteration)
+        ops, learner = self.ops, self.composed.learner.at(self.progress(iteration))
         drawn = self.draw(iteration)
         gradient, losses, tokens = ops.zeros_like(self.theta), [], 0
         for own, part, count in self.passes.each(
@@ -137,7 +137,7 @@ class OuterLoop:
             )
         self.theta = self.optimizer.apply(gradient, self.theta)
         ops.evaluate(self.theta, self.optimizer.state)
-        return {**found, **metrics(learner)}
+        return {**found, **learner.numbers()}
 
     def validate(self, count: int | None = None) -> dict[str, float]:
         """Adapts to the first `count` validation episodes (default: all) and returns the means of their measures.
@@ -153,13 +153,3 @@ class OuterLoop:
             found = retained(parts, self.theta, own, steps, tasks_per_pass=size)
         sums = self.ops.total({name: self.ops.array([values.sum()]) for name, values in found.items()})
         return {name: float(self.ops.numpy(value)[0]) / len(drawn) for name, value in sums.items()}
-
-    def _learner(self, iteration: int) -> Learner:
-        """The learner as it is at an iteration: some change on the way."""
-        changes = getattr(self.composed.learner, "at", None)
-        return changes(self.progress(iteration)) if changes else self.composed.learner
-
-
-def metrics(learner: Learner) -> dict[str, float]:
-    """A learner's own metrics of its passes since they were last read."""
-    return dict(getattr(learner, "numbers", dict)())

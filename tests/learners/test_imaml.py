@@ -20,7 +20,7 @@ from mlx_melpa.regularizers.ewc import ewc
 from mlx_melpa.regularizers.l2 import l2
 from mlx_melpa.regularizers.none import none
 from mlx_melpa.rules.sgd import sgd
-from mlx_melpa.training.outer_loop import OuterLoop, metrics
+from mlx_melpa.training.outer_loop import OuterLoop
 from mlx_melpa.verification import references as verify
 from mlx_melpa.verification.cases import small
 
@@ -184,4 +184,4 @@ def test_the_trial_before_training_leaves_nothing_in_the_first_step_s_numbers(tm
     loop.choose_tasks_per_pass()
     assert learner.numbers() == {}
     loop.meta_gradient(learner, [loop.tasks.train.episode(np.random.default_rng(0))])
-    assert set(metrics(learner)) == {"cg_residual", "inner_gradient", "negative_curvature"}
+    assert set(learner.numbers()) == {"cg_residual", "inner_gradient", "negative_curvature"}
