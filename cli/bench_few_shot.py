@@ -1,12 +1,14 @@
 """`melpa bench few-shot`: recipes on unseen tasks, beside everything that they have to beat."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
+from mlx_melpa.benchmarks.few_shot.settings import Settings, shots_of
+
 from .console import command, json_out, note, progress, table
-from .options import Json, names
+from .options import Backend, Episodes, Generate, Group, Json, Label, Queries, Sets, TuningEpisodes, Ways, names
 
 SHOWN = (
     "method",
@@ -18,6 +20,7 @@ SHOWN = (
     "training s",
     "break-even tasks",
 )
+SHOTS = ",".join(map(str, Settings.shots))
 
 
 @command
@@ -29,38 +32,29 @@ def few_shot(
             "NAME=RECIPE,KEY=VALUE,... such as no-curriculum=gb-moa,sampler=uniform."
         ),
     ],
-    shots: Annotated[str, typer.Option(help="Examples to adapt from, per label or person; with commas.")] = "1,5",
-    seeds: Annotated[int, typer.Option(help="Meta-trainings of each recipe, with seeds 0, 1, ...", min=1)] = 3,
-    episodes: Annotated[int, typer.Option(help="Test episodes, the same for all methods.", min=1)] = 600,
-    tuning_episodes: Annotated[int, typer.Option(help="Validation episodes to tune baselines on.", min=2)] = 60,
+    shots: Annotated[str, typer.Option(help="Support examples per label or person; numbers with commas.")] = SHOTS,
+    seeds: Annotated[
+        int, typer.Option(help="Meta-trainings of each recipe, with seeds 0, 1, ...", min=1)
+    ] = Settings.seeds,
+    episodes: Episodes = Settings.episodes,
+    tuning_episodes: TuningEpisodes = Settings.tuning_episodes,
     tasks: Annotated[
         str | None, typer.Option(help="A file or folder of test tasks; the recipes' own unless given.")
     ] = None,
-    group: Annotated[str | None, typer.Option(help="That file's field that makes a task; '' if none does.")] = None,
-    label: Annotated[str | None, typer.Option(help="The field of its label.")] = None,
-    ways: Annotated[int | None, typer.Option(help="Labels of an episode; the recipe's.", min=2)] = None,
-    queries: Annotated[
-        int | None, typer.Option(help="Examples to be judged on, per label or person; the recipe's.", min=1)
-    ] = None,
-    generate: Annotated[
-        int,
-        typer.Option(
-            help="BLEU and ROUGE-L of one text for each of the first N test episodes; writing is slow: try 50.",
-            metavar="N",
-            min=0,
-        ),
-    ] = 0,
+    group: Group = None,
+    label: Label = None,
+    ways: Ways = None,
+    queries: Queries = None,
+    generate: Generate = Settings.generate,
     methods: Annotated[
         str,
         typer.Option(
-            help="Which of base, prototypes, logistic_regression, in_context, random_start, multi_task, meta "
-            "(the recipes); with commas. A folder made with fewer goes on with more."
+            help=f"Names with commas out of {', '.join(Settings.methods)} (meta: the recipes). A folder made with "
+            "fewer goes on with more."
         ),
     ] = "all",
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a key of every recipe: tasks.train=FILE.")
-    ] = None,
-    backend: Annotated[Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipes'.")] = None,
+    sets: Sets = None,
+    backend: Backend = None,
     json: Json = False,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Keep runs and results there; go on from them.")
@@ -71,10 +65,8 @@ def few_shot(
     from mlx_melpa.benchmarks.few_shot import break_even, report
     from mlx_melpa.benchmarks.few_shot import run as bench
     from mlx_melpa.benchmarks.few_shot.jobs import Jobs
-    from mlx_melpa.benchmarks.few_shot.settings import Settings, shots_of
     from mlx_melpa.benchmarks.few_shot.variants import load
     from mlx_melpa.config.build import on_backend
-    from mlx_melpa.evaluation.methods import METHODS
     from mlx_melpa.evaluation.unseen_tasks import TaskFiles
 
     settings = Settings(
@@ -87,7 +79,7 @@ def few_shot(
         queries=queries,
         files=TaskFiles(tasks, group, label) if tasks else None,
         generate=generate,
-        methods=tuple(METHODS) if methods == "all" else names(methods),
+        methods=Settings.methods if methods == "all" else names(methods),
         out=folder,
     )
     jobs = Jobs(settings)

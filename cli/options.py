@@ -30,9 +30,26 @@ Group = Annotated[
 ]
 Label = Annotated[str | None, typer.Option("--label", help="The field of the label.")]
 Ways = Annotated[int | None, typer.Option("--ways", help="Labels of an episode; the recipe's by default.", min=2)]
+Shots = Annotated[
+    int | None, typer.Option("--shots", help="Support examples per label or person; the recipe's by default.", min=1)
+]
 Queries = Annotated[
     int | None,
     typer.Option("--queries", help="Test examples per label or person; the recipe's by default.", min=1),
+]
+
+Episodes = Annotated[int, typer.Option("--episodes", help="Test episodes, the same for all methods.", min=1)]
+TuningEpisodes = Annotated[
+    int, typer.Option("--tuning-episodes", help="Validation episodes on which baselines are tuned.", min=2)
+]
+Generate = Annotated[
+    int,
+    typer.Option(
+        "--generate",
+        metavar="N",
+        help="BLEU and ROUGE-L of one text for each of the first N test episodes; slow, so try 50.",
+        min=0,
+    ),
 ]
 
 # Text that a model writes.

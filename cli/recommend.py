@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import command, json_out, note, out, table
-from .options import Json
+from .options import Json, Seed
 
 if TYPE_CHECKING:
     from mlx_melpa.recommendation.recommend import Recommendation
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def recommend(
     data: Annotated[Path, typer.Argument(help="Examples, as melpa adapt takes them.")],
     run: Annotated[str | None, typer.Option(help="Look at this known run alone.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the tasks and examples that are drawn.", min=0)] = 0,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Rank known runs by how like their tasks are to new data, and methods by examples that are left out."""

@@ -20,7 +20,8 @@ import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
 
 from .config.recipe import Recipe, load_recipe
 from .core.types import Example
-from .evaluation.compare import CompareSettings, compare
+from .evaluation.compare import compare
+from .evaluation.settings import CompareSettings
 from .evaluation.unseen_tasks import Sizes, TaskFiles, tasks_of
 from .personal.adaptation import adapt_user as adapt
 from .personal.result import Adaptation

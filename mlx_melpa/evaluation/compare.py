@@ -16,36 +16,11 @@ from . import text_overlap
 from .curves import Measured, episodes, harm, summary
 from .evaluation import Evaluation
 from .methods import BEST, METHODS, SAME, Method, Plan, Settings, measure
+from .settings import COMPARED, CompareSettings
 from .unseen_tasks import TaskSets
 
-COMPARED = tuple(name for name in METHODS if name != "multi_task")
-"""Methods that one run can be compared with; multi-task training makes a run of its own."""
-USUAL = tuple(name for name in COMPARED if name != "in_context")
-"""Examples in context take long to read, so they are measured only if they are named."""
 VALIDATION_SEED = 1_000_003
 """Added to the seed for the validation episodes: endless tasks would give the test episodes again."""
-
-
-@dataclass(frozen=True)
-class CompareSettings:
-    """The settings of a comparison; `steps` None are those of the run."""
-
-    episodes: int = 600
-    tuning_episodes: int = 60
-    """Validation episodes on which baselines are tuned."""
-    steps: int | None = None
-    seed: int = 0
-    methods: tuple[str, ...] = USUAL
-    generate: int = 0
-    """The number of episodes for which each method writes a text, whose overlap with the user's own is measured."""
-    curves: bool = False
-    """True to measure at the usual steps on the way too."""
-    tasks_per_pass: int = 4
-
-    def __post_init__(self) -> None:
-        unknown = [name for name in self.methods if name not in COMPARED]
-        if unknown:
-            raise MelpaError(f"--methods: '{unknown[0]}' is no method; choose from {', '.join(COMPARED)}")
 
 
 @dataclass

@@ -13,14 +13,14 @@ from typer.testing import CliRunner
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import DataError, MelpaError
-from mlx_melpa.evaluation import compare as comparison
 from mlx_melpa.evaluation import curves, methods
 from mlx_melpa.evaluation import text_overlap as overlap
 from mlx_melpa.evaluation.baselines import frozen_features as frozen
 from mlx_melpa.evaluation.baselines.in_context import InContext, InContextSettings
 from mlx_melpa.evaluation.baselines.successive_halving import SCHEDULE, Schedule, Search, ranked
-from mlx_melpa.evaluation.compare import CompareSettings, compare
+from mlx_melpa.evaluation.compare import compare
 from mlx_melpa.evaluation.plots import plot_curves
+from mlx_melpa.evaluation.settings import USUAL, CompareSettings
 from mlx_melpa.evaluation.unseen_tasks import Sizes, TaskFiles, tasks_of
 from mlx_melpa.store.run import Run, load_run
 from mlx_melpa.training.meta_train import meta_train
@@ -155,7 +155,7 @@ def test_examples_in_context_are_measured_where_they_are_asked_for(
     chosen = InContextSettings(**tuned[methods.SAME])
     wanted = InContext(intents.composed).measure(curves.episodes(tasks.test, 2, 0), chosen)
     assert told["in_context"]["loss"] == pytest.approx(wanted["loss"].mean())
-    assert "in_context" not in comparison.USUAL
+    assert "in_context" not in USUAL
     with pytest.raises(MelpaError, match="in_context is not possible here: there is no language model; name others"):
         compare(curves_run, tasks_of(curves_run), settings)
 

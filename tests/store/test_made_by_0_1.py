@@ -52,7 +52,7 @@ def test_a_run_measures_what_it_did(run: str, old: Path, shared: Path) -> None:
     recipe = old / "runs" / run / "recipe.yaml"
     assert "/models/stories260k" in recipe.read_text()
     model = str(shared / "models/stories260k")
-    found = said("eval", str(old / "runs" / run), "--episodes", "4", "--methods", "meta", "--base", model)
+    found = said("eval", str(old / "runs" / run), "--episodes", "4", "--methods", "meta", "--model", model)
     assert {name: found["meta"][name] for name in EXPECTED["meta"][run]} == pytest.approx(
         EXPECTED["meta"][run], rel=1e-3
     )

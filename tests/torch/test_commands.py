@@ -106,7 +106,9 @@ def test_a_version_goes_to_peft(said: Said, run: Path, notes: Path, tmp_path: Pa
 
 
 def test_verify_and_what_an_engine_cannot_do_are_said(said: Said, run: Path) -> None:
-    assert all(entry["relative_error"] <= entry["limit"] for entry in said("verify", "--backend", "torch"))
+    smooth = ("sinusoid-meta-sgd", "--set", "problem.activation=tanh")
+    found = said("verify", *smooth, "--backend", "torch")  # all kinds are held by test_agreement
+    assert found and all(entry["relative_error"] <= entry["limit"] for entry in found)
     wrong = CliRunner().invoke(app, ["verify", "--backend", "jax"])
     assert wrong.exit_code == 2 and "jax" in wrong.output
 

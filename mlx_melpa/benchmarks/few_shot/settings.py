@@ -8,6 +8,7 @@ from ...config.kinds import kind_class
 from ...config.recipe import Recipe
 from ...errors import MelpaError
 from ...evaluation.methods import METHODS
+from ...evaluation.settings import CompareSettings
 from ...evaluation.text_overlap import check_packages
 from ...evaluation.unseen_tasks import TaskFiles
 
@@ -23,8 +24,8 @@ class Settings:
     recipes: tuple[Recipe, ...]
     shots: tuple[int, ...] = (1, 5)
     seeds: int = 3
-    episodes: int = 600
-    tuning_episodes: int = 60
+    episodes: int = CompareSettings.episodes
+    tuning_episodes: int = CompareSettings.tuning_episodes
     ways: int | None = None
     queries: int | None = None
     files: TaskFiles | None = None
