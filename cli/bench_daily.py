@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .console import command, json_out, note, out, progress, size, table
-from .options import Json, Seed
+from .options import Json, Seed, Sets
 
 
 @command
@@ -19,7 +19,7 @@ def daily(
         int | None, typer.Option("--store-examples", metavar="N", help="As in melpa adapt --store-examples.", min=1)
     ] = None,
     seed: Seed = 0,
-    sets: Annotated[list[str] | None, typer.Option("--set", help="Change the tasks: tasks.train=FILE.")] = None,
+    sets: Sets = None,
     json: Json = False,
     folder: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Write daily.json and plots there.")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .console import agree, command, json_out, out, size, table, when
-from .options import Json
+from .options import Json, Yes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -156,9 +156,7 @@ def prune(
 
 @users.command()
 @command
-def remove(
-    user: User, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False, json: Json = False
-) -> None:
+def remove(user: User, yes: Yes = False, json: Json = False) -> None:
     """Delete a user and every byte stored for them."""
     with _store() as store:
         count = len(store.history(user))
@@ -190,9 +188,7 @@ def examples(user: User, json: Json = False) -> None:
 
 @users.command("forget-examples")
 @command
-def forget_examples(
-    user: User, yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")] = False, json: Json = False
-) -> None:
+def forget_examples(user: User, yes: Yes = False, json: Json = False) -> None:
     """Delete every byte of a user's stored examples; the versions stay."""
     with _store() as store:
         store.history(user)  # raises for an unknown user

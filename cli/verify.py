@@ -1,11 +1,11 @@
 """`melpa verify`: holds each learner's gradients against finite differences and definitions."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from .console import command, json_out, out, progress, table
-from .options import Json
+from .options import Backend, Json, Seed, Sets
 
 
 @command
@@ -14,13 +14,9 @@ def verify(
         str | None,
         typer.Argument(help="A recipe whose parts are checked on its model; else every rule on a small network."),
     ] = None,
-    sets: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a setting of the recipe.")
-    ] = None,
-    backend: Annotated[
-        Literal["mlx", "torch"] | None, typer.Option(help="The engine; the recipe's own, or mlx.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the start, the task and the directions.", min=0)] = 0,
+    sets: Sets = None,
+    backend: Backend = None,
+    seed: Seed = 0,
     json: Json = False,
 ) -> None:
     """Hold each learner's gradients against finite differences and their definitions; exit 1 where one misses."""
