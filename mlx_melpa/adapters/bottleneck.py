@@ -1,9 +1,10 @@
 """Bottleneck adapters: h + f(h D) U after a sub-block."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from ..core.bounds import Bounds
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.protocols import Adapter
 from ..core.sites import Site, select
@@ -40,7 +41,7 @@ class Bottleneck(Adapter):
         """h D, then U."""
         return ((site.width_out, self.width), (self.width, site.width_out))
 
-    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
+    def apply(self, ops: Engine, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Adds the update to the sub-block's output y (T*B, L, d)."""
         down, down_bias, up, up_bias = weights
         tasks = down.shape[0]

@@ -1,9 +1,9 @@
 """Full fine-tuning: y + x D beside a frozen linear layer, with D as large as the layer's own weight."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from ..core.bounds import Count
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.protocols import Adapter
 from ..core.sites import Site, select
@@ -39,7 +39,7 @@ class Full(Adapter):
         """x D."""
         return ((site.width_in, site.width_out),)
 
-    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
+    def apply(self, ops: Engine, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Adds the update to the layer's output y (T*B, L, o), given its input x (T*B, L, d)."""
         (delta,) = weights
         return y + ops.cast((ops.cast(x, delta).reshape(delta.shape[0], -1, x.shape[-1]) @ delta).reshape(y.shape), y)

@@ -1,9 +1,10 @@
 """LoRA: y + scale (x A) B beside a frozen linear layer."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from ..core.bounds import Bounds, Positive
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.protocols import Adapter
 from ..core.sites import Site, select
@@ -33,7 +34,7 @@ class Lora(Adapter):
         """x A, then B."""
         return ((site.width_in, self.rank), (self.rank, site.width_out))
 
-    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
+    def apply(self, ops: Engine, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Adds the update to the layer's output y (T*B, L, o), given its input x (T*B, L, d)."""
         a, b = weights
         inner = ops.cast(x, a).reshape(a.shape[0], -1, x.shape[-1]) @ a

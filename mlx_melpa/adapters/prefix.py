@@ -1,9 +1,10 @@
 """Prefix tuning: learned keys and values that every attention reads before those of the text."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from ..core.bounds import Bounds, Positive
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.protocols import Adapter
 from ..core.sites import Site, select
@@ -49,13 +50,13 @@ class Prefix(Adapter):
         """Nothing: keys and values are read as they are."""
         return ()
 
-    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> tuple[Array, Array]:
+    def apply(self, ops: Engine, weights: Sequence[Array], x: Array, y: Array) -> tuple[Array, Array]:
         """Puts the weights before keys x (T*B, H, L, d/H) and values y (T*B, H, L, e/H)."""
         keys, values = weights
         return _before(ops, keys, x), _before(ops, values, y)
 
 
-def _before(ops: Any, learned: Array, own: Array) -> Array:
+def _before(ops: Engine, learned: Array, own: Array) -> Array:
     tasks, wide, length = learned.shape
     count, heads, _, each = own.shape
     # an engine may have repeated each of its key heads for the query heads that share it

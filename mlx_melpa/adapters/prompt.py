@@ -1,9 +1,10 @@
 """Prompt tuning: soft vectors that stand before the text, where the first block reads it."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from ..core.bounds import Bounds, Positive
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.protocols import Adapter
 from ..core.sites import Site
@@ -39,7 +40,7 @@ class Prompt(Adapter):
         """Nothing: the vectors are read as they are."""
         return ()
 
-    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Array:
+    def apply(self, ops: Engine, weights: Sequence[Array], x: Array, y: Array) -> Array:
         """Puts the vectors in the place of the first m inputs (T*B, m + L, d)."""
         (prompt,) = weights
         tasks, length, wide = prompt.shape

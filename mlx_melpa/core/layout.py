@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from .engine import Engine
+
 Array = Any
 """An array of the engine in use: mlx.core.array or torch.Tensor."""
 
@@ -97,7 +99,7 @@ class Layout:
         """Divides numbers (..., P) into a person's own (..., own) and the shared ones (..., P - own)."""
         return row[..., self._own], row[..., ~self._own]
 
-    def weights(self, ops: Any, rows: Array) -> dict[str, Array]:
+    def weights(self, ops: Engine, rows: Array) -> dict[str, Array]:
         """Cuts an engine's rows (T, P) into named weights (T, *shape), by one split."""
         pieces = ops.split(rows, self.offsets[1:-1], 1) if self.segments else []
         return {s.name: piece.reshape(-1, *s.shape) for s, piece in zip(self.segments, pieces, strict=True)}

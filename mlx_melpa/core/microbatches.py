@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from ..errors import MelpaError
+from .engine import Engine
 
 Found = TypeVar("Found")
 SHARE = 0.6
@@ -13,7 +14,7 @@ SHARE = 0.6
 class Passes:
     """Cuts tasks into passes of at most `size`."""
 
-    def __init__(self, ops: Any, size: int):
+    def __init__(self, ops: Engine, size: int):
         self.ops, self.size = ops, size
 
     def fit(self, one: Callable[[], Any], available: int | None = None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from .engine import Engine
 from .layout import Layout, Segment
 from .sites import Site
 from .types import Array, Batch, Episode, Example, Tasks, Tree
@@ -50,7 +51,7 @@ class Adapter(Kind, Protocol):
         """The weights at one site."""
         ...
 
-    def apply(self, ops: Any, weights: Sequence[Array], x: Array, y: Array) -> Any:
+    def apply(self, ops: Engine, weights: Sequence[Array], x: Array, y: Array) -> Any:
         """The adapted output of a site with input x and frozen output y, given its weights, (T, *shape) each."""
         ...
 
@@ -282,7 +283,7 @@ class Learner(Protocol):
 class Parts:
     """What adapts: the engine's operations, the problem, and how rows start, move and are held."""
 
-    ops: Any
+    ops: Engine
     problem: Problem
     initializer: Initializer
     rule: Rule

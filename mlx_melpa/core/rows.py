@@ -1,10 +1,11 @@
 """From rows to the weights in use: a person's own numbers, or the code for them, beside what all persons share."""
 
 from copy import copy
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
+from .engine import Engine
 from .layout import Layout, Segment
 from .protocols import Decoder
 from .types import Array, Tree, Weights
@@ -17,7 +18,7 @@ class RowProblem:
     codes.
     """
 
-    def __init__(self, ops: Any, acting_layout: Layout):
+    def __init__(self, ops: Engine, acting_layout: Layout):
         self.ops = ops
         self.decoder: Decoder | None = None
         self._lay_out(acting_layout)

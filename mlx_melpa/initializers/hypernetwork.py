@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.bounds import Count
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Initializer
 from ..core.types import Array, Batch, Tree
@@ -19,7 +20,7 @@ Act = Callable[[Array], Array]
 class Whole:
     """H(e) = f(e enter + bias) leave / h: two linear layers that write all of a person's numbers at once."""
 
-    def __init__(self, ops: Any, layout: Layout, act: Act, embedding: int, hidden: int):
+    def __init__(self, ops: Engine, layout: Layout, act: Act, embedding: int, hidden: int):
         self.ops, self.layout, self.act, self.hidden = ops, layout, act, hidden
         self.shapes: Shapes = {"enter": (embedding, hidden), "bias": (hidden,), "leave": (hidden, layout.size)}
 
@@ -36,7 +37,7 @@ class Chunked:
     that the count of parameters depends on neither the weights' sizes nor the rank.
     """
 
-    def __init__(self, ops: Any, layout: Layout, act: Act, embedding: int, hidden: int, chunk: int, place: int):
+    def __init__(self, ops: Engine, layout: Layout, act: Act, embedding: int, hidden: int, chunk: int, place: int):
         self.ops, self.layout, self.act, self.hidden, self.chunk = ops, layout, act, hidden, chunk
         self.counts = [-(-segment.size // chunk) for segment in layout.segments]
         number = np.concatenate([np.arange(n) for n in self.counts])[:, None] / 10.0 ** (np.arange(place) // 2 / 4)
@@ -74,7 +75,7 @@ class Hypernetwork(Initializer):
 
     def __init__(
         self,
-        ops: Any,
+        ops: Engine,
         encoder: TaskEncoder,
         writer: Whole | Chunked,
         scales: Scales | None = None,
@@ -113,7 +114,7 @@ class Hypernetwork(Initializer):
 
 
 def hypernetwork(
-    ops: Any,
+    ops: Engine,
     problem: Any,
     *,
     context: Literal["support", "description", "both"] = "support",

@@ -1,9 +1,8 @@
 """What a hypernetwork may learn beside its writing: a scale for each site, and which of LoRA's ranks a task needs."""
 
-from typing import Any
-
 import numpy as np
 
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.types import Array, Tree
 from .task_encoder import Shapes
@@ -12,7 +11,7 @@ from .task_encoder import Shapes
 class Scales:
     """One learned number for each site, 1 at first, times all that is written there."""
 
-    def __init__(self, ops: Any, layout: Layout):
+    def __init__(self, ops: Engine, layout: Layout):
         names = [segment.name.rpartition(".")[0] for segment in layout.segments]
         sites = list(dict.fromkeys(names))
         self.ops, self.places = ops, [sites.index(name) for name in names]
@@ -35,7 +34,7 @@ class Ranks:
     enter begins at 0 and the bias at 4, so that m is 0.98.
     """
 
-    def __init__(self, ops: Any, layout: Layout, embedding: int):
+    def __init__(self, ops: Engine, layout: Layout, embedding: int):
         self.ops, self.layout = ops, layout
         masked = [s.name.endswith(".lora_b") for s in layout.segments]
         self.sizes = [s.shape[0] if mine else 0 for s, mine in zip(layout.segments, masked, strict=True)]

@@ -7,6 +7,7 @@ goes through mu. A label without support examples gets 0.
 
 from typing import Any
 
+from ..core.engine import Engine
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 from .universal import Universal
@@ -20,7 +21,7 @@ class ProtoHead(Universal):
     closed = True
     """The head is a closed form: a random start has it too."""
 
-    def __init__(self, ops: Any, problem: Any):
+    def __init__(self, ops: Engine, problem: Any):
         self.ops, self.problem, self.layout = ops, problem, problem.layout
 
     def make(self, theta: Tree, support: Batch, tasks: int) -> Array:
@@ -40,7 +41,7 @@ class ProtoHead(Universal):
         )
 
 
-def proto_head(ops: Any, problem: Any) -> ProtoHead:
+def proto_head(ops: Engine, problem: Any) -> ProtoHead:
     """Builds the initializer (Triantafillou et al. 2020); raises RecipeError where there is no linear head.
 
     Use it when the readout is `linear`: a head of zeros learns slowly from a few examples.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.linalg import qr
 
 from ..core.bounds import Bounds
+from ..core.engine import Engine
 from ..core.protocols import Decoder, Initializer
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
@@ -21,7 +22,7 @@ from ..errors import RecipeError
 class Basis(Decoder):
     """The decoder: a person's numbers (T, own) from codes (T, size)."""
 
-    def __init__(self, ops: Any, size: int):
+    def __init__(self, ops: Engine, size: int):
         self.ops, self.size = ops, size
 
     def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
@@ -40,7 +41,7 @@ class Subspace(Initializer):
 
     latent = True
 
-    def __init__(self, ops: Any, size: int):
+    def __init__(self, ops: Engine, size: int):
         self.ops, self.basis = ops, Basis(ops, size)
         self.decoder: Decoder | None = self.basis
 
@@ -53,7 +54,7 @@ class Subspace(Initializer):
         return self.ops.zeros((tasks, self.basis.size))
 
 
-def subspace(ops: Any, problem: Any, *, size: Annotated[int, Bounds(1, 1024)] = 128) -> Subspace:
+def subspace(ops: Engine, problem: Any, *, size: Annotated[int, Bounds(1, 1024)] = 128) -> Subspace:
     """Builds the subspace with codes of `size` numbers (Rusu et al. 2019; Aghajanyan et al. 2021).
 
     Raises RecipeError where the adapter has no more numbers than the code.

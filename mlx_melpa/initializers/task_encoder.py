@@ -1,10 +1,10 @@
 """The task encoder E: one vector for a set of examples, whatever their number and order."""
 
 from math import prod
-from typing import Any
 
 import numpy as np
 
+from ..core.engine import Engine
 from ..core.types import Array, Tree
 
 Shapes = dict[str, tuple[int, ...]]
@@ -15,7 +15,7 @@ def count(shapes: Shapes) -> int:
     return sum(map(prod, shapes.values()))
 
 
-def draw(ops: Any, rng: np.random.Generator, shapes: Shapes) -> Tree:
+def draw(ops: Engine, rng: np.random.Generator, shapes: Shapes) -> Tree:
     """Draws weights, uniform within 1 / sqrt(their first dimension)."""
     return {name: ops.array(rng.uniform(-1, 1, shape) * shape[0] ** -0.5) for name, shape in shapes.items()}
 
@@ -27,7 +27,7 @@ class TaskEncoder:
     With `told` the last one is no example but a description of the task: it enters as tanh(x enter + bias + mark).
     """
 
-    def __init__(self, ops: Any, width: int, size: int, told: bool = False):
+    def __init__(self, ops: Engine, width: int, size: int, told: bool = False):
         self.ops, self.size, self.told = ops, size, told
         square = (size, size)
         self.shapes: Shapes = {"enter": (width, size), "bias": (size,), "query": square, "key": square, "value": square}

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.engine import Engine
 from ..core.protocols import Initializer
 from ..core.types import Array, Batch, Tree
 
@@ -11,7 +12,7 @@ from ..core.types import Array, Batch, Tree
 class Universal(Initializer):
     """Rows all equal to one learned vector `start` (P,)."""
 
-    def __init__(self, ops: Any):
+    def __init__(self, ops: Engine):
         self.ops = ops
 
     def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
@@ -24,7 +25,7 @@ class Universal(Initializer):
         return self.ops.broadcast(start.reshape(1, -1), (tasks, start.shape[0]))
 
 
-def universal(ops: Any, problem: Any = None) -> Universal:
+def universal(ops: Engine, problem: Any = None) -> Universal:
     """Builds the universal initializer (Finn et al. 2017).
 
     Use it when nothing speaks against it: others gained nothing on simulated people (docs/results.md).

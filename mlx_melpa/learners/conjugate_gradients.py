@@ -1,10 +1,11 @@
 """Conjugate gradients for many rows at once, each its own system: A_t x_t = b_t with A_t symmetric."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..core.engine import Engine
 from ..core.types import Array
 
 
@@ -16,7 +17,7 @@ class Solution(NamedTuple):
     negative: np.ndarray
 
 
-def solve(ops: Any, product: Callable[[Array], Array], b: Array, iterations: int, tolerance: float) -> Solution:
+def solve(ops: Engine, product: Callable[[Array], Array], b: Array, iterations: int, tolerance: float) -> Solution:
     """Solves for rows b (T, P) by at most so many products of all rows (Hestenes and Stiefel 1952).
 
     A row stops where its residual is `tolerance` of |b|, and where its matrix turns out not to be positive definite. It
@@ -44,10 +45,10 @@ def solve(ops: Any, product: Callable[[Array], Array], b: Array, iterations: int
     return Solution(best, np.sqrt(least / np.where(whole > 0, whole, 1)), negative)
 
 
-def _dots(ops: Any, a: Array, b: Array) -> np.ndarray:
+def _dots(ops: Engine, a: Array, b: Array) -> np.ndarray:
     """The dot products (T,) of rows."""
     return np.asarray(ops.numpy((a * b).sum(-1)), np.float64)
 
 
-def _column(ops: Any, values: np.ndarray) -> Array:
+def _column(ops: Engine, values: np.ndarray) -> Array:
     return ops.array(values.reshape(-1, 1))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.rows import RowProblem
 from ..core.types import SCALE, Array, Batch, Episode, Example, Tree
@@ -18,7 +19,7 @@ TINY = 1e-12
 class Language(RowProblem):
     """Adapts a frozen language model; states below the first adapted block are computed once per batch."""
 
-    def __init__(self, ops: Any, model: Any, readout: Any):
+    def __init__(self, ops: Engine, model: Any, readout: Any):
         super().__init__(ops, model.layout + Layout(readout.segments(model.base.width, model.frozen_blocks > 0)))
         self.model, self.readout = model, readout
         self._encodes = ""
@@ -225,7 +226,7 @@ def classified(probabilities: np.ndarray, onehot: np.ndarray, weights: np.ndarra
     return {"loss": loss, "accuracy": (right * weights).sum(-1) / total, "f1": f1}
 
 
-def language(ops: Any, model: Any, readout: Any) -> Language:
+def language(ops: Engine, model: Any, readout: Any) -> Language:
     """Builds the problem from an adapted base and a readout.
 
     Use it when the recipe has a `model`: it is the default then.

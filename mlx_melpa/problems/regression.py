@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.bounds import Count
+from ..core.engine import Engine
 from ..core.layout import Layout, Segment
 from ..core.rows import RowProblem
 from ..core.types import Array, Batch, Tree
@@ -16,7 +17,7 @@ from ..errors import RecipeError
 class Regression(RowProblem):
     """x -> hidden layers with an activation -> y; mean squared error."""
 
-    def __init__(self, ops: Any, hidden: Sequence[int], activation: str):
+    def __init__(self, ops: Engine, hidden: Sequence[int], activation: str):
         self._act = {"relu": ops.relu, "tanh": ops.tanh}[activation]
         sizes = [1, *hidden, 1]
         segments = []
@@ -95,7 +96,7 @@ class Regression(RowProblem):
 
 
 def regression(
-    ops: Any,
+    ops: Engine,
     *,
     hidden: list[Count] = [40, 40],  # noqa: B006
     activation: Literal["relu", "tanh"] = "relu",

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..core.bounds import Count
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.protocols import Readout
 from ..core.types import Array, Batch, Episode, Example, Weights
@@ -20,7 +21,7 @@ class Completion(Readout):
     verify_with = ({},)
     classifies = False
 
-    def __init__(self, ops: Any, tokenizer: Any, template: str, max_length: int):
+    def __init__(self, ops: Engine, tokenizer: Any, template: str, max_length: int):
         self.ops, self.template, self.encoder = ops, template, Encoder(tokenizer, max_length)
 
     def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
@@ -87,7 +88,7 @@ class Completion(Readout):
         return total / self.ops.maximum((batch["count"] * batch["weights"]).sum(-1), 1)
 
 
-def completion(ops: Any, tokenizer: Any, *, template: str = "{text}\n", max_length: Count = 256) -> Completion:
+def completion(ops: Engine, tokenizer: Any, *, template: str = "{text}\n", max_length: Count = 256) -> Completion:
     """Builds the readout: the loss of a target's tokens, in nats a token.
 
     Use it when the model should write: replies, a style, dialogues.

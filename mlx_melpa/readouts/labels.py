@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.bounds import Count
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.protocols import Readout
 from ..core.types import Array, Batch, Episode, Example, Weights
@@ -21,7 +22,7 @@ class Labels(Readout):
     verify_with = ({},)
     classifies = True
 
-    def __init__(self, ops: Any, tokenizer: Any, words: str, template: str, max_length: int):
+    def __init__(self, ops: Engine, tokenizer: Any, words: str, template: str, max_length: int):
         self.ops, self.words, self.template = ops, words, template
         self.encoder = Encoder(tokenizer, max_length)
         mask = getattr(tokenizer, "mask_token", None)
@@ -117,7 +118,7 @@ class Labels(Readout):
 
 
 def labels(
-    ops: Any,
+    ops: Engine,
     tokenizer: Any,
     *,
     words: Literal["own", "letters"] = "own",

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..core.engine import Engine
 from ..core.types import Array, Batch, Weights
 from ..data.tokens import cuts, pad
 
@@ -59,7 +60,7 @@ def _reads(found: Sequence[Sequence[Sequence[tuple[int, int, float]]]], slots: i
     return {"which": which, "token": token, "share": shares}
 
 
-def score(ops: Any, model: Any, weights: Weights, batch: Batch) -> Array:
+def score(ops: Engine, model: Any, weights: Weights, batch: Batch) -> Array:
     """Sums of share x log-probability per slot, (T, slots), nats."""
     read, of_all = [], []
     for i, part in enumerate(batch["parts"]):
@@ -71,7 +72,7 @@ def score(ops: Any, model: Any, weights: Weights, batch: Batch) -> Array:
     return ((words - ops.take(_joined(ops, of_all), batch["which"], 0)) * batch["share"]).sum(-1)
 
 
-def entropy(ops: Any, model: Any, weights: Weights, batch: Batch) -> Array:
+def entropy(ops: Engine, model: Any, weights: Weights, batch: Batch) -> Array:
     """Sums of share x entropy of the next token's distribution per slot, (T, slots), nats."""
     found = []
     for i, part in enumerate(batch["parts"]):
@@ -81,5 +82,5 @@ def entropy(ops: Any, model: Any, weights: Weights, batch: Batch) -> Array:
     return (ops.take(_joined(ops, found), batch["which"], 0) * batch["share"]).sum(-1)
 
 
-def _joined(ops: Any, parts: Sequence[Array]) -> Array:
+def _joined(ops: Engine, parts: Sequence[Array]) -> Array:
     return parts[0] if len(parts) == 1 else ops.concatenate(list(parts), 0)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from ..core.bounds import Bounds, Count, Natural, Positive
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
 from ..errors import DataError, RecipeError
@@ -25,7 +26,7 @@ class Linear(Prototypes):
 
     verify_with = ({"temperature": 4.0, "ways": 3},)
 
-    def __init__(self, ops: Any, tokenizer: Any, ways: int, *settings: Any):
+    def __init__(self, ops: Engine, tokenizer: Any, ways: int, *settings: Any):
         super().__init__(ops, tokenizer, *settings)
         self.ways = ways
 
@@ -84,7 +85,7 @@ class Linear(Prototypes):
 
 
 def linear(
-    ops: Any,
+    ops: Engine,
     tokenizer: Any,
     *,
     ways: Annotated[int, Bounds(2)] | None = None,

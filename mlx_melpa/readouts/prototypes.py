@@ -17,6 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..core.bounds import Count, Natural, Positive
+from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.protocols import Readout
 from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
@@ -36,7 +37,7 @@ class Prototypes(Readout):
     classifies = True
 
     def __init__(
-        self, ops: Any, tokenizer: Any, temperature: float, metric: str, metric_episodes: int, max_length: int
+        self, ops: Engine, tokenizer: Any, temperature: float, metric: str, metric_episodes: int, max_length: int
     ):
         self.ops, self.encoder = ops, Encoder(tokenizer, max_length)
         self.temperature, self.metric = temperature, metric
@@ -230,7 +231,7 @@ def cooled(z: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> float:
 
 
 def prototypes(
-    ops: Any,
+    ops: Engine,
     tokenizer: Any,
     *,
     temperature: Positive = 10.0,

@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 
 from ..core.bounds import Bounds, Count, Natural, Positive
+from ..core.engine import Engine
 from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
 from .prototypes import TINY, Prototypes
 
@@ -109,7 +110,7 @@ def column(x: Array) -> Array:
     return x.reshape(*x.shape, 1)
 
 
-def inverse(ops: Any, a: Array) -> Array:
+def inverse(ops: Engine, a: Array) -> Array:
     """The inverse (T, n, n) of symmetric positive definite matrices by Newton's iteration X <- X (2 - A X).
 
     It is products of matrices alone, on any device. The search leaves no history; the polish is exact in value and in
@@ -126,7 +127,7 @@ def inverse(ops: Any, a: Array) -> Array:
 
 
 def ridge(
-    ops: Any,
+    ops: Engine,
     tokenizer: Any,
     *,
     strength: Annotated[float, Bounds(0.01)] = 0.3,

@@ -11,9 +11,10 @@ alone, since their F is 0.
 
 from collections.abc import Callable
 from math import log
-from typing import Annotated, Any
+from typing import Annotated
 
 from ..core.bounds import Bounds, Positive, Share
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Drift, Regularizer
 from ..core.types import Array, Tree
@@ -27,7 +28,7 @@ class Ewc(Regularizer):
     verify_with = ({"strength": 5.0, "prior": 1.0, "learn": True},)
     carries = True
 
-    def __init__(self, ops: Any, strength: float, decay: float, prior: float, cap: float, learn: bool):
+    def __init__(self, ops: Engine, strength: float, decay: float, prior: float, cap: float, learn: bool):
         self.ops, self.strength, self.decay = ops, strength, decay
         self.prior, self.cap, self.learnable, self.holds = prior, cap, learn, prior > 0
 
@@ -58,7 +59,7 @@ class Ewc(Regularizer):
 
 
 def ewc(
-    ops: Any,
+    ops: Engine,
     *,
     strength: Positive = 0.1,
     decay: Share = 0.9,

@@ -5,9 +5,9 @@ gradients as EWC's Fisher is: nothing is carried from task to task, so that stre
 """
 
 from math import log
-from typing import Any
 
 from ..core.bounds import Positive
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Drift, Regularizer
 from ..core.types import Array, Tree
@@ -21,7 +21,7 @@ class L2(Regularizer):
     verify_with = ({"strength": 5.0, "learn": True}, {"strength": 5.0, "learn": True, "each": True})
     holds = True
 
-    def __init__(self, ops: Any, strength: float, learn: bool, each: bool):
+    def __init__(self, ops: Engine, strength: float, learn: bool, each: bool):
         self.ops, self.strength, self.learnable, self.each = ops, strength, learn, each
 
     def init(self, layout: Layout) -> Tree:
@@ -36,7 +36,7 @@ class L2(Regularizer):
         return 0.5 * (strength * away * away).sum(-1)
 
 
-def l2(ops: Any, *, strength: Positive = 1e-2, learn: bool = False, each: bool = False) -> L2:
+def l2(ops: Engine, *, strength: Positive = 1e-2, learn: bool = False, each: bool = False) -> L2:
     """Builds the pull to the start with a `strength`.
 
     Raises RecipeError for `each` without `learn`.

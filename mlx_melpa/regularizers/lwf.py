@@ -7,9 +7,9 @@ The strength is meta-learned where `learn` says so. Nothing is carried: the next
 """
 
 from math import log
-from typing import Any
 
 from ..core.bounds import Positive
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Drift, Readout, Regularizer
 from ..core.types import Array, Tree
@@ -20,7 +20,7 @@ class Lwf(Regularizer):
 
     verify_with = ({"strength": 5.0, "learn": True},)
 
-    def __init__(self, ops: Any, strength: float, learn: bool):
+    def __init__(self, ops: Engine, strength: float, learn: bool):
         self.ops, self.strength, self.learnable = ops, strength, learn
 
     def init(self, layout: Layout) -> Tree:
@@ -39,7 +39,7 @@ class Lwf(Regularizer):
         return "regularizer: lwf distils answers among labels, and texts have none; set regularizer: l2, or ewc"
 
 
-def lwf(ops: Any, *, strength: Positive = 1.0, learn: bool = False) -> Lwf:
+def lwf(ops: Engine, *, strength: Positive = 1.0, learn: bool = False) -> Lwf:
     """Builds the distillation from the row before (Li and Hoiem 2016).
 
     Use it when tasks follow one another with the same labels or outputs, and nothing may be stored.

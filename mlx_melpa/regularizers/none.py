@@ -1,7 +1,6 @@
 """No regularizer."""
 
-from typing import Any
-
+from ..core.engine import Engine
 from ..core.protocols import Drift, Regularizer
 from ..core.types import Array, Tree
 
@@ -11,7 +10,7 @@ class NoRegularizer(Regularizer):
 
     verify_with = ({},)
 
-    def __init__(self, ops: Any):
+    def __init__(self, ops: Engine):
         self.ops = ops
 
     def begin(self, rows: Array, carried: Tree) -> Tree:
@@ -23,7 +22,7 @@ class NoRegularizer(Regularizer):
         return self.ops.zeros((rows.shape[0],))
 
 
-def none(ops: Any) -> NoRegularizer:
+def none(ops: Engine) -> NoRegularizer:
     """Builds the absence of a regularizer.
 
     Use it when few steps are taken: they stay near the start by themselves.

@@ -2,9 +2,10 @@
 
 from itertools import pairwise
 from math import ceil
-from typing import Annotated, Any
+from typing import Annotated
 
 from ..core.bounds import Bounds, Count, Positive
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Rule
 from ..core.types import Array, Tree
@@ -23,7 +24,7 @@ class AdaLora(Rule):
 
     verify_with = ({"lr": 0.02, "eps": 1e-3, "warmup": 1, "decay": 1},)
 
-    def __init__(self, ops: Any, layout: Layout, rule: Adam, keep: float, warmup: int, decay: int, smooth: float):
+    def __init__(self, ops: Engine, layout: Layout, rule: Adam, keep: float, warmup: int, decay: int, smooth: float):
         self.ops, self.layout, self.rule = ops, layout, rule
         self.warmup, self.decay, self.smooth = warmup, decay, smooth
         self._pairs = [i for i, (a, b) in enumerate(pairwise(layout.segments)) if _are_factors(a.name, b.name)]
@@ -88,7 +89,7 @@ def _are_factors(first: str, second: str) -> bool:
 
 
 def ada_lora(
-    ops: Any,
+    ops: Engine,
     layout: Layout,
     *,
     lr: Positive = 1e-3,

@@ -1,8 +1,9 @@
 """Adam at one fixed rate, its moments kept in each row's memory."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from ..core.bounds import Bounds, Positive
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Rule
 from ..core.types import Array, Tree
@@ -17,7 +18,7 @@ class Adam(Rule):
     # quotient in float32 sees it.
     verify_with = ({"lr": 0.02, "eps": 1e-3},)
 
-    def __init__(self, ops: Any, lr: float, beta1: float, beta2: float, eps: float):
+    def __init__(self, ops: Engine, lr: float, beta1: float, beta2: float, eps: float):
         self.ops, self.lr, self.beta1, self.beta2, self.eps = ops, lr, beta1, beta2, eps
 
     def begin(self, rows: Array) -> Tree:
@@ -42,7 +43,7 @@ class Adam(Rule):
 
 
 def adam(
-    ops: Any, layout: Layout, *, lr: Positive = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Positive = 1e-8
+    ops: Engine, layout: Layout, *, lr: Positive = 1e-3, beta1: Decay = 0.9, beta2: Decay = 0.999, eps: Positive = 1e-8
 ) -> Adam:
     """Builds Adam (Kingma and Ba 2015).
 

@@ -11,12 +11,13 @@ meta-training begins from a rule that works. Both x are continuous, but between 
 e^p (22,026 at p = 10): second derivatives through it (learner `maml`) call for a smaller p.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.random import default_rng
 
 from ..core.bounds import Bounds, Positive
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Rule
 from ..core.types import Array, Tree
@@ -33,7 +34,7 @@ class Learned(Rule):
     verify_with = ({"lr": 0.05, "p": 2.0}, {"lr": 0.05, "p": 2.0, "share": "tensor"})
     learnable = True
 
-    def __init__(self, ops: Any, layout: Layout, lr: float, hidden: int, p: float, share: str):
+    def __init__(self, ops: Engine, layout: Layout, lr: float, hidden: int, p: float, share: str):
         self.ops, self.lr, self.hidden, self.p = ops, lr, hidden, p
         self._offsets = layout.offsets if share == "tensor" else (0, layout.size)
 
@@ -61,7 +62,7 @@ class Learned(Rule):
         x = self._preprocessed(grads)
         cut = [self.ops.split(each, self._offsets[1:-1], 2) for each in (x, memory["hidden"], memory["cell"])]
         found = [self._group(meta, s, *each) for s, each in enumerate(zip(*cut, strict=True))]
-        moves, hidden, cell = (self.ops.concatenate(parts, 2) for parts in zip(*found, strict=True))
+        moves, hidden, cell = (self.ops.concatenate(list(parts), 2) for parts in zip(*found, strict=True))
         return rows - self.lr * moves.reshape(*rows.shape), {"hidden": hidden, "cell": cell}
 
     def _preprocessed(self, grads: Array) -> Array:
@@ -82,7 +83,7 @@ class Learned(Rule):
 
 
 def learned(
-    ops: Any,
+    ops: Engine,
     layout: Layout,
     *,
     lr: Positive = 1e-3,

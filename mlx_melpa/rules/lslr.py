@@ -1,10 +1,9 @@
 """Learned rates per weight and per step: MAML++'s LSLR."""
 
-from typing import Any
-
 import numpy as np
 
 from ..core.bounds import Count, Positive
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Rule
 from ..core.types import Array, Tree
@@ -16,7 +15,7 @@ class Lslr(Rule):
     verify_with = ({"lr": 0.05, "steps": 3},)
     learnable = True
 
-    def __init__(self, ops: Any, layout: Layout, lr: float, steps: int):
+    def __init__(self, ops: Engine, layout: Layout, lr: float, steps: int):
         self.ops, self.lr, self.steps = ops, lr, steps
         sizes = [s.size for s in layout.segments]
         self._segment = ops.array(np.repeat(np.arange(len(sizes)), sizes))
@@ -31,7 +30,7 @@ class Lslr(Rule):
         return rows - rates.reshape(1, -1) * grads, memory
 
 
-def lslr(ops: Any, layout: Layout, *, lr: Positive = 0.1, steps: Count = 5) -> Lslr:
+def lslr(ops: Engine, layout: Layout, *, lr: Positive = 0.1, steps: Count = 5) -> Lslr:
     """Builds rates per weight and step that begin at `lr`, for up to `steps` steps (Antoniou et al. 2019).
 
     Use it when rates should be learned by few numbers: one for each weight tensor and step.

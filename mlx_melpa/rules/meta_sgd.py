@@ -1,8 +1,7 @@
 """Meta-SGD: a learned rate, and direction, for every number of the row."""
 
-from typing import Any
-
 from ..core.bounds import Positive
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Rule
 from ..core.types import Array, Tree
@@ -14,7 +13,7 @@ class MetaSgd(Rule):
     verify_with = ({"lr": 0.05},)
     learnable = True
 
-    def __init__(self, ops: Any, lr: float):
+    def __init__(self, ops: Engine, lr: float):
         self.ops, self.lr = ops, lr
 
     def init(self, layout: Layout) -> Tree:
@@ -26,7 +25,7 @@ class MetaSgd(Rule):
         return rows - meta["lr"].reshape(1, -1) * grads, memory
 
 
-def meta_sgd(ops: Any, layout: Layout, *, lr: Positive = 0.1) -> MetaSgd:
+def meta_sgd(ops: Engine, layout: Layout, *, lr: Positive = 0.1) -> MetaSgd:
     """Builds Meta-SGD with rates that begin at `lr` (Li et al. 2017).
 
     Use it when some numbers of an adapter should move far and others stay, and steps are few.

@@ -1,8 +1,7 @@
 """Gradient descent at one fixed rate."""
 
-from typing import Any
-
 from ..core.bounds import Positive
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Rule
 from ..core.types import Array, Tree
@@ -21,7 +20,7 @@ class Sgd(Rule):
         return rows - self.lr * grads, memory
 
 
-def sgd(ops: Any, layout: Layout, *, lr: Positive = 0.1) -> Sgd:
+def sgd(ops: Engine, layout: Layout, *, lr: Positive = 0.1) -> Sgd:
     """Builds gradient descent at rate `lr`.
 
     Use it when first results are wanted, and the rate is known.

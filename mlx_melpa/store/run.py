@@ -14,6 +14,7 @@ from ..config.kinds import kind_class
 from ..config.recipe import Recipe, load_recipe
 from ..core.atomic import replace as replace_file
 from ..core.atomic import replace_text
+from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Parts
 from ..core.types import Tree
@@ -190,7 +191,7 @@ def check_base(base: Any, known: dict[str, str], owner: str, other_weights: bool
         )
 
 
-def save(folder: Path, name: str, ops: Any, tree: Tree, metadata: dict[str, str] | None = None) -> None:
+def save(folder: Path, name: str, ops: Engine, tree: Tree, metadata: dict[str, str] | None = None) -> None:
     """Writes a tree as FOLDER/NAME.safetensors, whole or not at all."""
     replace_file(folder / f"{name}.safetensors", lambda path: ops.save(path, tree, metadata))
 

@@ -13,6 +13,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from ....backends import machine
+from ....config.build import engine
 from ....core.types import Example
 from ..fixtures import recipe
 from ..interleaved import Reply, serve
@@ -60,7 +61,7 @@ class Loop:
             if name.endswith((".lora_A.default", ".lora_B.default"))
         )
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.reader = completion(None, tokenizer, max_length=self.recipe.settings("readout")["max_length"])
+        self.reader = completion(engine("torch"), tokenizer, max_length=self.recipe.settings("readout")["max_length"])
         self.sampler, self.tasks = self.recipe.make("sampler"), self.recipe.make("tasks").train
         train = self.recipe.train
         self.seed, self.count = train.seed, train.tasks_per_step
