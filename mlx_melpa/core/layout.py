@@ -5,14 +5,11 @@ import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 from math import prod
-from typing import Any
 
 import numpy as np
 
 from .engine import Engine
-
-Array = Any
-"""An array of the engine in use: mlx.core.array or torch.Tensor."""
+from .types import Array
 
 
 @dataclass(frozen=True)

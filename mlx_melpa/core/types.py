@@ -6,7 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .layout import Array as Array
+Array = Any
+"""An array of the engine in use: mlx.core.array or torch.Tensor."""
 
 Tree = Any
 """Nested dicts and tuples of arrays."""
