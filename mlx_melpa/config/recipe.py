@@ -51,13 +51,11 @@ class InvalidRecipe(RecipeError):
 class Recipe:
     """A checked recipe.
 
-    resolved: every key and setting written out, defaults included; what a run stores.
-    text: the recipe as its author wrote it, without --set options.
+    resolved: every key and setting written out, defaults included; a run stores it.
     """
 
     name: str
     resolved: dict[str, Value]
-    text: str = ""
 
     @property
     def model(self) -> str | None:
@@ -71,7 +69,7 @@ class Recipe:
 
     @cached_property
     def train(self) -> TrainSettings:
-        """How meta-training runs."""
+        """The settings of meta-training."""
         return TrainSettings(**self.resolved["train"])
 
     @property
@@ -81,7 +79,7 @@ class Recipe:
 
     @property
     def context(self) -> str:
-        """What the initializer reads of a task: support, description or both."""
+        """The input of the initializer: support, description or both."""
         return str(self.settings("initializer").get("context", "support"))
 
     def kind(self, part: str) -> str:
@@ -104,7 +102,7 @@ class Recipe:
 
     def replace(self, **keys: Value) -> "Recipe":
         """The same recipe with some of its resolved keys replaced."""
-        return Recipe(self.name, {**self.resolved, **keys}, self.text)
+        return Recipe(self.name, {**self.resolved, **keys})
 
     def with_readout(self, kind: str) -> "Recipe":
         """The same recipe with a readout of a kind and its default settings, unless it names one or needs none."""
@@ -144,11 +142,10 @@ def load_recipe(path_or_name: str | Path, sets: Changes = ()) -> Recipe:
     Raises RecipeError, with every fault at once: file, line, key, value, what is allowed.
     """
     path = find(path_or_name)
-    document, text = read_document(path)
-    return check(document, path.stem, text, sets, folder=path.parent)
+    return check(read_document(path), path.stem, sets, folder=path.parent)
 
 
-def check(document: Document, name: str, text: str = "", sets: Changes = (), folder: Path | None = None) -> Recipe:
+def check(document: Document, name: str, sets: Changes = (), folder: Path | None = None) -> Recipe:
     """Checks a parsed recipe and writes out its defaults; raises InvalidRecipe.
 
     Names of version 0.1 are faults, except in the recipe of a run that it made.
@@ -169,7 +166,7 @@ def check(document: Document, name: str, text: str = "", sets: Changes = (), fol
         shown = [Fault(document.place(path), _dotted(path), message) for path, message in faults]
         raise InvalidRecipe(document.source, shown)
     _anchor(resolved, folder or Path())
-    return Recipe(name, resolved, text)
+    return Recipe(name, resolved)
 
 
 def packaged() -> dict[str, Path]:
@@ -248,4 +245,4 @@ def _root(document: Document) -> str:
 def recipe_of(tree: Mapping[str, Value], name: str) -> Recipe:
     """Checks a recipe that a program made."""
     text = yaml.safe_dump(dict(tree), sort_keys=False, allow_unicode=True)
-    return check(Document(name, text), name, text)
+    return check(Document(name, text), name)

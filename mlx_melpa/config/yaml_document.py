@@ -137,12 +137,12 @@ def _problem(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
     return " ".join(part for part in (error.context, error.problem) if part)
 
 
-def read_document(path: Path) -> tuple[Document, str]:
-    """Reads a YAML file and its text; raises RecipeError for what can't be read, with the line."""
+def read_document(path: Path) -> Document:
+    """Reads a YAML file; raises RecipeError for what can't be read, with the line."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise RecipeError(f"{path}: not UTF-8 at byte {error.start}; save it as UTF-8") from None
     except OSError as error:
         raise RecipeError(f"can't read recipe {path}: {error.strerror}") from None
-    return Document(str(path), text), text
+    return Document(str(path), text)

@@ -16,7 +16,7 @@ EXACT = 256
 
 
 class Tokenizer(Protocol):
-    """What is used of a tokenizer of transformers."""
+    """The part of a tokenizer of transformers that is used."""
 
     bos_token_id: int | None
     eos_token_id: int | None

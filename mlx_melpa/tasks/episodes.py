@@ -16,7 +16,7 @@ Labels = Mapping[str, Sequence[Example]]
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeSettings:
-    """How large an episode is.
+    """The size of an episode.
 
     ways: labels of an episode; null takes all labels of a group.
     shots: support examples per label, or per user where there are no labels.
@@ -71,7 +71,7 @@ class LabelledTasks(Tasks):
 
     @property
     def kind(self) -> str:
-        """What a key names: "label" if the rows have no group, else "group"."""
+        """The meaning of a key: "label" if the rows have no group, else "group"."""
         return "label" if self.names == ("",) else "group"
 
     @property

@@ -16,7 +16,7 @@ Choice = list[str] | Share
 
 @dataclass(frozen=True, kw_only=True)
 class SplitSettings(EpisodeSettings):
-    """How large an episode is, and which keys (groups, users, else labels) are not for training.
+    """The size of an episode, and the keys (groups, users, else labels) that are not for training.
 
     hold_out: names of the test keys, or their share; null takes a fifth where there are no test files.
     validation: names of the validation keys, or their share.

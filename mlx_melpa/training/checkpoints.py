@@ -17,7 +17,7 @@ from ..store.run import save, write
 
 @dataclass
 class Progress:
-    """What a checkpoint holds besides theta and the optimizer's state.
+    """The part of a checkpoint besides theta and the optimizer's state.
 
     iteration: the number of finished iterations. best, validation: the main measure, the best and the last.
     seconds: of training so far. tasks_per_pass: a sum in another order would end elsewhere.
@@ -63,10 +63,17 @@ class Checkpoints:
         return True
 
     def restore(self, like: Tree) -> tuple[Tree, Progress] | None:
-        """The state and the progress of the last checkpoint; None where there is none yet."""
+        """The state and the progress of the last checkpoint; None if there is none. Raises RecipeError."""
         if not self.path.is_file():
             return None
-        return self.ops.load(self.path, like), Progress(**json.loads(self.ops.metadata(self.path)["progress"]))
+        try:
+            state = self.ops.load(self.path, like)
+        except KeyError as error:
+            raise RecipeError(
+                f"{self.path} has no {error}: version 0.1 wrote it, and this version can use its run but not resume "
+                "it; give another --out"
+            ) from error
+        return state, Progress(**json.loads(self.ops.metadata(self.path)["progress"]))
 
     def save(self, state: Tree, progress: Progress) -> None:
         """Writes a checkpoint as one file, then theta for those who use the run."""

@@ -1,4 +1,4 @@
-"""What a recipe will cost on this machine: a few of its own iterations, measured before it begins."""
+"""The cost of a recipe on this machine, from a few measured iterations."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace

@@ -19,7 +19,7 @@ from .checkpoints import Checkpoints, Progress
 from .outer_loop import Diverged, OuterLoop
 
 Event = dict[str, Value]
-"""What happened: "event" (start, step, validation, end), "iteration", and the event's numbers by name."""
+"""An event of meta-training: "event" (start, step, validation, end), "iteration", and numbers by name."""
 
 
 def meta_train(

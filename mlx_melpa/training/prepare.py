@@ -25,7 +25,7 @@ WRITING: Mapping[str, object] = {"readout": "completion", "rule.lr": 3e-3, "lear
 
 @dataclass(frozen=True)
 class Plan:
-    """What `prepare` will do: the recipe, the loaded base model, and the estimated seconds."""
+    """The recipe that `prepare` will train, its loaded base model, and the estimated seconds."""
 
     recipe: Recipe
     base: BaseModel

@@ -292,7 +292,7 @@ def test_a_learner_is_refused_with_what_it_cannot_train(load: Any) -> None:
 @pytest.mark.parametrize("name", packaged())
 def test_packaged_recipes_are_valid(name: str) -> None:
     read = load_recipe(name)
-    assert read.text.startswith("# ")
+    assert packaged()[name].read_text(encoding="utf-8").startswith("# ")
     assert read.train.iterations > 0
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.errors import MelpaError, RecipeError
@@ -206,3 +206,13 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_checkpoint(
     train(SINUSOID, tmp_path, "train.iterations=7", out="seven")
     seven = load_file(tmp_path / "seven" / "theta.safetensors")
     assert all((kept[name] == seven[name]).all() for name in seven)  # the checkpoint of iteration 7, the last before
+
+
+def test_a_checkpoint_of_version_0_1_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    for event in train_events(SINUSOID, tmp_path):
+        if event["iteration"] == 8:  # beyond the checkpoint of the seventh
+            break
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    save_file({"optimizer.step": np.zeros(1, np.float32)}, path, {"progress": "{}"})
+    with pytest.raises(RecipeError, match=r"version 0\.1 wrote it.*give another --out"):
+        train(SINUSOID, tmp_path, resume=True)

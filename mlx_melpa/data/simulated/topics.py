@@ -1,4 +1,4 @@
-"""What simulated people write about: topics with acts (base/past form), sayings and the slots in both."""
+"""Topics of simulated people: acts (base and past form), sayings, and the slots in both."""
 
 from collections.abc import Sequence
 from configparser import ConfigParser
