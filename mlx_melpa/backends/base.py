@@ -23,7 +23,7 @@ class BaseModel(ABC):
 
     `family` identifies configuration, tokenizer and shapes; `weights` the numbers. A quantized or converted copy is of
     the same family with other weights. `config` is the folder's config.json, `width` the size of a hidden state;
-    `head` is False for an encoder that gives hidden states only.
+    `head` is False for an encoder that gives hidden states only; `adapted` is True while it carries an adapter.
     """
 
     name: str
@@ -35,6 +35,7 @@ class BaseModel(ABC):
     width: int = 0
     folder: Path | None = None
     head: bool = True
+    adapted: bool = False
 
     @cached_property
     def family(self) -> str:

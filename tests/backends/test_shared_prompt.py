@@ -10,9 +10,9 @@ from mlx_lm.models.cache import KVCache, RotatingKVCache
 
 from mlx_melpa import adapters
 from mlx_melpa.backends.mlx import model as base_model
-from mlx_melpa.backends.mlx import shared_prompt as continued
+from mlx_melpa.backends.mlx import shared_prompt
 from mlx_melpa.backends.mlx.adapted import Adapted
-from mlx_melpa.backends.mlx.shared_prompt import Continued
+from mlx_melpa.backends.mlx.shared_prompt import SharedPrompt
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_logits_are_those_of_the_whole_sequences_whatever_was_read_before(
     adapted: Adapted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    taken, plain = Continued(adapted), adapted.base.logits
+    taken, plain = SharedPrompt(adapted), adapted.base.logits
 
     def watched(tokens: mx.array, index: mx.array, **options: Any) -> mx.array:
         seen.append(tokens.shape[1])
@@ -58,13 +58,13 @@ def test_logits_are_those_of_the_whole_sequences_whatever_was_read_before(
 def test_what_is_read_is_never_lent(adapted: Adapted) -> None:
     tokens = begun(2, 20, 24)
     index = np.array([5, 24 + 21], np.int32)  # the first within what both begin with
-    found = Continued(adapted).logits(mx.zeros((1, 0)), mx.array(tokens), mx.array(index))
+    found = SharedPrompt(adapted).logits(mx.zeros((1, 0)), mx.array(tokens), mx.array(index))
     np.testing.assert_allclose(np.array(found), whole(adapted, tokens, index), atol=2e-4)
 
 
 def test_a_base_that_remembers_otherwise_reads_all(adapted: Adapted, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continued, "make_prompt_cache", lambda model: [KVCache(), RotatingKVCache(max_size=8)])
-    taken = Continued(adapted)
+    monkeypatch.setattr(shared_prompt, "make_prompt_cache", lambda model: [KVCache(), RotatingKVCache(max_size=8)])
+    taken = SharedPrompt(adapted)
     monkeypatch.setattr(taken, "_after", lambda begins: pytest.fail("lent"))
     tokens, index = begun(3, 20, 24), np.array([23, 47], np.int32)
     found = taken.logits(mx.zeros((1, 0)), mx.array(tokens), mx.array(index))

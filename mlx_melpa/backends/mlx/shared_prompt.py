@@ -8,7 +8,7 @@ from ...core.types import Weights
 from .adapted import Adapted
 
 
-class Continued:
+class SharedPrompt:
     """The base of an adapted model, whatever rows hold; it reads only once what all sequences of a call begin with.
 
     A base that remembers anything but the keys and values of all tokens reads every sequence whole.

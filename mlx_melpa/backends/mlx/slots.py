@@ -7,6 +7,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from ..adapted import FrozenPrefix
 from .prefix_attention import behind
 
 
@@ -98,20 +99,10 @@ class Tap(Wrap):
         return self._project(x, self.base.as_linear)
 
 
-class Frozen:
-    """How the blocks below the first adapted one behave: run, run and keep the last output, or return what was kept."""
-
-    def __init__(self) -> None:
-        self.mode = "run"
-        self.hidden: Any = None
-        self.first: Any = None
-        self.calls = 0
-
-
 class Block(Wrap):
     """A block of the frozen prefix."""
 
-    def __init__(self, base: nn.Module, frozen: Frozen, first: bool, last: bool):
+    def __init__(self, base: nn.Module, frozen: FrozenPrefix, first: bool, last: bool):
         super().__init__(base)
         self._keep(_frozen=frozen, _first=first, _last=last)
 

@@ -1,79 +1,42 @@
-"""A base with slots at the sites of one adapter: hidden states and logits as functions of rows."""
+"""A base with slots at the sites of one adapter, on torch."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import cast
 
 import torch
 
+from ...core.engine import Engine
 from ...core.sites import Site
-from ..adapted import AdaptedBase
+from .. import adapted
 from . import ops
-from .slots import Entry, Frozen, Keys, Slot
+from .model import Base
+from .slots import Entry, Keys, Slot, control, release
 
 WHOLE: dict[str, type[Slot]] = {"input": Entry, "cache": Keys}
 """Roles whose place is a whole block."""
 
 
-class Adapted(AdaptedBase):
+class Adapted(adapted.AdaptedBase):
     """A base and its adapter on torch."""
 
-    _ops = ops
-
-    def _occupied(self) -> bool:
-        return bool(getattr(self.base.model, "melpa_adapted", False))
-
-    def _new_frozen(self) -> Frozen:
-        return Frozen()
-
-    def opened(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Tokens (R, m + L) with places for the m vectors of a prompt; the same where the adapter has none."""
-        return torch.nn.functional.pad(tokens, (self._before, 0)) if self._before else tokens
+    ops: Engine = ops
+    base: Base
 
     def _place(self, site: Site) -> Slot:
-        self.base.model.melpa_adapted = True
+        def apply(weights: Sequence[torch.Tensor], x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            changed: torch.Tensor = self.adapter.apply(ops, weights, x, y)
+            return changed
+
         block = self.base.blocks[site.layer]
-        if site.role in WHOLE:
-            return WHOLE[site.role](block, self._apply)
-        return Slot(block.get_submodule(site.path), self._apply)
+        return WHOLE[site.role](block, apply) if site.role in WHOLE else Slot(block.get_submodule(site.path), apply)
 
-    def _apply(self, weights: Any, x: torch.Tensor, y: torch.Tensor) -> Any:
-        return self.adapter.apply(ops, weights, x, y)
+    def _remove(self, site: Site, slot: adapted.Slot) -> None:
+        cast(Slot, slot).remove()
 
-    def _freeze(self, count: int) -> int:
-        """Puts blocks below the first site under control, and keeps that only where it is proven bit-equal.
+    def _control(self, count: int) -> None:
+        for i, block in enumerate(self.base.blocks[:count]):
+            control(block, self._frozen, i == 0, i == count - 1)
 
-        An encoder-decoder cuts its input anew for every reading, so nothing of it can be kept.
-        """
-        if self.base.kind == "encoder-decoder":
-            return 0
-        below = self.base.blocks[:count]
-        for i, block in enumerate(below):
-            self._frozen.hold(block, i == 0, i == count - 1)
-        if count and not self._prefix_works(count):
-            for block in below:
-                self._frozen.release(block)
-            return 0
-        return count
-
-    def _prefix_works(self, count: int) -> bool:
-        tokens = torch.tensor([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1]], device=ops.device)
-        frozen = self._frozen
-        whole = self.base.hidden(tokens)
-        try:
-            frozen.mode, frozen.calls = "keep", 0
-            self.base.hidden(tokens)
-            if frozen.calls != 1 or not isinstance(frozen.hidden, torch.Tensor) or frozen.hidden.ndim != 3:
-                return False
-            frozen.mode, frozen.calls = "reuse", 0
-            again = self.base.hidden(tokens)
-            return frozen.calls == count and torch.equal(whole, again)
-        finally:
-            frozen.mode, frozen.first, frozen.hidden = "run", None, None
-
-    def detach(self) -> None:
-        """Takes the slots off again and leaves the base as it was loaded."""
-        for slot in self._slots:
-            slot.remove()
-        for block in self.base.blocks[: self.frozen_blocks]:
-            self._frozen.release(block)
-        self.base.model.melpa_adapted = False
-        self.frozen_blocks = 0
+    def _release(self, count: int) -> None:
+        for block in self.base.blocks[:count]:
+            release(block)

@@ -6,7 +6,7 @@ from ...core.types import Weights
 from .adapted import Adapted
 
 
-class Continued:
+class SharedPrompt:
     """Logits of the base alone: no prompt or prefix of a row stands before the text."""
 
     frozen_blocks = 0

@@ -12,6 +12,8 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from ..adapted import FrozenPrefix
+
 Apply = Callable[[Any, torch.Tensor, torch.Tensor], Any]
 
 
@@ -121,39 +123,27 @@ class Reading:
         return None
 
 
-class Frozen:
-    """How the blocks below the first adapted one behave: run, run and keep the last output, or return what was kept."""
+def control(block: nn.Module, frozen: FrozenPrefix, first: bool, last: bool) -> None:
+    """Puts a block under the control of the prefix, of which it may be the first or the last."""
+    forward = block.forward
 
-    def __init__(self) -> None:
-        self.mode = "run"
-        self.hidden: Any = None
-        self.first: Any = None
-        self.calls = 0
+    def controlled(x: torch.Tensor, *args: Any, **named: Any) -> Any:
+        if frozen.mode == "reuse":
+            frozen.calls += 1
+            out = frozen.hidden if last else x
+            return (out,) if frozen.tuples else out
+        out = forward(x, *args, **named)
+        states = out[0] if isinstance(out, tuple) else out
+        if frozen.mode == "keep" and first:
+            frozen.first = states
+        if frozen.mode == "keep" and last:
+            frozen.calls += 1
+            frozen.tuples, frozen.hidden = isinstance(out, tuple), states
+        return out
 
-    def hold(self, block: nn.Module, first: bool, last: bool) -> None:
-        """Puts a block under control."""
-        forward = block.forward
+    block.forward = controlled  # type: ignore[method-assign]
 
-        def gated(x: torch.Tensor, *args: Any, **named: Any) -> Any:
-            if self.mode == "reuse":
-                self.calls += 1
-                out = self.hidden if last else x
-                return (out,) if self._tuples else out
-            out = forward(x, *args, **named)
-            states = out[0] if isinstance(out, tuple) else out
-            if self.mode == "keep" and first:
-                self.first = states
-            if self.mode == "keep" and last:
-                self.calls += 1
-                self._tuples = isinstance(out, tuple)
-                self.hidden = states
-            return out
 
-        block.forward = gated  # type: ignore[method-assign]
-
-    _tuples = False
-
-    @staticmethod
-    def release(block: nn.Module) -> None:
-        """Gives a block back its own forward."""
-        block.__dict__.pop("forward", None)
+def release(block: nn.Module) -> None:
+    """Gives a block back its own forward."""
+    block.__dict__.pop("forward", None)

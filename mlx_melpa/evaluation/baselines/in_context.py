@@ -50,7 +50,7 @@ class InContext:
         build = labels if self.classifies else completion
         self.head: Labels | Completion = build(self.ops, composed.base.tokenizer, **settings)
         engine = part_of(composed.recipe.backend, "shared_prompt")
-        self.model = engine.Continued(composed.model)
+        self.model = engine.SharedPrompt(composed.model)
         self.problem = Language(self.ops, self.model, self.head)
         self.rows, self.shared = self.problem.identity()
 
