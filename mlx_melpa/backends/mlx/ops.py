@@ -71,8 +71,16 @@ maximum = mx.maximum
 minimum = mx.minimum
 tanh = mx.tanh
 where = mx.where
-concatenate = mx.concatenate
-stack = mx.stack
+
+
+def concatenate(arrays: Sequence[mx.array], axis: int = 0) -> mx.array:
+    """Joins arrays along an axis."""
+    return mx.concatenate(list(arrays), axis)
+
+
+def stack(arrays: Sequence[mx.array], axis: int = 0) -> mx.array:
+    """Joins arrays along a new axis."""
+    return mx.stack(list(arrays), axis)
 
 
 def relu(x: mx.array) -> mx.array:
