@@ -1,5 +1,6 @@
 """`melpa verify`: holds each learner's gradients against finite differences and definitions."""
 
+from dataclasses import asdict, astuple, fields
 from typing import Annotated
 
 import typer
@@ -23,20 +24,18 @@ def verify(
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.config.build import on_backend
     from mlx_melpa.config.recipe import load_recipe
-    from mlx_melpa.verification.suite import sweep
+    from mlx_melpa.verification.suite import Check, check_all
 
     with progress("checking", quiet=json) as advance:
         read = on_backend(load_recipe(recipe, sets or ()), backend) if recipe else None
-        found = sweep(read, seed, advance, backend or "mlx")
-    missed = [entry for entry in found if not entry["relative_error"] <= entry["limit"]]
+        checks = check_all(read, seed, advance, backend or "mlx")
+    missed = [check for check in checks if not check.met]
     if json:
-        json_out(found)
+        json_out([asdict(check) for check in checks])
     else:
-        keys = ("learner", "stream", "rule", "regularizer", "initializer", "part", "against", "relative_error", "limit")
-        table(
-            (*(key.replace("_", " ") for key in keys), ""),
-            [(*(e[k] for k in keys), "not met" if e in missed else "met") for e in found],
-        )
-        out(f"{len(missed)} of {len(found)} checks are not met." if missed else f"All {len(found)} checks are met.")
+        columns = [field.name for field in fields(Check)]
+        rows = [(*astuple(check), "met" if check.met else "not met") for check in checks]
+        table((*(column.replace("_", " ") for column in columns), ""), rows)
+        out(f"{len(missed)} of {len(checks)} checks are not met." if missed else f"All {len(checks)} checks are met.")
     if missed:
         raise typer.Exit(1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from ..core.protocols import Adapter
+from ..core.bases import Adapter
 from .bottleneck import bottleneck
 from .full import full
 from .lora import lora

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
+from ..core.bases import Adapter
 from ..core.bounds import Bounds
 from ..core.engine import Engine
 from ..core.layout import Segment
-from ..core.protocols import Adapter
 from ..core.sites import Site, select
 from ..core.types import Array
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
+from ..core.bases import Adapter
 from ..core.bounds import Count
 from ..core.engine import Engine
 from ..core.layout import Segment
-from ..core.protocols import Adapter
 from ..core.sites import Site, select
 from ..core.types import Array
 from ..errors import ModelError

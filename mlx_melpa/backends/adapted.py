@@ -7,9 +7,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
+from ..core.bases import Adapter
 from ..core.engine import Engine
 from ..core.layout import Layout
-from ..core.protocols import Adapter
 from ..core.sites import Site
 from ..core.types import Array, Weights
 from ..errors import ModelError

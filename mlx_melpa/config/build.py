@@ -124,26 +124,13 @@ def compose(recipe: Recipe, base: Any = None) -> Composition:
     recipe = recipe.with_readout("prototypes")
     backend = recipe.backend
     ops = engine(backend)
-    model = None
+    model = head = None
     if recipe.model is not None:
         base = base or load_base(recipe)
         model = part_of(backend, "adapted").Adapted(base, recipe.make("adapter"))
         head = recipe.make("readout", ops, base.tokenizer)
-        if base.kind == "encoder" and not head.classifies:
-            raise RecipeError(
-                f"recipe {recipe.name}: {base.name} is an encoder, which reads but can't write; give labelled examples "
-                "with readout: prototypes, or a causal model"
-            )
-        if base.kind == "encoder" and not getattr(head, "masked", True):
-            raise RecipeError(
-                f"recipe {recipe.name}: {base.name} is an encoder, which fills in a mask: end readout.template with "
-                f"'{base.tokenizer.mask_token}', or set readout: prototypes"
-            )
-        if not head.classifies and recipe.kind("regularizer") == "lwf":
-            raise RecipeError(
-                f"recipe {recipe.name}: regularizer: lwf distils answers among labels, and texts have none; "
-                "set regularizer: l2, or ewc"
-            )
+        if reason := head.lacks(base):
+            raise RecipeError(f"recipe {recipe.name}: {reason}")
         problem = recipe.make("problem", ops, model, head)
     else:
         problem = recipe.make("problem", ops)
@@ -152,12 +139,9 @@ def compose(recipe: Recipe, base: Any = None) -> Composition:
     initializer = recipe.make("initializer", ops, problem)
     problem = problem.with_decoder(initializer.decoder)
     rule = recipe.make("rule", ops, problem.layout)
-    if getattr(rule, "ranks", 1) == 0:
-        raise RecipeError(
-            f"recipe {recipe.name}: rule ada_lora allots LoRA's ranks, and a row has none here; set adapter: lora, or "
-            "rule: adam"
-        )
     regularizer = recipe.make("regularizer", ops)
+    if reason := regularizer.lacks(head):
+        raise RecipeError(f"recipe {recipe.name}: {reason}")
     parts = Parts(ops, problem, initializer, rule, regularizer)
     learner = recipe.make("learner", parts)
     recipe.check_trains(learner, rule=rule, regularizer=regularizer)

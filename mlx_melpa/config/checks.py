@@ -3,13 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .kinds import FOLDERS, kind_class, kinds
+from .kinds import kind_class, kinds
 from .schema import Complain, describe
 from .yaml_document import Value
 
 Resolved = Mapping[str, Value]
-NEEDS_MODEL = ("language",)
-"""Problems over a language model and its adapter; the others bring a network of their own."""
 
 
 def check_parts(resolved: Resolved, complain: Complain) -> None:
@@ -48,7 +46,7 @@ def _check_keys(resolved: Resolved, complain: Complain) -> None:
         complain(
             (), f"missing key 'model', or 'problem' for one without a language model ({', '.join(kinds('problem'))})"
         )
-    elif problem.get("kind") in NEEDS_MODEL:
+    elif problem and _class("problem", resolved).needs_model:
         if resolved["model"] is None:
             complain((), f"missing key 'model': problem '{problem['kind']}' needs {describe(str)}, such as pocket")
         if resolved["adapter"] is None:
@@ -61,7 +59,7 @@ def _check_keys(resolved: Resolved, complain: Complain) -> None:
 
 def _check_learner(resolved: Resolved, complain: Complain) -> None:
     learner = _class("learner", resolved)
-    trains = getattr(learner, "trains", frozenset(FOLDERS))
+    trains = learner.trains
     for part in ("rule", "regularizer"):
         if resolved[part] and part not in trains and _class(part, resolved).learnable:
             complain((part,), untrained(resolved, trains, part))
@@ -71,8 +69,7 @@ def _check_learner(resolved: Resolved, complain: Complain) -> None:
             f"learner '{resolved['learner']['kind']}' does not go back along the steps, and initializer "
             f"'{resolved['initializer']['kind']}' makes the rows of each; take learner: fomaml or maml",
         )
-    lacks = getattr(learner, "lacks", None)
-    if lacks and resolved["regularizer"] and (reason := lacks(resolved["regularizer"])):
+    if resolved["regularizer"] and (reason := learner.lacks(_class("regularizer", resolved))):
         complain(("regularizer",), reason)
 
 
@@ -83,7 +80,7 @@ def _stream(resolved: Resolved) -> int:
 
 def _check_stream(resolved: Resolved, complain: Complain) -> None:
     length = _stream(resolved)
-    if resolved["learner"] and not getattr(_class("learner", resolved), "streams", False):
+    if resolved["learner"] and not _class("learner", resolved).streams:
         complain(
             ("learner",),
             f"learner '{resolved['learner']['kind']}' is for single tasks, and train.stream asks for {length} that "

@@ -124,8 +124,8 @@ class Recipe:
 
     def held(self, layout: Layout) -> Layout:
         """The layout with what the learner's steps leave where it is marked as shared; raises RecipeError."""
-        hold = getattr(kind_class("learner", self.kind("learner")), "hold", None)
-        return layout if hold is None else hold(layout, self.resolved["learner"])
+        held: Layout = kind_class("learner", self.kind("learner")).hold(layout, self.settings("learner"))
+        return held
 
     def dump(self) -> str:
         """The resolved recipe as YAML, which loads to the same recipe."""

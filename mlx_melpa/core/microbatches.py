@@ -1,12 +1,13 @@
 """How many tasks one pass of the model takes: what the memory at hand allows, and fewer where it runs out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ..errors import MelpaError
 from .engine import Engine
 
 Found = TypeVar("Found")
+Task = TypeVar("Task")
 SHARE = 0.6
 """Of the free memory, what the tasks of a pass may take."""
 
@@ -17,7 +18,7 @@ class Passes:
     def __init__(self, ops: Engine, size: int):
         self.ops, self.size = ops, size
 
-    def fit(self, one: Callable[[], Any], available: int | None = None) -> None:
+    def fit(self, one: Callable[[], object], available: int | None = None) -> None:
         """Lowers `size` to what fits `available` bytes (default: what is free), by the peak of `one` task's work."""
         free = self.ops.memory_available() if available is None else available
         if free is None or self.size == 1:
@@ -28,7 +29,7 @@ class Passes:
         each = max(1, self.ops.peak_memory() - before)
         self.size = max(1, min(self.size, int(SHARE * free / each)))
 
-    def each(self, tasks: Sequence[Any], work: Callable[[Sequence[Any]], Found]) -> Iterator[Found]:
+    def each(self, tasks: Sequence[Task], work: Callable[[Sequence[Task]], Found]) -> Iterator[Found]:
         """What `work` gives for pass after pass; where memory runs out, half as many tasks are taken from then on.
 
         Raises MelpaError where a single task does not fit.
@@ -52,6 +53,6 @@ class Passes:
             yield found
 
 
-def chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+def chunks(items: Sequence[Task], size: int) -> Iterator[Sequence[Task]]:
     """Cuts a list into parts of at most `size`."""
     return (items[i : i + size] for i in range(0, len(items), size))

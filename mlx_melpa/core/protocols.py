@@ -3,94 +3,17 @@
 A kind inherits from its protocol. Members that not every kind needs have a default here, which does nothing.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol, Self
 
 import numpy as np
 
+from .bases import Kind, Readout, Settings
 from .engine import Engine
-from .layout import Layout, Segment
-from .sites import Site
-from .types import Array, Batch, Episode, Example, Tasks, Tree
-
-Settings = Mapping[str, Any]
-"""Settings of a builder, by name."""
-
-
-class Kind(Protocol):
-    """What every kind of a part says of itself."""
-
-    verify_with: ClassVar[tuple[Settings, ...]]
-    """Settings of small instances that `melpa verify` checks; the first stands beside every other kind."""
-
-
-class Adapter(Kind, Protocol):
-    """What is added to a frozen base: where it sits, which weights it has there, and how it acts.
-
-    `scaled` in its segments marks the factor to which the update is proportional, where there is one.
-    """
-
-    kind: ClassVar[str]
-    """Its name in recipes."""
-    rank: int | None = None
-    """The rank of a low-rank update; None for other adapters."""
-    tokens: int = 0
-    """Virtual tokens that stand before the text, at the first block's input."""
-
-    @property
-    def keys(self) -> int:
-        """Keys and values that stand before those of the text, in every attention."""
-        return 0
-
-    def choose(self, sites: Sequence[Site]) -> list[Site]:
-        """Selects the sites of a base that are adapted; raises ModelError where there are none."""
-        ...
-
-    def segments(self, site: Site) -> tuple[Segment, ...]:
-        """The weights at one site."""
-        ...
-
-    def apply(self, ops: Engine, weights: Sequence[Array], x: Array, y: Array) -> Any:
-        """The adapted output of a site with input x and frozen output y, given its weights, (T, *shape) each."""
-        ...
-
-    def products(self, site: Site) -> tuple[tuple[int, int], ...]:
-        """Sizes (inputs, outputs) of the matrix products that each token takes at a site."""
-        ...
-
-
-class Readout(Kind, Protocol):
-    """From the base's states to losses and answers; its segments follow the adapter's in a row."""
-
-    classifies: ClassVar[bool]
-    """True if it chooses among labels, False if it writes text."""
-    metric_episodes: int = 0
-    """Training episodes from which meta-training computes a start in closed form (`prime`); 0 for none."""
-    words: str = "own"
-    """What labels are called: by their own names, or by letters that mean another label in each task."""
-    template: str = ""
-    """What stands around a text, with {text} in its place; empty where texts are read as they are."""
-
-    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
-        """Its own weights, for states of a width; `frozen` is True if the first block is."""
-        ...
-
-    def support(self, episodes: Sequence[Episode]) -> Batch:
-        """Encodes the support sets of T episodes as NumPy arrays."""
-        ...
-
-    def query(self, episodes: Sequence[Episode]) -> Batch:
-        """Encodes the query sets of T episodes as NumPy arrays."""
-        ...
-
-    def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
-        """Encodes one user's examples, to be answered without a support set."""
-        ...
-
-    def lacks(self, base: Any) -> str:
-        """Why it can't read from this base, with the remedy; empty if it can."""
-        return ""
+from .layout import Layout
+from .types import AnyEpisode, Array, Batch, Tasks, Tree
 
 
 class Problem(Protocol):
@@ -100,44 +23,74 @@ class Problem(Protocol):
     of all weights in use. Where a method takes `shared` it is theta["problem"]: what every person shares.
     """
 
+    needs_model: ClassVar[bool] = False
+    """True if it is built over a language model with an adapter and a readout; else it has a network of its own."""
     layout: Layout
     acting_layout: Layout
 
+    @abstractmethod
+    def with_layout(self, acting_layout: Layout) -> Self:
+        """The same problem with other weights marked as shared."""
+
+    @abstractmethod
+    def with_decoder(self, decoder: "Decoder | None") -> Self:
+        """The same problem with rows that are codes."""
+
+    @abstractmethod
     def init(self, rng: np.random.Generator) -> tuple[np.ndarray, Tree]:
         """Draws a random start: a row (P,), and theta["problem"]."""
 
-    def prepare(self, episodes: Sequence[Any]) -> tuple[Batch, Batch]:
+    @abstractmethod
+    def encode(self, context: str = "support") -> int:
+        """Lets supports bring what a task encoder reads, `context` and `present`; returns its width."""
+
+    @abstractmethod
+    def prepare(self, episodes: Sequence[AnyEpisode]) -> tuple[Batch, Batch]:
         """Encodes T episodes as (support, query) batches of the engine's arrays."""
 
-    def support(self, episodes: Sequence[Any]) -> Batch:
+    @abstractmethod
+    def support(self, episodes: Sequence[AnyEpisode]) -> Batch:
         """Encodes the support sets of T episodes."""
 
-    def query(self, episodes: Sequence[Any]) -> Batch:
+    @abstractmethod
+    def query(self, episodes: Sequence[AnyEpisode]) -> Batch:
         """Encodes the query sets of T episodes."""
 
-    def questions(self, episodes: Sequence[Any]) -> Batch:
+    @abstractmethod
+    def questions(self, episodes: Sequence[AnyEpisode]) -> Batch:
         """Encodes the query sets of T episodes, to be answered with what `memory` kept of their supports."""
 
+    @abstractmethod
     def acting(self, rows: Array, shared: Tree) -> Array:
         """All weights in use (T, size of acting_layout): the rows' own, decoded if they are codes, and the shared."""
 
+    @abstractmethod
     def memory(self, rows: Array, support: Batch, shared: Tree) -> Batch:
         """What answers later without the support, to stand in a batch of questions; {} where the row alone does."""
 
+    @abstractmethod
     def losses(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Per-task losses (T,) of rows (T, P)."""
 
+    @abstractmethod
     def entropies(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Per-task entropies (T,) of the answers, nats; the losses where answers are numbers, which have none."""
 
+    @abstractmethod
     def predict(self, rows: Array, batch: Batch, shared: Tree) -> Array:
         """Scores of the batch's examples under rows."""
 
+    @abstractmethod
     def drift(self, rows: Array, before: Array, batch: Batch, shared: Tree) -> Array:
         """Change of the answers to a batch (T,) since the rows before: KL in nats, or mean squares."""
 
+    @abstractmethod
     def measure(self, rows: Array, batch: Batch, shared: Tree) -> Mapping[str, np.ndarray]:
         """Per-task measures, each (T,): 'loss' and the problem's own ('accuracy', 'bits_per_byte')."""
+
+    def class_means(self, rows: Array, support: Batch, shared: Tree) -> Array:
+        """The mean feature (T, ways, d') of each label's support examples, if it has a linear head."""
+        raise TypeError("this problem has no linear head")
 
 
 class Decoder(Protocol):
@@ -145,16 +98,16 @@ class Decoder(Protocol):
 
     size: int
 
+    @abstractmethod
     def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
         """Its parameters at a random start (own,)."""
-        ...
 
+    @abstractmethod
     def decode(self, shared: Tree, codes: Array) -> Array:
         """The numbers (T, own) of codes (T, size), given theta["problem"]."""
-        ...
 
 
-class Initializer(Protocol):
+class Initializer(Kind, Protocol):
     """Makes rows from its own parameters and, maybe, the support set."""
 
     closed: bool = False
@@ -164,13 +117,13 @@ class Initializer(Protocol):
     decoder: Decoder | None = None
     """None where rows are a person's own numbers; else rows are codes for it."""
 
+    @abstractmethod
     def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
         """Its parameters at a random start (P,)."""
-        ...
 
+    @abstractmethod
     def make(self, theta: Tree, support: Batch, tasks: int) -> Array:
         """The rows (T, P) of tasks; `support` is {} where there is none."""
-        ...
 
 
 class Rule(Kind, Protocol):
@@ -187,12 +140,12 @@ class Rule(Kind, Protocol):
         """Its state before the first step."""
         return {}
 
+    @abstractmethod
     def step(self, meta: Tree, k: int, rows: Array, grads: Array, memory: Tree) -> tuple[Array, Tree]:
         """The k-th step of rows along gradients (T, P): the new rows and state."""
-        ...
 
 
-Score = Callable[[Sequence[Any], str], np.ndarray]
+Score = Callable[[Sequence[AnyEpisode], str], np.ndarray]
 """How hard episodes are (n,), by "entropy" or by "loss", at the theta of the moment."""
 
 
@@ -202,11 +155,11 @@ class Sampler(Protocol):
     `progress` is how far meta-training is, from 0 to 1. Without a score every task is equally likely.
     """
 
+    @abstractmethod
     def next(
         self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
-    ) -> list[Any]:
+    ) -> list[AnyEpisode]:
         """Draws the iteration's `count` episodes."""
-        ...
 
 
 Drift = Callable[[Array], Array]
@@ -231,9 +184,9 @@ class Regularizer(Kind, Protocol):
         """Its state during a task that starts at rows, given what the task before left ({} at the first)."""
         return {"start": rows}
 
+    @abstractmethod
     def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:
         """The penalty (T,) that is added to the inner loss."""
-        ...
 
     def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
         """What it leaves to the next task.
@@ -242,23 +195,35 @@ class Regularizer(Kind, Protocol):
         """
         return {}
 
-    def lacks(self, readout: "Readout | None") -> str:
+    def lacks(self, readout: Readout | None) -> str:
         """Why it can't work with this readout, with the remedy; empty if it can."""
         return ""
 
 
-class Learner(Protocol):
+class Learner(Kind, Protocol):
     """A way to the gradient of the query loss over theta."""
 
     trains: frozenset[str] = frozenset({"initializer", "problem", "rule", "regularizer"})
     """The parts of theta that it can train."""
+    exact_gradient: ClassVar[bool] = False
+    """True if the meta-gradient is that of the outer loss, so that finite differences apply."""
+    precision: ClassVar[float] = 1e-5
+    """The largest relative error of `meta_grad` beside the derivative of `definition`."""
     streams: bool = False
     """True if support and query may be tuples, one batch for each place of T streams."""
     steps: int
 
+    @abstractmethod
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
         """Query losses (T,), and the gradient of their sum over theta."""
-        ...
+
+    @abstractmethod
+    def definition(self, theta: Tree, support: Batch, query: Batch) -> Callable[[Tree], Array]:
+        """A plain function of theta to (T,), whose derivative is the meta-gradient by definition.
+
+        What it holds constant is held at `theta`. Where `exact_gradient`, it is the outer loss itself. Its memory grows
+        with the steps: it serves verification alone.
+        """
 
     def at(self, progress: float) -> "Learner":
         """The learner as it is at a share of meta-training, 0 at the first iteration and 1 at the last."""
@@ -274,8 +239,8 @@ class Learner(Protocol):
         return layout
 
     @staticmethod
-    def lacks(regularizer: Settings) -> str:
-        """Why it can't learn with a regularizer of these settings, with the remedy; empty if it can."""
+    def lacks(regularizer: type[Regularizer]) -> str:
+        """Why it can't learn with a kind of regularizer, with the remedy; empty if it can."""
         return ""
 
 

@@ -53,6 +53,10 @@ class Episode:
     description: str = field(default="", repr=False)  # folders of results are known by a hash over what is shown
 
 
+AnyEpisode = Any
+"""An episode of a problem's own kind: `Episode`, the points of a curve, or a tuple of episodes for a stream."""
+
+
 class Tasks(Protocol):
     """A set of tasks of one split; those without end, as simulated ones are, have neither a size nor keys."""
 
@@ -75,7 +79,7 @@ class Tasks(Protocol):
         """The same tasks cut down to some keys."""
         return self
 
-    def episode(self, rng: np.random.Generator) -> Any:
+    def episode(self, rng: np.random.Generator) -> AnyEpisode:
         """Draws one episode; all randomness comes from `rng`."""
         ...
 

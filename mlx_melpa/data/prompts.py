@@ -1,13 +1,12 @@
 """Prompts in the form of a user's examples, and rows at a strength."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ..core.bases import Readout, Tokenizer
 from ..core.layout import Layout
 from ..errors import MelpaError
-from .tokens import Tokenizer
 
 
 def scale_rows(layout: Layout, rows: np.ndarray, strength: float) -> np.ndarray:
@@ -26,7 +25,7 @@ def scale_rows(layout: Layout, rows: np.ndarray, strength: float) -> np.ndarray:
     return (rows * factors).astype(np.float32)
 
 
-def prompt_tokens(readout: Any, tokenizer: Tokenizer, form: str, turns: Sequence[tuple[str, str]]) -> list[int]:
+def prompt_tokens(readout: Readout, tokenizer: Tokenizer, form: str, turns: Sequence[tuple[str, str]]) -> list[int]:
     """The tokens of a dialogue's last turn as a prompt, in the form of the user's examples.
 
     form: prompts (the readout's template), messages (the chat template, with all turns), else the text unchanged.

@@ -3,32 +3,16 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
-from typing import Any, Protocol
 
 import numpy as np
 
+from ..core.bases import Tokenizer
 from ..errors import DataError
 
 TOKENS = 16_384
 """Most tokens of one pass, if there are more than EXACT examples."""
 EXACT = 256
 """Up to so many examples are cut into passes with the least padding."""
-
-
-class Tokenizer(Protocol):
-    """The part of a tokenizer of transformers that is used."""
-
-    bos_token_id: int | None
-    eos_token_id: int | None
-    chat_template: str | None
-
-    def encode(self, text: str, *, add_special_tokens: bool, verbose: bool) -> list[int]: ...
-
-    def decode(self, token_ids: Sequence[int], /) -> str: ...
-
-    def apply_chat_template(
-        self, conversation: list[dict[str, str]], *, tokenize: bool = True, add_generation_prompt: bool = False
-    ) -> Any: ...
 
 
 class Encoder:

@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..core.protocols import Adapter
+from ..core.bases import Adapter
 from ..core.sites import Site
 
 COUNTED = ("llama", "mistral", "qwen2", "qwen3")

@@ -1,14 +1,14 @@
 """GB-MOA's hypernetwork: rows = start + H(E(support)), a start for each task from its examples or description."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..core.bounds import Count
 from ..core.engine import Engine
-from ..core.layout import Layout
-from ..core.protocols import Initializer
+from ..core.layout import Layout, Segment
+from ..core.protocols import Initializer, Problem
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 from .masks import Ranks, Scales
@@ -61,7 +61,7 @@ class Chunked:
         pieces = ops.split(written.reshape(tasks, -1), [int(end) for end in ends[:-1]], 1)
         return [self._cut(*each) for each in zip(pieces, self.layout.segments, strict=True)]
 
-    def _cut(self, piece: Array, segment: Any) -> Array:
+    def _cut(self, piece: Array, segment: Segment) -> Array:
         return piece if piece.shape[1] == segment.size else self.ops.split(piece, [segment.size], 1)[0]
 
 
@@ -72,6 +72,18 @@ class Hypernetwork(Initializer):
     so meta-training begins as `universal` does, and a step of the outer optimizer moves rows about as far. Where the
     context is empty rows are the start alone.
     """
+
+    verify_with = tuple(
+        {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh", **settings}
+        for settings in (
+            {},
+            {"form": "chunked"},
+            {"context": "description"},
+            {"context": "both"},
+            {"scales": True},
+            {"ranks": True},
+        )
+    )
 
     def __init__(
         self,
@@ -115,7 +127,7 @@ class Hypernetwork(Initializer):
 
 def hypernetwork(
     ops: Engine,
-    problem: Any,
+    problem: Problem,
     *,
     context: Literal["support", "description", "both"] = "support",
     form: Literal["whole", "chunked"] = "whole",

@@ -5,9 +5,8 @@ the scores are then -|g - mu_c|^2, but for what all labels share, those of a pro
 goes through mu. A label without support examples gets 0.
 """
 
-from typing import Any
-
 from ..core.engine import Engine
+from ..core.protocols import Problem
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 from .universal import Universal
@@ -21,7 +20,7 @@ class ProtoHead(Universal):
     closed = True
     """The head is a closed form: a random start has it too."""
 
-    def __init__(self, ops: Engine, problem: Any):
+    def __init__(self, ops: Engine, problem: Problem):
         self.ops, self.problem, self.layout = ops, problem, problem.layout
 
     def make(self, theta: Tree, support: Batch, tasks: int) -> Array:
@@ -41,7 +40,7 @@ class ProtoHead(Universal):
         )
 
 
-def proto_head(ops: Engine, problem: Any) -> ProtoHead:
+def proto_head(ops: Engine, problem: Problem) -> ProtoHead:
     """Builds the initializer (Triantafillou et al. 2020); raises RecipeError where there is no linear head.
 
     Use it when the readout is `linear`: a head of zeros learns slowly from a few examples.

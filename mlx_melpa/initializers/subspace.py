@@ -7,14 +7,14 @@ then lowers the loss, to first order, as far as the same step on the whole row d
 number of the row about as far.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from numpy.linalg import qr
 
 from ..core.bounds import Bounds
 from ..core.engine import Engine
-from ..core.protocols import Decoder, Initializer
+from ..core.protocols import Decoder, Initializer, Problem
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 
@@ -40,6 +40,7 @@ class Subspace(Initializer):
     """Rows that are codes (T, size); every task begins at code 0."""
 
     latent = True
+    verify_with = ({"size": 6},)
 
     def __init__(self, ops: Engine, size: int):
         self.ops, self.basis = ops, Basis(ops, size)
@@ -54,7 +55,7 @@ class Subspace(Initializer):
         return self.ops.zeros((tasks, self.basis.size))
 
 
-def subspace(ops: Engine, problem: Any, *, size: Annotated[int, Bounds(1, 1024)] = 128) -> Subspace:
+def subspace(ops: Engine, problem: Problem, *, size: Annotated[int, Bounds(1, 1024)] = 128) -> Subspace:
     """Builds the subspace with codes of `size` numbers (Rusu et al. 2019; Aghajanyan et al. 2021).
 
     Raises RecipeError where the adapter has no more numbers than the code.

@@ -1,16 +1,16 @@
 """One learned start for every task: MAML's initialization."""
 
-from typing import Any
-
 import numpy as np
 
 from ..core.engine import Engine
-from ..core.protocols import Initializer
+from ..core.protocols import Initializer, Problem
 from ..core.types import Array, Batch, Tree
 
 
 class Universal(Initializer):
     """Rows all equal to one learned vector `start` (P,)."""
+
+    verify_with = ({},)
 
     def __init__(self, ops: Engine):
         self.ops = ops
@@ -25,7 +25,7 @@ class Universal(Initializer):
         return self.ops.broadcast(start.reshape(1, -1), (tasks, start.shape[0]))
 
 
-def universal(ops: Engine, problem: Any = None) -> Universal:
+def universal(ops: Engine, problem: Problem | None = None) -> Universal:
     """Builds the universal initializer (Finn et al. 2017).
 
     Use it when nothing speaks against it: others gained nothing on simulated people (docs/results.md).

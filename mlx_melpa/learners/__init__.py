@@ -1,8 +1,8 @@
 """Learners: ways back from the end of the inner loop to the meta-parameters. `learner: fomaml` in a recipe."""
 
 from collections.abc import Callable
-from typing import Any
 
+from ..core.protocols import Learner
 from .anil import anil
 from .fomaml import fomaml
 from .imaml import imaml
@@ -10,7 +10,7 @@ from .maml import maml
 from .maml_plus_plus import maml_plus_plus
 from .reptile import reptile
 
-KINDS: dict[str, Callable[..., Any]] = {
+KINDS: dict[str, Callable[..., Learner]] = {
     "reptile": reptile,
     "fomaml": fomaml,
     "maml": maml,

@@ -1,8 +1,8 @@
 """ANIL: the inner steps move the head alone, the outer loop all: features are learned once, and reused."""
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
+from ..core.bases import Settings
 from ..core.bounds import Bounds
 from ..core.layout import Layout
 from ..core.protocols import Parts
@@ -13,8 +13,10 @@ from .maml import Maml
 class Anil(Maml):
     """MAML on a layout whose body is shared: meta-learned, the same for everyone, and no person's to store."""
 
+    verify_with = ({"last": 1}, {"last": 0})
+
     @staticmethod
-    def hold(layout: Layout, settings: Mapping[str, Any]) -> Layout:
+    def hold(layout: Layout, settings: Settings) -> Layout:
         """The layout with all but the `last` blocks that are adapted shared; a readout's own numbers stay a person's.
 
         Raises RecipeError where that leaves nothing to move, or nothing to share.

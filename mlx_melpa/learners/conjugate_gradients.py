@@ -52,3 +52,17 @@ def _dots(ops: Engine, a: Array, b: Array) -> np.ndarray:
 
 def _column(ops: Engine, values: np.ndarray) -> Array:
     return ops.array(values.reshape(-1, 1))
+
+
+def solve_exactly(product: Callable[[np.ndarray], np.ndarray], b: np.ndarray, most: int = 200) -> np.ndarray:
+    """Solves for all rows (T, P) as one symmetric system in float64, without preconditions: for verification."""
+    x, rest = np.zeros_like(b), np.array(b)
+    along = np.array(rest)
+    for _ in range(most):
+        times, left = product(along), (rest * rest).sum()
+        rate = left / (along * times).sum()
+        x, rest = x + rate * along, rest - rate * times
+        if (rest * rest).sum() <= 1e-13 * (b * b).sum():
+            break
+        along = rest + (rest * rest).sum() / left * along
+    return x

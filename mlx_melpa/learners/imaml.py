@@ -9,19 +9,20 @@ With `regularizer: l2`, the paper's lambda / 2 |rows - start|^2, A = H + lambda 
 learned rule can't be trained, memory is that of one step, and it is right as far as the inner problem is solved.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from logging import getLogger
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 
 from ..core import inner_loop
 from ..core.bounds import Bounds, Count, Positive
-from ..core.protocols import Learner, Parts
+from ..core.protocols import Learner, Parts, Regularizer
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 from .backward import query_gradient
-from .conjugate_gradients import Solution, solve
+from .conjugate_gradients import Solution, solve, solve_exactly
 
 warn = getLogger(__name__).warning
 
@@ -33,7 +34,8 @@ class Imaml(Learner):
     """The implicit gradient by at most `cg_steps` conjugate gradients."""
 
     trains = frozenset({"initializer", "problem", "regularizer"})
-    streams = False
+    precision = 1e-4
+    verify_with = ({"cg_steps": 60, "tolerance": 1e-6},)
 
     def __init__(self, parts: Parts, steps: int, cg_steps: int, tolerance: float):
         self.parts, self.steps, self.cg_steps, self.tolerance = parts, steps, cg_steps, tolerance
@@ -41,9 +43,9 @@ class Imaml(Learner):
         self._warned = False
 
     @staticmethod
-    def lacks(regularizer: Mapping[str, Any]) -> str:
-        """Why it can't learn with a regularizer of these settings; empty where it can."""
-        return "" if regularizer.get("kind") in ("l2", "ewc") and regularizer.get("prior", 1) else NEEDS
+    def lacks(regularizer: type[Regularizer]) -> str:
+        """It needs one that holds every number to its start."""
+        return "" if regularizer.holds else NEEDS
 
     def numbers(self) -> Mapping[str, float]:
         """What there was since this was last asked, for a run's metrics.
@@ -76,6 +78,25 @@ class Imaml(Learner):
         gradient = {**gradient, "problem": ops.add(gradient["problem"], of_shared)}
         ops.evaluate(gradient)
         return losses, gradient
+
+    def definition(self, theta: Tree, support: Batch, query: Batch) -> Callable[[Tree], Array]:
+        """query loss - c . inner gradient, at the rows where the steps end and c by float64 over all tasks at once."""
+        parts, ops = self.parts, self.parts.ops
+        rows = inner_loop.adapt(parts, theta, support, self.steps)["rows"]
+
+        def inner(theta: Tree, rows: Array) -> Array:
+            return inner_loop.gradient(parts, theta, {**inner_loop.begin(parts, theta, support), "rows": rows}, support)
+
+        def product(x: np.ndarray) -> np.ndarray:
+            return np.asarray(ops.numpy(ops.vjp(partial(inner, theta), rows, ops.array(x))), np.float64)
+
+        _, (of_rows, _) = query_gradient(parts, rows, query, theta["problem"])
+        c = ops.array(solve_exactly(product, np.asarray(ops.numpy(of_rows), np.float64)))
+
+        def lagrangian(theta: Tree) -> Array:
+            return parts.problem.losses(rows, query, theta["problem"]) - (c * inner(theta, rows)).sum(-1)
+
+        return lagrangian
 
     def _note(self, found: Solution, squares: np.ndarray) -> None:
         """Keeps the worst numbers, and warns once where the gradient is not the implicit one."""

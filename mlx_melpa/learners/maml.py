@@ -1,18 +1,23 @@
 """MAML: the exact meta-gradient, second derivatives and all."""
 
-from typing import Annotated
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, ClassVar
 
+from ..core.bases import Settings
 from ..core.bounds import Bounds
 from ..core.protocols import Learner, Parts
 from ..core.types import Array, Batch, Tree
 from .backward import backward, exact
+from .definitions import unrolled
 from .objective import stages
 
 
 class Maml(Learner):
     """The reverse pass through every step; `step_vjp` is the reverse of one step."""
 
-    streams = True
+    streams = exact_gradient = True
+    verify_with: ClassVar[tuple[Settings, ...]] = ({},)
     step_vjp = staticmethod(exact)
 
     def __init__(self, parts: Parts, steps: int):
@@ -21,6 +26,10 @@ class Maml(Learner):
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
         """Query losses (T,) of tasks or of streams, and the gradient of their sum."""
         return backward(self.parts, theta, stages(support, query, self.steps), self.step_vjp(self.parts, theta))
+
+    def definition(self, theta: Tree, support: Batch, query: Batch) -> Callable[[Tree], Array]:
+        """The outer losses of the unrolled loop."""
+        return partial(unrolled, self.parts, stages(support, query, self.steps))
 
 
 def maml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Maml:

@@ -7,18 +7,22 @@ The paper's other parts are parts here too: learned rates per weight and step ar
 `train.schedule: cosine`; batch normalization's have no place, since the base has none to adapt.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 from ..core.bounds import Bounds, Share
 from ..core.protocols import Learner, Parts
 from ..core.types import Array, Batch, Tree
 from .backward import QueryTerm, Stage, backward, exact, first_order
+from .definitions import unrolled
 
 
 class MamlPlusPlus(Learner):
     """MAML's reverse pass at a share `progress` of meta-training; at its end, where it is built, it is MAML's own."""
 
-    streams = False
+    exact_gradient = True
+    verify_with = ({"multi_step": 1.0, "first_order": 0.0},)
 
     def __init__(self, parts: Parts, steps: int, multi_step: float, first_order: float, progress: float = 1.0):
         self.parts, self.steps = parts, steps
@@ -40,8 +44,15 @@ class MamlPlusPlus(Learner):
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
         """Weighted query losses (T,) and the gradient of their sum."""
         first = self.progress < self.first_order or self.first_order == 1
-        stage = Stage(support, [[QueryTerm(weight, query)] for weight in self.weights])
-        return backward(self.parts, theta, [stage], (first_order if first else exact)(self.parts, theta))
+        reverse = (first_order if first else exact)(self.parts, theta)
+        return backward(self.parts, theta, [self._stage(support, query)], reverse)
+
+    def definition(self, theta: Tree, support: Batch, query: Batch) -> Callable[[Tree], Array]:
+        """The weighted losses of the unrolled loop."""
+        return partial(unrolled, self.parts, [self._stage(support, query)])
+
+    def _stage(self, support: Batch, query: Batch) -> Stage:
+        return Stage(support, [[QueryTerm(weight, query)] for weight in self.weights])
 
 
 def maml_plus_plus(

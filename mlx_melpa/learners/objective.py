@@ -1,13 +1,12 @@
 """The outer objective of a task, or of a stream of tasks, stage by stage."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from ..core.types import Batch
+from ..core.types import Batch, Tree
 from .backward import QueryTerm, Stage
 
 
-def stages(support: Any, query: Any, steps: int) -> list[Stage]:
+def stages(support: Tree, query: Tree, steps: int) -> list[Stage]:
     """The stages of single tasks, or of streams where support and query are tuples of batches, one for each place."""
     if isinstance(support, tuple):
         return stream(support, query, steps)

@@ -1,7 +1,9 @@
 """Reptile: move the start towards where adaptation ended."""
 
+from collections.abc import Callable
 from typing import Annotated
 
+from ..core import inner_loop
 from ..core.bounds import Bounds
 from ..core.protocols import Learner, Parts
 from ..core.types import Array, Batch, Tree
@@ -12,7 +14,7 @@ class Reptile(Learner):
     """The gradient start - adapted, pulled back through the initializer."""
 
     trains = frozenset({"initializer"})
-    streams = False
+    verify_with = ({},)
 
     def __init__(self, parts: Parts, steps: int):
         self.parts, self.steps = parts, steps
@@ -28,6 +30,13 @@ class Reptile(Learner):
         losses = parts.problem.losses(states[-1]["rows"], query, theta["problem"])
         parts.ops.evaluate(losses, gradient)
         return losses, gradient
+
+    def definition(self, theta: Tree, support: Batch, query: Batch) -> Callable[[Tree], Array]:
+        """(start - adapted) . start for each task, the first factor held constant."""
+        parts = self.parts
+        adapted = inner_loop.adapt(parts, theta, support, self.steps)["rows"]
+        away = inner_loop.begin(parts, theta, support)["rows"] - adapted
+        return lambda theta: (inner_loop.begin(parts, theta, support)["rows"] * away).sum(-1)
 
 
 def reptile(parts: Parts, *, steps: Annotated[int, Bounds(1, 1000)] = 5) -> Reptile:

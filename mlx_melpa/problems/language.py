@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import log
-from typing import Any
 
 import numpy as np
 
+from ..core.bases import Model, Readout
 from ..core.engine import Engine
 from ..core.layout import Layout
+from ..core.protocols import Problem
 from ..core.rows import RowProblem
 from ..core.types import SCALE, Array, Batch, Episode, Example, Tree
 from ..data.tokens import pad
@@ -16,10 +17,12 @@ from ..data.tokens import pad
 TINY = 1e-12
 
 
-class Language(RowProblem):
+class Language(RowProblem, Problem):
     """Adapts a frozen language model; states below the first adapted block are computed once per batch."""
 
-    def __init__(self, ops: Engine, model: Any, readout: Any):
+    needs_model = True
+
+    def __init__(self, ops: Engine, model: Model, readout: Readout):
         super().__init__(ops, model.layout + Layout(readout.segments(model.base.width, model.frozen_blocks > 0)))
         self.model, self.readout = model, readout
         self._encodes = ""
@@ -104,7 +107,7 @@ class Language(RowProblem):
         parts: tuple[Batch, ...] = self._ready({"parts": ({"tokens": tokens},)})["parts"]
         return parts
 
-    def _arrays(self, batch: Any) -> Any:
+    def _arrays(self, batch: Tree) -> Tree:
         if isinstance(batch, tuple):
             return tuple(self._arrays(part) for part in batch)
         if isinstance(batch, dict):
@@ -226,7 +229,7 @@ def classified(probabilities: np.ndarray, onehot: np.ndarray, weights: np.ndarra
     return {"loss": loss, "accuracy": (right * weights).sum(-1) / total, "f1": f1}
 
 
-def language(ops: Engine, model: Any, readout: Any) -> Language:
+def language(ops: Engine, model: Model, readout: Readout) -> Language:
     """Builds the problem from an adapted base and a readout.
 
     Use it when the recipe has a `model`: it is the default then.

@@ -2,19 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..core.bounds import Count
 from ..core.engine import Engine
 from ..core.layout import Layout, Segment
+from ..core.protocols import Problem
 from ..core.rows import RowProblem
-from ..core.types import Array, Batch, Tree
+from ..core.types import AnyEpisode, Array, Batch, Tree
 from ..errors import RecipeError
 
 
-class Regression(RowProblem):
+class Regression(RowProblem, Problem):
     """x -> hidden layers with an activation -> y; mean squared error."""
 
     def __init__(self, ops: Engine, hidden: Sequence[int], activation: str):
@@ -36,11 +37,11 @@ class Regression(RowProblem):
         self._encodes = True
         return 2
 
-    def prepare(self, episodes: Sequence[Any]) -> tuple[Batch, Batch]:
+    def prepare(self, episodes: Sequence[AnyEpisode]) -> tuple[Batch, Batch]:
         """Stacks T episodes as (support, query)."""
         return self.support(episodes), self.query(episodes)
 
-    def support(self, episodes: Sequence[Any]) -> Batch:
+    def support(self, episodes: Sequence[AnyEpisode]) -> Batch:
         """What T episodes learn from."""
         batch = self._stacked([e.x_support for e in episodes], [e.y_support for e in episodes])
         if self._encodes:
@@ -48,7 +49,7 @@ class Regression(RowProblem):
             batch |= {"context": points, "present": batch["weights"]}
         return batch
 
-    def query(self, episodes: Sequence[Any]) -> Batch:
+    def query(self, episodes: Sequence[AnyEpisode]) -> Batch:
         """What T episodes are judged on."""
         return self._stacked([e.x_query for e in episodes], [e.y_query for e in episodes])
 

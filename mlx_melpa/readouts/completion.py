@@ -1,14 +1,13 @@
 """Completion likelihood: the model learns to write `target` after `text`; every assistant turn of a dialogue."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ..core.bases import Base, Model, Readout, Tokenizer
 from ..core.bounds import Count
 from ..core.engine import Engine
 from ..core.layout import Segment
-from ..core.protocols import Readout
 from ..core.types import Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder
 from ..errors import DataError
@@ -21,8 +20,17 @@ class Completion(Readout):
     verify_with = ({},)
     classifies = False
 
-    def __init__(self, ops: Engine, tokenizer: Any, template: str, max_length: int):
+    def __init__(self, ops: Engine, tokenizer: Tokenizer, template: str, max_length: int):
         self.ops, self.template, self.encoder = ops, template, Encoder(tokenizer, max_length)
+
+    def lacks(self, base: Base) -> str:
+        """An encoder writes nothing."""
+        if base.kind != "encoder":
+            return ""
+        return (
+            f"{base.name} is an encoder, which reads but can't write; give labelled examples with readout: prototypes, "
+            "or a causal model"
+        )
 
     def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
         """Nothing beside the adapter."""
@@ -40,7 +48,7 @@ class Completion(Readout):
         """One task of texts to be judged on; there are no labels to choose from."""
         return self._batch([tuple(examples)])
 
-    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
+    def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
         """Nothing: the row alone writes."""
         return {}
 
@@ -77,18 +85,18 @@ class Completion(Readout):
         tokens, start = self.encoder.pair(before, example.target)
         return tokens, [(start, len(tokens))]
 
-    def losses(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def losses(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Nats per supervised token (T,)."""
         total = (score(self.ops, model, weights, batch) * batch["weights"]).sum(-1)
         return -total / self.ops.maximum((batch["count"] * batch["weights"]).sum(-1), 1)
 
-    def entropies(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def entropies(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Nats of the next token's distribution per supervised token (T,)."""
         total = (entropy(self.ops, model, weights, batch) * batch["weights"]).sum(-1)
         return total / self.ops.maximum((batch["count"] * batch["weights"]).sum(-1), 1)
 
 
-def completion(ops: Engine, tokenizer: Any, *, template: str = "{text}\n", max_length: Count = 256) -> Completion:
+def completion(ops: Engine, tokenizer: Tokenizer, *, template: str = "{text}\n", max_length: Count = 256) -> Completion:
     """Builds the readout: the loss of a target's tokens, in nats a token.
 
     Use it when the model should write: replies, a style, dialogues.

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from string import ascii_uppercase
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from ..core.bases import Base, Model, Readout, Tokenizer
 from ..core.bounds import Count
 from ..core.engine import Engine
 from ..core.layout import Segment
-from ..core.protocols import Readout
 from ..core.types import Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder
 from ..errors import DataError
@@ -22,11 +22,20 @@ class Labels(Readout):
     verify_with = ({},)
     classifies = True
 
-    def __init__(self, ops: Engine, tokenizer: Any, words: str, template: str, max_length: int):
+    def __init__(self, ops: Engine, tokenizer: Tokenizer, words: str, template: str, max_length: int):
         self.ops, self.words, self.template = ops, words, template
         self.encoder = Encoder(tokenizer, max_length)
         mask = getattr(tokenizer, "mask_token", None)
         self.masked = bool(mask) and template.endswith(str(mask))
+
+    def lacks(self, base: Base) -> str:
+        """An encoder fills in a mask, which has to stand at the template's end."""
+        if base.kind != "encoder" or self.masked:
+            return ""
+        return (
+            f"{base.name} is an encoder, which fills in a mask: end readout.template with "
+            f"'{base.tokenizer.mask_token}', or set readout: prototypes"
+        )
 
     def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
         """Nothing beside the adapter."""
@@ -53,7 +62,7 @@ class Labels(Readout):
         batch = self._batch([tuple(examples)], [labels])
         return {**batch, "order": np.arange(len(examples))}
 
-    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
+    def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
         """Nothing: the row alone answers."""
         return {}
 
@@ -101,7 +110,7 @@ class Labels(Readout):
         head = (*self.encoder.first, *self.encoder.ids(before + text))[: max(1, room - len(tail))]
         return (*head, *tail) or (self.encoder.pad,)
 
-    def scores(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def scores(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Length-normalized log-likelihoods (T, E, N); -1e9 for labels that a task lacks."""
         each = score(self.ops, model, weights, batch).reshape(*batch["onehot"].shape)
         return each + (batch["real"] - 1).reshape(batch["real"].shape[0], 1, -1) * 1e9
@@ -110,7 +119,7 @@ class Labels(Readout):
         """Weights (T, E) of all that is scored."""
         return batch["weights"]
 
-    def losses(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def losses(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Mean cross-entropy over the candidates (T,), nats."""
         z = self.scores(model, weights, batch)
         each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
@@ -119,7 +128,7 @@ class Labels(Readout):
 
 def labels(
     ops: Engine,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     *,
     words: Literal["own", "letters"] = "own",
     template: str = "{text}\nLabel:",

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ..core.bases import Model
 from ..core.engine import Engine
 from ..core.types import Array, Batch, Weights
 from ..data.tokens import cuts, pad
@@ -60,7 +61,7 @@ def _reads(found: Sequence[Sequence[Sequence[tuple[int, int, float]]]], slots: i
     return {"which": which, "token": token, "share": shares}
 
 
-def score(ops: Engine, model: Any, weights: Weights, batch: Batch) -> Array:
+def score(ops: Engine, model: Model, weights: Weights, batch: Batch) -> Array:
     """Sums of share x log-probability per slot, (T, slots), nats."""
     read, of_all = [], []
     for i, part in enumerate(batch["parts"]):
@@ -72,7 +73,7 @@ def score(ops: Engine, model: Any, weights: Weights, batch: Batch) -> Array:
     return ((words - ops.take(_joined(ops, of_all), batch["which"], 0)) * batch["share"]).sum(-1)
 
 
-def entropy(ops: Engine, model: Any, weights: Weights, batch: Batch) -> Array:
+def entropy(ops: Engine, model: Model, weights: Weights, batch: Batch) -> Array:
     """Sums of share x entropy of the next token's distribution per slot, (T, slots), nats."""
     found = []
     for i, part in enumerate(batch["parts"]):

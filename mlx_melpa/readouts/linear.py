@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from ..core.bases import Model, Tokenizer
 from ..core.bounds import Bounds, Count, Natural, Positive
 from ..core.engine import Engine
 from ..core.layout import Segment
@@ -26,7 +27,7 @@ class Linear(Prototypes):
 
     verify_with = ({"temperature": 4.0, "ways": 3},)
 
-    def __init__(self, ops: Engine, tokenizer: Any, ways: int, *settings: Any):
+    def __init__(self, ops: Engine, tokenizer: Tokenizer, ways: int, *settings: Any):
         super().__init__(ops, tokenizer, *settings)
         self.ways = ways
 
@@ -39,11 +40,11 @@ class Linear(Prototypes):
         """What T episodes are judged on, alone: the row answers."""
         return self._batch([[(e, False, True) for e in ep.query] for ep in episodes], episodes)
 
-    def temperature_change(self, model: Any, weights: Weights, batch: Batch) -> np.ndarray:
+    def temperature_change(self, model: Model, weights: Weights, batch: Batch) -> np.ndarray:
         """No change: a head has seen its examples, and leaves none of them out."""
         return np.zeros(batch["weights"].shape[0], np.float32)
 
-    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
+    def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
         """Nothing: the row alone answers."""
         return {}
 
@@ -58,20 +59,20 @@ class Linear(Prototypes):
         real = np.array([np.arange(most) < len(ep.labels) for ep in episodes], np.float32)
         return {**super()._batch(marked, episodes), "real": real}
 
-    def scaled(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def scaled(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Features g (T, B, d') of length exp(s / 2)."""
         f = self.features(model, weights, batch)
         length = self.ops.sqrt((f * f).sum(-1).reshape(*f.shape[:2], 1) + TINY)
         return self.ops.exp(0.5 * weights[SCALE]).reshape(-1, 1, 1) * f / length
 
-    def class_means(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def class_means(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """The means mu (T, ways, d') of each label's given examples; 0 where there are none."""
         sums, member = self.means(self.scaled(model, weights, batch), batch)
         tasks, ways, wide = sums.shape
         found = sums / self.ops.maximum(member.sum(1), 1).reshape(tasks, ways, 1)
         return self.ops.concatenate([found, self.ops.zeros((tasks, self.ways - ways, wide))], 1)
 
-    def scores(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def scores(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Logits (T, B, N); -1e9 for labels that a task lacks."""
         real, g = batch["real"], self.scaled(model, weights, batch)
         tasks, ways = real.shape
@@ -86,7 +87,7 @@ class Linear(Prototypes):
 
 def linear(
     ops: Engine,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     *,
     ways: Annotated[int, Bounds(2)] | None = None,
     temperature: Positive = 10.0,

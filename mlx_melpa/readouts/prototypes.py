@@ -12,14 +12,14 @@ A batch may bring "prior" (T, N, d) and "known" (T, N): class sums and counts of
 
 from collections.abc import Iterable, Sequence
 from math import log
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
+from ..core.bases import Model, Readout, Tokenizer
 from ..core.bounds import Count, Natural, Positive
 from ..core.engine import Engine
 from ..core.layout import Segment
-from ..core.protocols import Readout
 from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder, cuts, pad
 
@@ -37,7 +37,13 @@ class Prototypes(Readout):
     classifies = True
 
     def __init__(
-        self, ops: Engine, tokenizer: Any, temperature: float, metric: str, metric_episodes: int, max_length: int
+        self,
+        ops: Engine,
+        tokenizer: Tokenizer,
+        temperature: float,
+        metric: str,
+        metric_episodes: int,
+        max_length: int,
     ):
         self.ops, self.encoder = ops, Encoder(tokenizer, max_length)
         self.temperature, self.metric = temperature, metric
@@ -106,13 +112,13 @@ class Prototypes(Readout):
         batch = self._batch([[(e, False, True) for e in examples]], [Episode("", (), tuple(examples), labels)])
         return {**batch, "order": np.argsort([len(self.encoder.whole(e.text)) for e in examples], kind="stable")}
 
-    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
+    def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
         """What answers later without the support at hand: its class sums and counts, and those of before with them."""
         sums, member = self.means(self.features(model, weights, batch), batch)
         prior, known = (batch["prior"], batch["known"]) if "prior" in batch else (0.0, 0.0)
         return {"prior": sums + prior, "known": member.sum(1) + known}
 
-    def features(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def features(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Features (T, B, d'), float32; d' is d, or 2d with the first block's means."""
         ops, tasks = self.ops, batch["weights"].shape[0]
         parts = []
@@ -138,7 +144,7 @@ class Prototypes(Readout):
         each = hidden.reshape(attention.shape[0], -1, hidden.shape[-1]) @ attention.reshape(*attention.shape, 1)
         return self.ops.softmax(each.reshape(*pool.shape) + self.ops.log(pool + 1e-30))
 
-    def init_metric(self, model: Any, weights: Weights, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
+    def init_metric(self, model: Model, weights: Weights, batches: Iterable[Batch]) -> dict[str, np.ndarray]:
         """center (d',) and metric (d', d') from training tasks, under weights (1, ...) with the plain mean.
 
         metric = (S + shrink mean(eigenvalues) 1)^(-1/2), scaled to keep lengths on average, with S the covariance
@@ -164,7 +170,7 @@ class Prototypes(Readout):
         member = batch["onehot"] * batch["given"].reshape(*batch["given"].shape, 1)
         return self.ops.swap(member) @ features, member
 
-    def scores(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def scores(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Logits (T, B, N), each example left out of its own class; classes without examples get -1e9."""
         ops = self.ops
         f = self.features(model, weights, batch)
@@ -180,7 +186,7 @@ class Prototypes(Readout):
         temperature = ops.exp(weights[SCALE]).reshape(-1, 1, 1)
         return temperature * (dots - member * own) / scale * held + (held - 1) * 1e9
 
-    def temperature_change(self, model: Any, weights: Weights, batch: Batch) -> np.ndarray:
+    def temperature_change(self, model: Model, weights: Weights, batch: Batch) -> np.ndarray:
         """How much each task's log temperature has to change (T,) to fit a support set, each example left out.
 
         s = argmin  - sum_i log p_s(y_i) + (s - s_0)^2 / (2 SPREAD^2), from the row's own s_0. Where a batch brings a
@@ -208,7 +214,7 @@ class Prototypes(Readout):
         alone = (member * self.ops.maximum(2 - count, 0).reshape(member.shape[0], 1, -1)).sum(-1)
         return batch["weights"] * (1 - alone)
 
-    def losses(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def losses(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Mean cross-entropy (T,) of what is judged, nats."""
         z, counted = self.scores(model, weights, batch), self.judged(batch)
         each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
@@ -232,7 +238,7 @@ def cooled(z: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> float:
 
 def prototypes(
     ops: Engine,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     *,
     temperature: Positive = 10.0,
     metric: Literal["learned", "plain"] = "learned",

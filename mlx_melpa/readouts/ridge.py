@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
+from ..core.bases import Model, Tokenizer
 from ..core.bounds import Bounds, Count, Natural, Positive
 from ..core.engine import Engine
 from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
@@ -40,13 +41,13 @@ class Ridge(Prototypes):
         batch = super()._batch(marked, episodes)
         return batch if batch["given"].any() else {k: v for k, v in batch.items() if k != "given"}
 
-    def memory(self, model: Any, weights: Weights, batch: Batch) -> Batch:
+    def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
         """Class sums, W times counts beside them, and the counts."""
         u, counts = self.directions(model, weights, batch), self.counts(batch)
         sums, (solution, _) = self.sums(u, batch), self.solve(u, batch)
         return {"prior": self.ops.concatenate([sums, self.ops.swap(solution) * column(counts)], -1), "known": counts}
 
-    def directions(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def directions(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Features (T, B, d') of length 1."""
         f = self.features(model, weights, batch)
         return f / self.ops.sqrt(column((f * f).sum(-1)) + TINY)
@@ -92,7 +93,7 @@ class Ridge(Prototypes):
             rest = 1 - ((rows @ primal) * rows).sum(-1)
         return weights, ops.split(rest, [many], 1)[0]
 
-    def scores(self, model: Any, weights: Weights, batch: Batch) -> Array:
+    def scores(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Logits (T, B, N), as `prototypes` has them."""
         ops, u, counts = self.ops, self.directions(model, weights, batch), self.counts(batch)
         solution, rest = self.solve(u, batch)
@@ -128,7 +129,7 @@ def inverse(ops: Engine, a: Array) -> Array:
 
 def ridge(
     ops: Engine,
-    tokenizer: Any,
+    tokenizer: Tokenizer,
     *,
     strength: Annotated[float, Bounds(0.01)] = 0.3,
     temperature: Positive = 10.0,

@@ -1,12 +1,11 @@
-"""Online EWC: a pull to the last task's end, weighed by the Fisher of the tasks so far.
+"""Online EWC: a pull to the rows at the last task's end, weighted by the Fisher information of the tasks so far.
 
 penalty = s/2 sum_i w_i (F_i + prior) (rows_i - start_i)^2
 After a task  F <- decay F + min(G / mean(G), cap),  G_i = the mean over its examples of each one's squared gradient.
-Scaled to mean 1, each task counts alike whatever its losses are, and start, where the last task ended, is the one
-anchor for all (both as in Schwarz et al. 2018). The cap is ours: a few numbers have thousands of times the mean (on
-pocket the readout's temperature 43,000 times), and a step overshoots where rate s F > 2. The strength s, and the
-importance w, 1 unless it is learned, are meta-learned where `learn` says so; single tasks teach them through `prior`
-alone, since their F is 0.
+G is scaled to mean 1, so that each task counts alike. The one anchor is `start`, where the last task ended (both as in
+Schwarz et al. 2018). The cap is ours: a few numbers have thousands of times the mean (on pocket the readout's
+temperature 43,000 times), and a step overshoots if rate s F > 2. If `learn` is true, the strength s and the importance
+w (else 1) are meta-learned; single tasks train them through `prior` alone, since their F is 0.
 """
 
 from collections.abc import Callable
@@ -23,23 +22,23 @@ TINY = 1e-30
 
 
 class Ewc(Regularizer):
-    """A quadratic pull to the last task's end, stronger for numbers that the tasks so far depend on."""
+    """A quadratic pull to the last task's end, stronger for numbers on which the tasks so far depend."""
 
     verify_with = ({"strength": 5.0, "prior": 1.0, "learn": True},)
-    carries = True
+    carries = holds = True
 
     def __init__(self, ops: Engine, strength: float, decay: float, prior: float, cap: float, learn: bool):
         self.ops, self.strength, self.decay = ops, strength, decay
         self.prior, self.cap, self.learnable, self.holds = prior, cap, learn, prior > 0
 
     def init(self, layout: Layout) -> Tree:
-        """The logarithms of the strength (1,) and of each number's importance (P,), where they are learned."""
+        """The logarithms of the strength (1,) and of each number's importance (P,), if they are learned."""
         if not self.learnable:
             return {}
         return {"log_strength": self.ops.array([log(self.strength)]), "log_importance": self.ops.zeros((layout.size,))}
 
     def begin(self, rows: Array, carried: Tree) -> Tree:
-        """Holds the start, and the Fisher (T, P) of the tasks before: zeros at the first."""
+        """The start, and the Fisher information (T, P) of earlier tasks: zeros at the first."""
         fisher = carried["root"] * carried["root"] if carried else self.ops.zeros(rows.shape)
         return {"start": rows, "fisher": fisher}
 
@@ -52,7 +51,7 @@ class Ewc(Regularizer):
         return 0.5 * (self.ops.exp(meta["log_strength"] + meta["log_importance"]).reshape(1, -1) * pull).sum(-1)
 
     def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
-        """The Fisher's root (T, P): its own range is too wide for the half precision that it is stored in."""
+        """The root of the Fisher information (T, P), which half precision can store."""
         found = squares()
         scaled = found / self.ops.maximum(found.mean(-1).reshape(-1, 1), TINY)
         return {"root": self.ops.sqrt(self.decay * carry["fisher"] + self.ops.minimum(scaled, self.cap))}

@@ -1,7 +1,7 @@
 """L2 to the start: 1/2 sum_i s_i (rows_i - start_i)^2; one strength for all numbers, or a learned one for each.
 
-A strength for each number is MeLPA's importance of parameters, learned by the outer loop and not estimated from
-gradients as EWC's Fisher is: nothing is carried from task to task, so that streams can teach it.
+A strength for each number is MeLPA's importance of parameters. The outer loop learns it, where EWC estimates it from
+gradients; there is no state between tasks, so that streams can train it.
 """
 
 from math import log
@@ -15,7 +15,7 @@ from ..errors import RecipeError
 
 
 class L2(Regularizer):
-    """A quadratic pull to where the adaptation began."""
+    """A quadratic pull to the start of the adaptation."""
 
     # So strong that the inner problem has one solution, which imaml takes for granted.
     verify_with = ({"strength": 5.0, "learn": True}, {"strength": 5.0, "learn": True, "each": True})
@@ -25,7 +25,7 @@ class L2(Regularizer):
         self.ops, self.strength, self.learnable, self.each = ops, strength, learn, each
 
     def init(self, layout: Layout) -> Tree:
-        """The logarithm of the strength, (1,), or of each number's, (P,), where it is learned."""
+        """The logarithm of the strength, (1,), or of each number's, (P,), if it is learned."""
         size = layout.size if self.each else 1
         return {"log_strength": self.ops.array([log(self.strength)] * size)} if self.learnable else {}
 

@@ -1,22 +1,23 @@
-"""Learning without forgetting: the row before goes on teaching what it answers to the new task's texts.
+"""Learning without forgetting: distillation from the row at the start of a task, on the task's own examples.
 
 penalty = s drift(start, rows),  drift = the mean over the task's examples of KL(p(. | x, start) || p(. | x, rows))
-among the task's own labels; for a regression, the mean squared change of what it predicts. Li and Hoiem 2016 ask for
-the labels of the tasks before: a row alone knows none, and a task's class means or words are the heads that it has.
-The strength is meta-learned where `learn` says so. Nothing is carried: the next task's teacher is where this one ends.
+among the task's own labels; for a regression, the mean squared change of the predictions. Li and Hoiem 2016 use the
+labels of earlier tasks; a row alone has no head for those. The strength is meta-learned if `learn` is true. There is no
+state between tasks: each one's teacher is the row at which it starts.
 """
 
 from math import log
 
+from ..core.bases import Readout
 from ..core.bounds import Positive
 from ..core.engine import Engine
 from ..core.layout import Layout
-from ..core.protocols import Drift, Readout, Regularizer
+from ..core.protocols import Drift, Regularizer
 from ..core.types import Array, Tree
 
 
 class Lwf(Regularizer):
-    """A pull on answers, not on numbers: each step reads the support twice more, as the teacher and as the row."""
+    """A pull on answers, not on numbers; each step reads the support set twice more, for the teacher and the row."""
 
     verify_with = ({"strength": 5.0, "learn": True},)
 
@@ -24,7 +25,7 @@ class Lwf(Regularizer):
         self.ops, self.strength, self.learnable = ops, strength, learn
 
     def init(self, layout: Layout) -> Tree:
-        """The logarithm of the strength (1,), where it is learned."""
+        """The logarithm of the strength (1,), if it is learned."""
         return {"log_strength": self.ops.array([log(self.strength)])} if self.learnable else {}
 
     def penalty(self, meta: Tree, carry: Tree, rows: Array, drift: Drift) -> Array:

@@ -1,14 +1,14 @@
-"""A learned optimizer: one small LSTM steps every number of the row by its own gradient and what it remembers.
+"""A learned optimizer: a small LSTM updates each number of the row from its own gradient and its own hidden state.
 
 x = (log|g| / p, sign g), or (-1, e^p g) where |g| < e^-p                 the gradient, at any scale
 z = gates [x, hidden] + bias = (input, forget, out, new)
 cell <- sigmoid(forget) cell + sigmoid(input) tanh(new);   hidden <- sigmoid(out) tanh(cell)
 rows <- rows - lr (out [x, hidden])
 
-One set of weights serves all coordinates, or, with `share: tensor`, one set each weight tensor of the adapter. `out`
-begins at (0, 1) for x and near 0 for the hidden state: sign descent at rate `lr`, as Adam's first step is, so that
-meta-training begins from a rule that works. Both x are continuous, but between -e^-p and e^-p the second has the slope
-e^p (22,026 at p = 10): second derivatives through it (learner `maml`) call for a smaller p.
+All coordinates share one set of weights, or, with `share: tensor`, those of a weight tensor of the adapter do. `out`
+starts at (0, 1) for x and near 0 for the hidden state. That is sign descent at rate `lr`, like Adam's first step, so
+meta-training starts from a rule that works. Both x are continuous, but between -e^-p and e^-p the second has the slope
+e^p (22,026 at p = 10): for second derivatives (learner `maml`) set a smaller p.
 """
 
 from typing import Annotated, Literal

@@ -10,7 +10,7 @@ from ..core.types import Array, Tree
 
 
 class Lslr(Rule):
-    """rows - lr[k, segment] g, with lr (K, S) learned; steps past the K-th use the last rates."""
+    """rows - lr[k, segment] g, with lr (K, S) learned; later steps use the K-th rates."""
 
     verify_with = ({"lr": 0.05, "steps": 3},)
     learnable = True

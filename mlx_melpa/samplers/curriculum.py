@@ -1,13 +1,13 @@
 """A curriculum from easy to hard episodes: GB-MOA's, by the entropy of the predictions before adaptation."""
 
 from math import cos, pi
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from ..core.bounds import Count
 from ..core.protocols import Score
-from ..core.types import Tasks
+from ..core.types import AnyEpisode, Tasks
 from .uniform import Uniform
 
 
@@ -24,7 +24,7 @@ class Curriculum(Uniform):
 
     def next(
         self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
-    ) -> list[Any]:
+    ) -> list[AnyEpisode]:
         """Draws the candidates and selects `count`, easiest first; without a score, the first `count` draws."""
         if score is None or self.pool == 1:
             return super().next(tasks, seed, iteration, count)

@@ -1,11 +1,9 @@
 """The uniform sampler: every task is equally likely."""
 
-from typing import Any
-
 import numpy as np
 
 from ..core.protocols import Sampler, Score
-from ..core.types import Tasks
+from ..core.types import AnyEpisode, Tasks
 
 
 class Uniform(Sampler):
@@ -13,7 +11,7 @@ class Uniform(Sampler):
 
     def next(
         self, tasks: Tasks, seed: int, iteration: int, count: int, score: Score | None = None, progress: float = 0.0
-    ) -> list[Any]:
+    ) -> list[AnyEpisode]:
         """Draws `count` episodes; the first ones do not depend on `count`."""
         return [tasks.episode(np.random.default_rng([seed, iteration, i])) for i in range(count)]
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from ..core.types import Splits, Tasks
+from ..core.types import AnyEpisode, Splits, Tasks
 from ..errors import DataError
 
 
@@ -28,7 +27,7 @@ class Streams(Tasks):
                 f"lower train.stream, or {remedy}"
             )
 
-    def episode(self, rng: np.random.Generator) -> tuple[Any, ...]:
+    def episode(self, rng: np.random.Generator) -> tuple[AnyEpisode, ...]:
         """Draws the episodes of one stream, in order; all randomness comes from `rng`."""
         return tuple(tasks.episode(rng) for tasks in self._apart(rng))
 

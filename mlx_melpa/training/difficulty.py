@@ -1,16 +1,15 @@
 """Difficulty of episodes before adaptation, by which a curriculum sorts them."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..core import inner_loop as adapt
 from ..core.protocols import Parts
-from ..core.types import Tree
+from ..core.types import AnyEpisode, Tree
 
 
-def difficulty(parts: Parts, theta: Tree, episodes: Sequence[Any], by: str) -> np.ndarray:
+def difficulty(parts: Parts, theta: Tree, episodes: Sequence[AnyEpisode], by: str) -> np.ndarray:
     """The entropy or the loss (T,) of the support sets at the initial rows, in nats.
 
     A problem that predicts numbers has no entropy: its difficulty is the loss, by either name. The difficulty of a

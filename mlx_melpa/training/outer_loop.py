@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from math import isfinite, prod
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,7 @@ from ..config.build import Composition
 from ..config.recipe import Recipe
 from ..core.microbatches import Passes
 from ..core.protocols import Learner
-from ..core.types import Splits, Tree
+from ..core.types import AnyEpisode, Splits, Tree
 from ..errors import MelpaError, RecipeError
 from ..evaluation.curves import curves, episodes
 from ..evaluation.streams import prepare, retained
@@ -88,21 +87,21 @@ class OuterLoop:
         """The share of meta-training that lies behind an iteration: 0 at the first, 1 at the last."""
         return iteration / max(1, self.settings.iterations - 1)
 
-    def draw(self, iteration: int) -> list[Any]:
+    def draw(self, iteration: int) -> list[AnyEpisode]:
         """Draws the episodes of one iteration; a curriculum scores candidates at the current theta."""
         s = self.settings
         return self.sampler.next(
             self.tasks.train, s.seed, iteration, s.tasks_per_step, self.score, self.progress(iteration)
         )
 
-    def score(self, drawn: Sequence[Any], by: str) -> np.ndarray:
+    def score(self, drawn: Sequence[AnyEpisode], by: str) -> np.ndarray:
         """Difficulty (n,) of episodes before adaptation; each rank scores its share, and all get the same numbers."""
         parts, scores = self.composed.parts, np.zeros(len(drawn))
         own = self.passes.each(drawn[self.rank :: self.ranks], lambda part: difficulty(parts, self.theta, part, by))
         scores[self.rank :: self.ranks] = np.concatenate(list(own))
         return self.ops.numpy(self.ops.total({"scores": self.ops.array(scores)})["scores"])
 
-    def meta_gradient(self, learner: Learner, drawn: Sequence[Any]) -> tuple[np.ndarray, Tree, int]:
+    def meta_gradient(self, learner: Learner, drawn: Sequence[AnyEpisode]) -> tuple[np.ndarray, Tree, int]:
         """Query losses (T,) of T episodes, the gradient of their sum, and the number of tokens."""
         support, query = prepare(self.composed.parts.problem, drawn)
         losses, gradient = learner.meta_grad(self.theta, support, query)

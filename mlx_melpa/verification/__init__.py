@@ -1,1 +1,1 @@
-"""Gradients held against finite differences and independent implementations."""
+"""Meta-gradients verified against finite differences and the learners' definitions."""

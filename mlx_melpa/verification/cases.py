@@ -1,171 +1,128 @@
-"""What `verify` checks learners on: small smooth problems with every kind of part, or a recipe's own parts."""
+"""The cases that are verified: which kinds stand together on which toy problem."""
 
 from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config.build import compose, engine
-from ..config.kinds import kinds
-from ..config.recipe import Recipe
-from ..core.protocols import Parts
+from ..config.kinds import kind_class, kinds
+from ..core.bases import Settings
+from ..core.engine import Engine
+from ..core.protocols import Learner, Parts, Problem
 from ..core.types import Batch, Tree
-from ..evaluation import streams as retention
-from ..learners.anil import Anil
-from ..tasks.sinusoid import sinusoid
-from ..tasks.streams import streams
-from .toy_block import block
-from .toy_words import words
+from ..errors import RecipeError
+from ..evaluation.streams import prepare
+from .toys import Episodes, Letters, curves, words
 
 STEPS = 3
-RULES: dict[str, dict[str, Any]] = {
-    "sgd": {"lr": 0.05},
-    # Adam's first step is the sign of the gradient but for a slope of width eps around 0: at eps = 1e-8 that slope is
-    # 1e8, and no difference quotient in float32 sees it.
-    "adam": {"lr": 0.02, "eps": 1e-3},
-    "ada_lora": {"lr": 0.02, "eps": 1e-3, "warmup": 1, "decay": 1},
-    "meta_sgd": {"lr": 0.05},
-    "lslr": {"lr": 0.05, "steps": STEPS},
-    # Its features of a gradient have the slope e^p around 0.
-    "learned": {"lr": 0.05, "p": 2.0},
-}
-REGULARIZERS: dict[str, dict[str, Any]] = {
-    "none": {},
-    # So strong that the inner problem has one solution, which imaml takes for granted.
-    "l2": {"strength": 5.0, "learn": True},
-    "ewc": {"strength": 5.0, "prior": 1.0, "learn": True},
-    "lwf": {"strength": 5.0, "learn": True},
-}
-TENSOR: dict[str, Any] = {**RULES["learned"], "share": "tensor"}
-EACH: dict[str, Any] = {**REGULARIZERS["l2"], "each": True}
-"""Forms with parameters of another shape, which are checked once."""
-HYPERNETWORK: dict[str, Any] = {"embedding": 6, "hidden": 5, "chunk": 8, "place": 4, "activation": "tanh"}
-INITIALIZERS: dict[str, dict[str, Any]] = {"whole": HYPERNETWORK, "chunked": {**HYPERNETWORK, "form": "chunked"}}
-"""Hypernetworks, which are checked with the first rule alone; all others but those of OTHERS begin as `universal`."""
-WRITTEN: dict[str, dict[str, Any]] = {
-    **{context: {**HYPERNETWORK, "context": context} for context in ("description", "both")},
-    **{option: {**HYPERNETWORK, option: True} for option in ("scales", "ranks")},
-}
-"""Hypernetworks that read a description, which only tasks of words have, and that have sites of LoRA."""
-OTHERS = ("subspace", "proto_head")
-"""Starts that are checked with a rule without parameters and with one that has some."""
-HELD = "universal, one layer moves"
-"""The start in the cases of anil."""
-SMOOTH = ("sgd", "meta_sgd", "lslr")
-"""Rules whose slopes difference quotients in float32 still see after the nine steps of a stream."""
+NOISE = 0.1
+"""Added to a start, whose zeros would leave other parameters without a gradient."""
 
 
-Case = tuple[tuple[str, str, str], Parts, Tree, Any, Any, int]
+class Choice(NamedTuple):
+    """A kind with the settings of one of its instances; the first bears the kind's name alone."""
+
+    part: str
+    kind: str
+    number: int = 0
+
+    @property
+    def settings(self) -> Settings:
+        """The instance's settings."""
+        settings: Settings = kind_class(self.part, self.kind).verify_with[self.number]
+        return settings
+
+    def __str__(self) -> str:
+        first = Choice(self.part, self.kind).settings
+        own = [f"{name}={value}" for name, value in self.settings.items() if first.get(name) != value]
+        return " ".join([self.kind, *own])
+
+    def build(self, *given: Any) -> Any:
+        """Builds the instance."""
+        return kinds(self.part)[self.kind](*given, **self.settings)
 
 
-def cases(recipe: Recipe | None, seed: int, backend: str) -> Iterator[Case]:
-    if recipe is not None:
-        yield _of_recipe(recipe, seed)
-        return
-    for rule, settings in RULES.items():
-        for regularizer, strength in REGULARIZERS.items():
-            parts, theta, *batches = small(rule, settings, regularizer, strength, seed, backend)
-            yield (rule, regularizer, "universal"), parts, theta, *batches, 3
-            if rule in SMOOTH and not parts.regularizer.carries:
-                yield (rule, regularizer, "universal"), parts, theta, *in_turn(parts, seed), 3
-    yield ("meta_sgd", "l2, each", "universal"), *small("meta_sgd", RULES["meta_sgd"], "l2", EACH, seed, backend), 3
-    yield ("learned, tensor", "none", "universal"), *small("learned", TENSOR, "none", {}, seed, backend), 3
-    for form, shape in INITIALIZERS.items():
-        begun = small("sgd", RULES["sgd"], "none", {}, seed, backend, ("hypernetwork", shape))
-        yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 3
-    for form, shape in WRITTEN.items():
-        begun = written("lora", "prototypes", seed, backend, "sgd", ("hypernetwork", shape))
-        yield ("sgd", "none", f"hypernetwork, {form}"), *begun, 1
-    for rule in ("sgd", "lslr"):
-        begun = small(rule, RULES[rule], "l2", REGULARIZERS["l2"], seed, backend, ("subspace", {"size": 20}))
-        yield (rule, "l2", "subspace"), *begun, 3
-        yield (rule, "none", "proto_head"), *labelled(rule, RULES[rule], seed, backend), 3
-    for rule, settings in RULES.items():
-        begun = small(rule, settings, "l2", REGULARIZERS["l2"], seed, backend, last=1)
-        yield (rule, "l2", HELD), *begun, 1
-    for pair in pairs():
-        yield ("meta_sgd", "none", ", ".join(("universal", *pair))), *written(*pair, seed, backend), 1
-    lora = ("lora", "prototypes")  # where ada_lora has ranks to cut; elsewhere it is Adam
-    yield ("ada_lora", "none", ", ".join(("universal", *lora))), *written(*lora, seed, backend, "ada_lora"), 1
+def choices(part: str) -> list[Choice]:
+    """All instances of all kinds of a part."""
+    table = kinds(part)
+    named = {builder: kind for kind, builder in table.items()}  # a kind's earlier name is another key of its builder
+    first = [kind for kind, builder in table.items() if named[builder] == kind]
+    return [Choice(part, kind, i) for kind in first for i in range(len(kind_class(part, kind).verify_with))]
 
 
-def pairs() -> list[tuple[str, str]]:
-    """Every kind of adapter under one readout, and every other readout over one adapter."""
-    first, *others = kinds("readout")
-    return [*((adapter, first) for adapter in kinds("adapter")), *(("lora", readout) for readout in others)]
+RULE, REGULARIZER, INITIALIZER = (
+    Choice("rule", "meta_sgd"),
+    Choice("regularizer", "none"),
+    Choice("initializer", "universal"),
+)
+ADAPTER, READOUT = Choice("adapter", "lora"), Choice("readout", "linear")
+"""What stands beside the kind that a case is about."""
 
 
-def small(
-    rule: str,
-    settings: dict[str, Any],
-    regularizer: str,
-    strength: dict[str, Any],
-    seed: int = 0,
-    backend: str = "mlx",
-    start: tuple[str, dict[str, Any]] = ("universal", {}),
-    last: int | None = None,
-) -> tuple[Parts, Tree, Batch, Batch]:
-    """Parts, theta and batches of two tasks on sine curves with a smooth network.
+class Built(NamedTuple):
+    """A learner on its parts, with theta and two tasks or streams as batches; `problem` names the toy."""
 
-    A hypernetwork is moved off the zeros that it begins with: they would leave its other weights without a gradient.
-    Of the layers the `last` move, all if that is None.
+    problem: str
+    learner: Learner
+    parts: Parts
+    theta: Tree
+    support: Batch
+    query: Batch
+
+
+@dataclass(frozen=True)
+class Case:
+    """Kinds that are verified together, with every learner that they suit.
+
+    Without an adapter the problem is the sine curves, or the words under LoRA if these parts refuse the curves.
     """
-    ops = engine(backend)
-    problem = kinds("problem")["regression"](ops, hidden=[10, 10], activation="tanh")
-    problem = problem if last is None else problem.with_layout(Anil.hold(problem.layout, {"last": last}))
-    initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
-    problem = problem.with_decoder(initializer.decoder)
-    parts = Parts(
-        ops,
-        problem,
-        initializer,
-        kinds("rule")[rule](ops, problem.layout, **settings),
-        kinds("regularizer")[regularizer](ops, **strength),
-    )
-    tasks = sinusoid(shots=5, queries=5).train
-    support, query = problem.prepare([tasks.episode(np.random.default_rng([seed, 1, i])) for i in range(2)])
-    return parts, _theta(parts, seed, 0.5 if start[0] == "hypernetwork" else 0.0), support, query
+
+    rule: Choice = RULE
+    regularizer: Choice = REGULARIZER
+    initializer: Choice = INITIALIZER
+    adapter: Choice | None = None
+    readout: Choice = READOUT
+    streamed: bool = False
+
+    @property
+    def learners(self) -> list[Choice]:
+        """Every learner; their further instances on the words alone, under the plain kinds."""
+        plain = (self.adapter, self.readout) == (ADAPTER, READOUT)
+        return [choice for choice in choices("learner") if plain or not choice.number]
+
+    def build(self, learner: Choice, ops: Engine, seed: int) -> Built:
+        """Builds the parts for a learner; raises RecipeError where it can't learn with them."""
+        if self.adapter is None:
+            try:
+                return self._on("curves", *curves(ops, seed, self.streamed), learner, ops, seed)
+            except RecipeError:
+                pass
+        adapter = self.adapter or ADAPTER
+        problem, episodes = words(ops, seed, adapter.build(), self.readout.build(ops, Letters()), self.streamed)
+        return self._on(f"{adapter}, {self.readout}", problem, episodes, learner, ops, seed)
+
+    def _on(self, name: str, problem: Problem, episodes: Episodes, learner: Choice, ops: Engine, seed: int) -> Built:
+        hold = kind_class("learner", learner.kind).hold
+        problem = problem.with_layout(hold(problem.acting_layout, learner.settings))
+        initializer = self.initializer.build(ops, problem)
+        problem = problem.with_decoder(initializer.decoder)
+        rule, regularizer = self.rule.build(ops, problem.layout), self.regularizer.build(ops)
+        parts = Parts(ops, problem, initializer, rule, regularizer)
+        return train(name, learner, parts, noisy(parts, seed), episodes)
 
 
-def labelled(rule: str, settings: dict[str, Any], seed: int, backend: str) -> tuple[Parts, Tree, Batch, Batch]:
-    """Parts, theta and batches of two tasks of labelled words, from heads written as class prototypes."""
-    ops: Any = engine(backend)
-    problem, tasks = words(ops, seed)
-    initializer = kinds("initializer")["proto_head"](ops, problem)
-    made = kinds("rule")[rule](ops, problem.layout, **settings)
-    parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
-    return parts, _theta(parts, seed), *problem.prepare(tasks)
+def train(name: str, learner: Choice, parts: Parts, theta: Tree, episodes: Episodes) -> Built:
+    """The learner half way through meta-training; raises RecipeError where it can't train these parts."""
+    made = kinds("learner")[learner.kind](parts, steps=STEPS, **learner.settings).at(0.5)
+    streamed = isinstance(episodes[0], tuple)
+    if (parts.initializer.decoder and "rule" not in made.trains) or (streamed and not made.streams):
+        raise RecipeError(f"learner {learner.kind} can't train these parts")
+    return Built(name, made, parts, theta, *prepare(parts.problem, episodes))
 
 
-def written(
-    adapter: str,
-    readout: str,
-    seed: int,
-    backend: str,
-    rule: str = "meta_sgd",
-    start: tuple[str, dict[str, Any]] = ("universal", {}),
-) -> tuple[Parts, Tree, Batch, Batch]:
-    """Parts, theta and batches of two tasks of words, for kinds of adapter and readout.
-
-    The first task is described, the second by its labels' names.
-    """
-    ops: Any = engine(backend)
-    problem, (first, second) = block(ops, adapter, readout, seed)
-    tasks = [replace(first, description="faced"), second]
-    made = kinds("rule")[rule](ops, problem.layout, **RULES[rule])
-    initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
-    parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
-    return parts, _theta(parts, seed, 0.3), *problem.prepare(tasks)
-
-
-def in_turn(parts: Parts, seed: int = 0) -> tuple[Any, Any]:
-    """Supports and questions of two streams of three sine curves."""
-    source = streams(sinusoid(shots=5, queries=5), 3).train
-    return retention.prepare(parts.problem, [source.episode(np.random.default_rng([seed, 2, i])) for i in range(2)])
-
-
-def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
+def noisy(parts: Parts, seed: int, noise: float = NOISE) -> Tree:
+    """Theta at a random start with noise added to it."""
     rng = np.random.default_rng([seed, 0])
     row, shared = parts.problem.init(rng)
     start = {"initializer": parts.initializer.init(rng, row), "problem": shared}
@@ -176,11 +133,15 @@ def _theta(parts: Parts, seed: int, noise: float = 0.0) -> Tree:
     }
 
 
-def _of_recipe(recipe: Recipe, seed: int) -> Case:
-    splits = recipe.make("tasks")
-    composed = compose(recipe.for_tasks(splits))
-    parts = composed.parts
-    drawn = streams(splits, recipe.train.stream).train.episode(np.random.default_rng([seed, 1, 0]))
-    support, query = retention.prepare(parts.problem, [drawn])
-    rule, regularizer, begins = (recipe.kind(part) for part in ("rule", "regularizer", "initializer"))
-    return (rule, regularizer, begins), parts, _theta(parts, seed, noise=0.02), support, query, 1
+def cases() -> Iterator[Case]:
+    """Every instance of every rule, regularizer, initializer, adapter and readout, beside plain kinds of the others."""
+    l2 = Choice("regularizer", "l2")
+    every = [Case(rule=rule, regularizer=l2) for rule in choices("rule")]
+    for regularizer in choices("regularizer"):
+        carries = kind_class("regularizer", regularizer.kind).carries
+        every += [Case(regularizer=regularizer, streamed=streamed) for streamed in (False, True)[: 2 - carries]]
+    every += [Case(initializer=initializer) for initializer in choices("initializer")]
+    every += [Case(adapter=adapter) for adapter in choices("adapter")]
+    every += [Case(adapter=ADAPTER, readout=readout) for readout in choices("readout")]
+    every.append(Case(adapter=ADAPTER, readout=Choice("readout", "prototypes"), streamed=True))
+    return iter(dict.fromkeys(every))

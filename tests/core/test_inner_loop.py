@@ -3,10 +3,10 @@
 from typing import Any
 
 import numpy as np
+from toys.parts import small
 
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.verification.cases import small
 
 PARTS, THETA, SUPPORT, _ = small("sgd", {"lr": 0.05}, "l2", {"strength": 0.5, "learn": False})
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from toys.parts import small
 
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.evaluation import curves
 from mlx_melpa.tasks.sinusoid import sinusoid
-from mlx_melpa.verification.cases import small
 
 PARTS, THETA, _, _ = small("sgd", {"lr": 0.05}, "none", {})
 DRAWN = curves.episodes(sinusoid(shots=4, queries=3).test, 5, seed=2)

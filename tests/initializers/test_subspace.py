@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 from melpa_cli.main import app
+from toys.parts import REGULARIZERS as STRENGTHS
+from toys.parts import RULES as SETTINGS
+from toys.parts import errors, small
 from typer.testing import CliRunner
 
 from mlx_melpa.config.build import compose, engine
@@ -23,10 +26,6 @@ from mlx_melpa.regularizers import KINDS as REGULARIZERS
 from mlx_melpa.rules import KINDS as RULES
 from mlx_melpa.store import Store
 from mlx_melpa.store.run import load_run
-from mlx_melpa.verification.cases import REGULARIZERS as STRENGTHS
-from mlx_melpa.verification.cases import RULES as SETTINGS
-from mlx_melpa.verification.cases import small
-from mlx_melpa.verification.suite import errors
 
 ENGINES = ("mlx", "torch")
 SIZE = 2
@@ -82,8 +81,8 @@ def test_answers_drift_as_those_of_the_rows_that_act() -> None:
     wanted = Regression.drift(problem.with_decoder(None), rows, before, support, {})
     found = problem.drift(1.1 * codes, codes, support, theta["problem"])
     np.testing.assert_allclose(parts.ops.numpy(found), parts.ops.numpy(wanted))
-    for part, error, check in errors("maml", parts, theta, support, query):
-        assert error <= check.limit, part
+    for error in errors("maml", parts, theta, support, query):
+        assert error.relative_error <= error.limit, error
 
 
 @pytest.mark.parametrize("backend", ENGINES)
@@ -119,11 +118,11 @@ def test_the_basis_begins_orthonormal_and_as_long_as_a_step_on_the_row_wants() -
 def test_mean_and_basis_have_their_exact_meta_gradients(backend: str, rule: str) -> None:
     parts_of(backend)
     case = small(rule, SETTINGS[rule], "l2", STRENGTHS["l2"], 0, backend, ("subspace", {"size": 20}))
-    found = [*errors("maml", *case, tries=1), *errors("fomaml", *case, tries=1)]
-    assert {part for part, _, _ in found} == {"problem", "regularizer", *(["rule"] if rule == "meta_sgd" else [])}
-    assert {check.against for _, _, check in found} == {"plain unrolled loop", "finite differences", "its definition"}
-    for part, error, check in found:
-        assert error <= check.limit, (part, check)
+    found = [*errors("maml", *case), *errors("fomaml", *case)]
+    assert {part for part, *_ in found} == {"problem", "regularizer", *(["rule"] if rule == "meta_sgd" else [])}
+    assert {each.against for each in found} == {"finite differences", "its definition"}
+    for each in found:
+        assert each.relative_error <= each.limit, each
 
 
 def test_a_basis_that_is_cut_off_in_the_steps_is_caught() -> None:
@@ -131,7 +130,7 @@ def test_a_basis_that_is_cut_off_in_the_steps_is_caught() -> None:
     decoder: Any = parts.initializer.decoder
     decode, stop = decoder.decode, parts.ops.stop_gradient
     decoder.decode = lambda meta, codes: decode({**meta, "basis": stop(meta["basis"])}, codes)
-    slopes = {part: error for part, error, check in errors("maml", parts, *case, tries=1) if check.limit == 1e-2}
+    slopes = {part: error for part, _, error, limit in errors("maml", parts, *case) if limit == 1e-2}
     assert slopes["problem"] > 0.9
 
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toys import references as verify
+from toys.parts import REGULARIZERS, RULES, small
 
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.protocols import Parts
 from mlx_melpa.learners.backward import QueryTerm, Stage, backward, exact, first_order
 from mlx_melpa.learners.objective import stages
-from mlx_melpa.verification import references as verify
-from mlx_melpa.verification.cases import REGULARIZERS, RULES, small
 
 STEPS = 3
 term = QueryTerm

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from toys import references as verify
+from toys.parts import REGULARIZERS, RULES, small
 
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.errors import RecipeError
@@ -14,8 +16,6 @@ from mlx_melpa.learners.maml_plus_plus import MamlPlusPlus, maml_plus_plus
 from mlx_melpa.store.run import load_run
 from mlx_melpa.training.estimate import estimate
 from mlx_melpa.training.meta_train import meta_train
-from mlx_melpa.verification import references as verify
-from mlx_melpa.verification.cases import REGULARIZERS, RULES, small
 
 SINUSOID = """
 problem: {kind: regression, hidden: [10]}

@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toys import references as verify
+from toys import streams as verify_streams
+from toys.parts import REGULARIZERS, RULES, small
 
 from mlx_melpa.benchmarks.continual.methods.method import Initialization, encode_task
 from mlx_melpa.benchmarks.continual.methods.naive import Naive
@@ -18,9 +21,6 @@ from mlx_melpa.evaluation import streams as retention
 from mlx_melpa.learners import KINDS
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.tasks.streams import Streams
-from mlx_melpa.verification import references as verify
-from mlx_melpa.verification import streams as verify_streams
-from mlx_melpa.verification.cases import REGULARIZERS, RULES, small
 
 STEPS, TASKS = 2, 3
 WORDS = [("cat", "dog"), ("red", "blue"), ("north", "south")]

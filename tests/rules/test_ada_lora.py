@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toys.parts import errors
 
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.config.build import compose, part_of
@@ -14,8 +15,8 @@ from mlx_melpa.core.layout import Layout, Segment
 from mlx_melpa.core.protocols import Parts
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.rules import KINDS
-from mlx_melpa.verification.suite import errors
-from mlx_melpa.verification.toy_block import block
+from mlx_melpa.verification.cases import Choice
+from mlx_melpa.verification.toys import Letters, words
 
 LAYOUT = Layout(
     Segment(name, shape)
@@ -108,16 +109,18 @@ def test_ranks_go_to_the_site_that_matters() -> None:
 
 
 def test_the_meta_gradient_through_a_cut_is_that_of_finite_differences() -> None:
-    problem, tasks = block(ops, "lora", "prototypes")
+    adapter, readout = Choice("adapter", "lora"), Choice("readout", "prototypes")
+    problem, tasks = words(ops, 0, adapter.build(), readout.build(ops, Letters()))
     rule = KINDS["ada_lora"](ops, problem.layout, lr=0.02, eps=1e-3, keep=0.5, warmup=1, decay=1)
     parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
     start = 0.5 * np.random.default_rng(0).standard_normal((1, problem.layout.size))
-    theta = {"initializer": {"start": ops.array(start[0])}, "problem": {}, "rule": {}, "regularizer": {}}
+    shared = problem.init(np.random.default_rng(0))[1]
+    theta = {"initializer": {"start": ops.array(start[0])}, "problem": shared, "rule": {}, "regularizer": {}}
     support, query = problem.prepare(tasks)
     ended = ops.numpy(adapt.adapt(parts, theta, support, 3)["rows"])
     cut = [np.any(problem.layout.views(row)["0.linear.lora_b"], axis=1).sum() for row in ended]
     assert rule.ranks == 2 and cut == [1, 1]
-    assert all(error <= check.limit for _, error, check in errors("maml", parts, theta, support, query, 0, 3))
+    assert all(each.relative_error <= each.limit for each in errors("maml", parts, theta, support, query))
 
 
 def test_without_lora_there_is_nothing_to_allot() -> None:

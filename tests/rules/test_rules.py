@@ -74,8 +74,9 @@ def test_lslr_has_a_rate_for_every_weight_and_step_and_stays_at_the_last() -> No
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_rule_moves_each_row_by_its_own_gradient_alone(kind: str) -> None:
-    rule = KINDS[kind](ops, LAYOUT)
-    meta = rule.init(LAYOUT)
+    layout = Layout([Segment("0.q.lora_a", (2, 1)), Segment("0.q.lora_b", (1, 2)), Segment("b", (3,))])
+    rule = KINDS[kind](ops, layout)
+    meta = rule.init(layout)
     assert rule.learnable == bool(meta)
     both = run(rule, meta)
     for t in range(2):

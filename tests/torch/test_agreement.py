@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from toys.parts import RULES as SETTINGS
+from toys.parts import small
 
 from mlx_melpa.adapters import KINDS as ADAPTERS
 from mlx_melpa.config.build import compose, engine, on_backend
@@ -24,9 +26,7 @@ from mlx_melpa.rules import KINDS as RULES
 from mlx_melpa.store.run import load_run
 from mlx_melpa.tasks.synthetic import synthetic
 from mlx_melpa.training.meta_train import meta_train
-from mlx_melpa.verification.cases import RULES as SETTINGS
-from mlx_melpa.verification.cases import small
-from mlx_melpa.verification.suite import sweep
+from mlx_melpa.verification.suite import check_all
 
 pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 pytest.importorskip("transformers", reason="pip install 'mlx-melpa[torch]'")
@@ -163,8 +163,8 @@ def test_a_run_whose_rows_are_ordered_otherwise_is_refused(tmp_path: Path) -> No
 
 
 def test_every_check_of_verify_is_met() -> None:
-    for entry in sweep(backend="torch"):
-        assert entry["relative_error"] <= entry["limit"], entry
+    for check in check_all(backend="torch"):
+        assert check.met, check
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:

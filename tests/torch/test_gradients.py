@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from toys import references as verify
+from toys.parts import small
 
 from mlx_melpa.config.build import engine
 from mlx_melpa.learners import KINDS as LEARNERS
-from mlx_melpa.verification import references as verify
-from mlx_melpa.verification.cases import small
 
 torch = pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
 

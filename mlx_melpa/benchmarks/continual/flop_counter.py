@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...config.build import Composition
-from ...core.protocols import Adapter
+from ...core.bases import Adapter
 from ...core.types import Batch
 from ...evaluation.flops import COUNTED, Work, flops, names, products
 

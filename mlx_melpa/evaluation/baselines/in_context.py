@@ -45,7 +45,7 @@ class InContext:
         self.classifies = composed.readout.classifies
         known = (composed.base.config.get(name) for name in ("max_position_embeddings", "n_positions"))
         limit = min([CONTEXT, *(int(size) for size in known if size)])
-        template = getattr(composed.readout, "template", "")
+        template = composed.readout.template
         settings: dict[str, Any] = {"max_length": limit, **({"template": template} if template else {})}
         build = labels if self.classifies else completion
         self.head: Labels | Completion = build(self.ops, composed.base.tokenizer, **settings)

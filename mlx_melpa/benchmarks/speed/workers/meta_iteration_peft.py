@@ -60,7 +60,7 @@ class Loop:
             for name, module in self.model.named_modules()
             if name.endswith((".lora_A.default", ".lora_B.default"))
         )
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer: Any = AutoTokenizer.from_pretrained(folder)
         self.reader = completion(engine("torch"), tokenizer, max_length=self.recipe.settings("readout")["max_length"])
         self.sampler, self.tasks = self.recipe.make("sampler"), self.recipe.make("tasks").train
         train = self.recipe.train

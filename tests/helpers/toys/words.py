@@ -1,32 +1,17 @@
 """A language model of one layer of tanh, under a linear head: what difference quotients see of labelled tasks."""
 
-from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from ..config.kinds import kinds
-from ..core.layout import Layout, Segment
-from ..core.types import Array, Episode, Example, Weights
-from ..problems.language import Language, language
+from mlx_melpa.config.kinds import kinds
+from mlx_melpa.core.layout import Layout, Segment
+from mlx_melpa.core.types import Array, Episode, Example, Weights
+from mlx_melpa.problems.language import Language, language
+from mlx_melpa.verification.toys import ALPHABET, WIDTH, Letters
 
-ALPHABET, WIDTH = "abcdefgh", 6
 LETTERS = len(ALPHABET)
-
-
-class Letters:
-    """A tokenizer that reads a text as the places of its letters in a short alphabet; 0 stands for all others."""
-
-    bos_token_id, eos_token_id = None, 0
-
-    def encode(self, text: str, **_: Any) -> list[int]:
-        """The tokens of a text."""
-        return [1 + ALPHABET.find(letter) for letter in text]
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """The text of tokens."""
-        return "".join(ALPHABET[token - 1] for token in tokens if token)
 
 
 class Model:

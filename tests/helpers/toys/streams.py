@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ..core import inner_loop as adapt
-from ..core.protocols import Parts
-from ..core.types import Array, Batch, State, Tree
+from mlx_melpa.core import inner_loop as adapt
+from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.types import Array, Batch, State, Tree
 
 Advance = Callable[[Parts, Tree, int, State, Batch], State]
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from ..config.kinds import kinds
-from ..core.layout import Layout, Segment
-from ..core.protocols import Parts
-from ..core.types import Array, Batch, Tree
+from mlx_melpa.config.kinds import kinds
+from mlx_melpa.core.layout import Layout, Segment
+from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.types import Array, Batch, Tree
 
 SIZE, TASKS, STRENGTH = 6, 3, 0.7
 

@@ -1,0 +1,199 @@
+"""The protocols around a language model: its tokenizer and base, adapters, the adapted model, and readouts."""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from .engine import Engine
+from .layout import Layout, Segment
+from .sites import Site
+from .types import Array, Batch, Episode, Example, Weights
+
+Settings = Mapping[str, Any]
+"""Settings of a builder, by name."""
+
+
+class Kind(Protocol):
+    """What every kind of a part says of itself."""
+
+    verify_with: ClassVar[tuple[Settings, ...]]
+    """Settings of small instances that `melpa verify` checks; the first stands beside every other kind."""
+
+
+class Tokenizer(Protocol):
+    """What is used of a tokenizer of transformers."""
+
+    bos_token_id: int | None
+    eos_token_id: int | None
+    chat_template: str | None
+
+    def encode(self, text: str, *, add_special_tokens: bool, verbose: bool) -> list[int]: ...
+
+    def decode(self, token_ids: Sequence[int], /) -> str: ...
+
+    def apply_chat_template(
+        self, conversation: list[dict[str, str]], *, tokenize: bool = True, add_generation_prompt: bool = False
+    ) -> Any: ...
+
+
+class Encoder(Protocol):
+    """A tokenizer with a length limit."""
+
+    first: tuple[int, ...]
+    last: tuple[int, ...]
+    """The tokens that begin and end a text."""
+    pad: int
+    """The token that fills up short sequences."""
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text, uncut."""
+
+    def whole(self, text: str) -> tuple[int, ...]:
+        """The tokens of a text, cut to the limit."""
+
+
+class Base(Protocol):
+    """A frozen model with its tokenizer; `family` and `weights` are fingerprints, 16 hex digits each."""
+
+    name: str
+    kind: str
+    """causal, encoder or encoder-decoder."""
+    tokenizer: Any
+    config: dict[str, Any]
+    width: int
+    """The size of a state."""
+    folder: Path | None
+    family: str
+    weights: str
+    parameters: int
+    sites: list[Site]
+
+
+class Adapter(Kind, Protocol):
+    """What is added to a frozen base: where it sits, which weights it has there, and how it acts.
+
+    `scaled` in its segments marks the factor to which the update is proportional, where there is one.
+    """
+
+    kind: ClassVar[str]
+    """Its name in recipes."""
+    rank: int | None = None
+    """The rank of a low-rank update; None for other adapters."""
+    tokens: int = 0
+    """Virtual tokens that stand before the text, at the first block's input."""
+
+    @property
+    def keys(self) -> int:
+        """Keys and values that stand before those of the text, in every attention."""
+        return 0
+
+    @abstractmethod
+    def choose(self, sites: Sequence[Site]) -> list[Site]:
+        """Selects the sites of a base that are adapted; raises ModelError where there are none."""
+
+    @abstractmethod
+    def segments(self, site: Site) -> tuple[Segment, ...]:
+        """The weights at one site."""
+
+    @abstractmethod
+    def apply(self, ops: Engine, weights: Sequence[Array], x: Array, y: Array) -> Array:
+        """The adapted output of a site with input x and frozen output y, given its weights, (T, *shape) each.
+
+        At a cache x are keys and y values; the output is both, as a tuple.
+        """
+
+    @abstractmethod
+    def products(self, site: Site) -> tuple[tuple[int, int], ...]:
+        """Sizes (inputs, outputs) of the matrix products that each token takes at a site."""
+
+
+class Model(Protocol):
+    """A base with an adapter at its sites."""
+
+    base: Base
+    adapter: Adapter
+    sites: list[Site]
+    layout: Layout
+    frozen_blocks: int
+    """Blocks below the first adapted one, whose states never change."""
+
+    def hidden(self, weights: Weights, tokens: Array, start: Array | None = None) -> Array:
+        """The last hidden states (T*B, L, d); `start` is the output of the frozen blocks, if it is known."""
+
+    def logits(self, weights: Weights, tokens: Array, index: Array, start: Array | None = None) -> Array:
+        """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
+
+    def frozen_states(self, tokens: Array) -> tuple[Array, Array]:
+        """The outputs (T*B, L, d) of the first and of the last frozen block; there has to be one."""
+
+    def detach(self) -> None:
+        """Leaves the base as it was loaded."""
+
+
+class Readout(Kind, Protocol):
+    """From the base's states to losses and answers; its segments follow the adapter's in a row."""
+
+    encoder: Encoder
+    classifies: ClassVar[bool]
+    """True if it chooses among labels, False if it writes text."""
+    metric_episodes: int = 0
+    """Training episodes from which meta-training computes shared weights in closed form (`init_metric`); 0 for none."""
+    words: str = "own"
+    """What labels are called: by their own names, or by letters that mean another label in each task."""
+    template: str = ""
+    """What stands around a text, with {text} in its place; empty where texts are read as they are."""
+
+    @abstractmethod
+    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
+        """Its own weights, for states of a width; `frozen` is True if the first block is."""
+
+    @abstractmethod
+    def support(self, episodes: Sequence[Episode]) -> Batch:
+        """Encodes the support sets of T episodes as NumPy arrays."""
+
+    @abstractmethod
+    def query(self, episodes: Sequence[Episode]) -> Batch:
+        """Encodes the query sets of T episodes as NumPy arrays."""
+
+    @abstractmethod
+    def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
+        """Encodes one user's examples, to be answered without a support set."""
+
+    @abstractmethod
+    def losses(self, model: Model, weights: Weights, batch: Batch) -> Array:
+        """Per-task losses (T,), nats."""
+
+    def scores(self, model: Model, weights: Weights, batch: Batch) -> Array:
+        """Logits (T, B, N) of the labels, if it classifies."""
+        raise TypeError("this readout has no labels")
+
+    def entropies(self, model: Model, weights: Weights, batch: Batch) -> Array:
+        """Mean entropies (T,) of the next token, nats, if it writes."""
+        raise TypeError("this readout writes nothing")
+
+    def class_means(self, model: Model, weights: Weights, batch: Batch) -> Array:
+        """The mean feature (T, ways, d') of each label's support examples, if it has a linear head."""
+        raise TypeError("this readout has no linear head")
+
+    def judged(self, batch: Batch) -> Array:
+        """Weights (T, B) of the examples that count."""
+        return batch["weights"]
+
+    def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
+        """What answers later without the support set; {} where the row alone does."""
+        return {}
+
+    def temperature_change(self, model: Model, weights: Weights, batch: Batch) -> np.ndarray:
+        """Changes (T,) of the log temperatures that fit a support batch."""
+        return np.zeros(batch["weights"].shape[0], np.float32)
+
+    def init_metric(self, model: Model, weights: Weights, batches: Iterable[Batch]) -> Mapping[str, np.ndarray]:
+        """Shared weights in closed form from training episodes, by name."""
+        return {}
+
+    def lacks(self, base: Base) -> str:
+        """Why it can't read from this base, with the remedy; empty if it can."""
+        return ""

@@ -1,0 +1,1 @@
+"""Toy problems and plain reference gradients for the tests of learners, rules and initializers."""
