@@ -1,4 +1,4 @@
-"""`melpa doctor`: what this machine has, and what would speed it up."""
+"""`melpa doctor`: examines the machine, and names remedies for what is slow or missing."""
 
 import sys
 from dataclasses import asdict
@@ -41,7 +41,7 @@ def doctor(json: Json = False) -> None:
 
 
 def _torch() -> tuple[Any, list[str]]:
-    """What the second engine has (None where it is not installed, or can't be used), and what to mend."""
+    """The state of the second engine, None where it is not installed or can't be used, and remedies."""
     from importlib.util import find_spec
 
     from mlx_melpa.errors import MelpaError

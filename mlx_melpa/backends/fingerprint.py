@@ -1,4 +1,4 @@
-"""What tells one base model from another, the same on every engine."""
+"""Fingerprints of base models, the same on every engine."""
 
 import hashlib
 import json

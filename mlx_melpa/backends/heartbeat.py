@@ -1,4 +1,4 @@
-"""Ranks that tell rank 0, and it them, that they are there: one that falls silent ends the others within a minute."""
+"""Heartbeats between rank 0 and the other ranks. If a rank stops responding, all ranks stop within a minute."""
 
 import logging
 import os
@@ -11,14 +11,14 @@ from contextlib import suppress
 from ..errors import MelpaError
 
 SILENCE = 45.0
-"""Seconds without a sign, counted while this process itself runs."""
+"""Seconds without a heartbeat after which a rank counts as gone, counted while this process itself runs."""
 BEATS = 9
-"""Signs in that time; one that comes again begins the count anew."""
+"""Heartbeats in that time; one that arrives resets the count."""
 _log = logging.getLogger(__name__)
 
 
 def _end(message: str) -> None:
-    """The main thread waits in a collective, where no exception reaches it; what is stored is whole at any time."""
+    """Ends the process: its main thread waits in a collective, where no exception reaches it."""
     _log.error(message)
     os._exit(1)
 
@@ -32,11 +32,11 @@ def watch(
     silence: float = SILENCE,
     gone: Callable[[str], None] = _end,
 ) -> None:
-    """Begins to watch in a thread of its own: rank 0 all others, these rank 0. Every rank calls it at once.
+    """Starts a thread that exchanges heartbeats: each rank with rank 0. Every rank calls it at once.
 
-    `host` is the machine of rank 0, `gather` what gives every rank's bytes to all. A process that ends closes its
-    connection, which the collectives notice at once; a machine that vanishes closes none, and `gone` is called with a
-    message that names the rank, within `silence` seconds and a beat. Where no connection can be made the log says so.
+    `host` is the machine of rank 0, `gather` an all-gather of bytes. A process that ends closes its connection, which
+    the collectives notice at once. A machine that vanishes closes none: `gone` is called with a message that names the
+    rank, within `silence` seconds and one heartbeat. A connection that can't be made is logged.
     """
     every = silence / BEATS
     if rank:
@@ -61,7 +61,7 @@ def _joined(rank: int, host: str, port: int, within: float) -> dict[int, socket.
 
 
 def _accepted(server: socket.socket, ranks: int, within: float) -> dict[int, socket.socket]:
-    """A connection from each other rank, or from those that made one in time."""
+    """The connections of the other ranks, of those that connected in time."""
     links: dict[int, socket.socket] = {}
     until = time.monotonic() + within
     while len(links) < ranks - 1 and (left := until - time.monotonic()) > 0:
@@ -100,7 +100,7 @@ def _listen(links: dict[int, socket.socket], ranks: int, every: float, gone: Cal
     return None
 
 
-AGAIN = "What was stored is whole: start again, meta-train with --resume, with as many ranks as you like"
+RESTART = "What was stored is whole: start again, meta-train with --resume, with as many ranks as you like"
 
 
 def lost(rank: int, count: int, error: Exception) -> MelpaError:
@@ -108,13 +108,13 @@ def lost(rank: int, count: int, error: Exception) -> MelpaError:
     reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     return MelpaError(
         f"rank {rank} of {count} lost touch with another rank ({reason}); the launcher names the one that ended. "
-        f"{AGAIN}"
+        f"{RESTART}"
     )
 
 
 def silent(rank: int, count: int, seconds: float) -> str:
-    """What is said of a rank that still has its connection and does not use it."""
+    """The message about a rank that is connected and sends no heartbeat."""
     return (
-        f"error: rank {rank} of {count} has given no sign for {seconds:g} seconds: it stands still, or its machine or "
-        f"network is gone. {AGAIN}"
+        f"error: rank {rank} of {count} has given no sign for {seconds:g} seconds: it is stuck, or its machine or "
+        f"network is gone. {RESTART}"
     )

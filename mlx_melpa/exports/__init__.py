@@ -4,8 +4,8 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from ..backends.base import BaseModel
 from ..errors import ExportError
 from .common import Exported, Imported, adapter_values, layout_of
 from .melpa import FILE, build, melpa, read_melpa
@@ -25,7 +25,7 @@ class Format:
 KINDS = {"mlx-lm": Format(mlx_lm, "mlx"), "peft": Format(peft, "torch"), "melpa": Format(melpa)}
 
 
-def read(base: Any, folder: Path) -> Imported:
+def read(base: BaseModel, folder: Path) -> Imported:
     """Reads an adapter of `base` from a folder that melpa, mlx-lm or its trainer wrote.
 
     Raises ExportError, and ModelError where the base has no such sites.

@@ -1,4 +1,4 @@
-"""What exports share: the metadata of a row, results, the comparison of logits, and folders that appear whole."""
+"""Shared parts of exports: a row's metadata, results, the comparison of logits, folders that appear whole."""
 
 import shutil
 import tempfile
@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 
 from ..adapters.lora import Lora
+from ..backends.adapted import AdaptedBase
+from ..backends.base import BaseModel
 from ..core.layout import Layout
+from ..core.protocols import Adapter
 from ..errors import ExportError
 
 TEXTS = (
@@ -67,13 +70,13 @@ class Imported:
     metadata: Metadata
 
 
-def metadata_of(adapted: Any) -> Metadata:
+def metadata_of(adapted: AdaptedBase) -> Metadata:
     """The metadata of a row of the adapter alone."""
     base = adapted.base
     return Metadata(adapted.layout, {"name": base.name, "family": base.family, "weights": base.weights})
 
 
-def layout_of(base: Any, adapter: Any) -> Layout:
+def layout_of(base: BaseModel, adapter: Adapter) -> Layout:
     """The layout of an adapter's own numbers on a base; raises ModelError where its sites are not there."""
     return Layout(segment for site in adapter.choose(base.sites) for segment in adapter.segments(site))
 
@@ -91,7 +94,7 @@ def adapter_values(layout: Layout, row: np.ndarray, metadata: Metadata) -> np.nd
     return np.asarray(row[: layout.size], np.float32)
 
 
-def lora_of(adapted: Any, tool: str) -> Lora:
+def lora_of(adapted: AdaptedBase, tool: str) -> Lora:
     """The adapter, if it is LoRA on a base that lies in a folder; raises ExportError otherwise."""
     if not isinstance(adapted.adapter, Lora):
         raise ExportError(f"{tool} has no place for a {adapted.adapter.kind} adapter; write it with: --to melpa")
@@ -100,13 +103,13 @@ def lora_of(adapted: Any, tool: str) -> Lora:
     return adapted.adapter
 
 
-def block_names(base: Any) -> list[str]:
+def block_names(base: BaseModel) -> list[str]:
     """The path of each block in the model, as in "model.layers.0"."""
     paths = {id(module): path for path, module in base.model.named_modules()}
     return [paths[id(block)] for block in base.blocks]
 
 
-def left_out(adapted: Any, metadata: Metadata) -> tuple[str, ...]:
+def left_out(adapted: AdaptedBase, metadata: Metadata) -> tuple[str, ...]:
     """The names of what belongs to a user and is no weight of the adapter."""
     beyond = metadata.layout.segments[len(adapted.layout.segments) :]
     return (*(segment.name for segment in beyond), *metadata.arrays)

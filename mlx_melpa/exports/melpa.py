@@ -1,6 +1,7 @@
 """The row with its layout in one safetensors file: any adapter, with all that a person's state holds."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from ..adapters import KINDS
+from ..backends.adapted import AdaptedBase
 from ..core.layout import Layout
+from ..core.protocols import Adapter
 from ..errors import ExportError
 from .common import Exported, Imported, Metadata, adapter_values, file_sizes, metadata_of, new_folder
 
@@ -17,7 +20,7 @@ FILE = "melpa.safetensors"
 FORMAT = "melpa 1"
 
 
-def melpa(adapted: Any, row: np.ndarray, out: Path, *, metadata: Metadata | None = None) -> Exported:
+def melpa(adapted: AdaptedBase, row: np.ndarray, out: Path, *, metadata: Metadata | None = None) -> Exported:
     """Writes a row (P,) of an adapted base to OUT/melpa.safetensors: "rows" (1, P) float32 and the rest of the state.
 
     Raises ExportError for a row of another adapter, or a folder that holds other files.
@@ -70,12 +73,12 @@ def read_melpa(folder: Path) -> Imported:
     return Imported(adapter, rows[0], Metadata(layout, base, described["run"] or None, readout, labels, arrays))
 
 
-def describe(adapter: Any) -> dict[str, Any]:
+def describe(adapter: Adapter) -> dict[str, Any]:
     """An adapter's kind and settings in JSON's own types: what `build` takes."""
     return json.loads(json.dumps({"kind": adapter.kind, **vars(adapter)}))
 
 
-def build(described: Any) -> Any:
+def build(described: Mapping[str, Any]) -> Adapter:
     """The adapter that `describe` described; raises ExportError for a kind or setting that is not known here."""
     try:
         return KINDS[described["kind"]](**{name: value for name, value in described.items() if name != "kind"})

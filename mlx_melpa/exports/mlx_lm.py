@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.adapted import AdaptedBase
+from ..backends.base import BaseModel
 from ..backends.mlx import mx, ops
 from ..backends.mlx.patches import CPU
 from ..core.layout import Layout
@@ -29,7 +31,7 @@ from .common import (
 WEIGHTS, CONFIG = "adapters.safetensors", "adapter_config.json"
 
 
-def mlx_lm(adapted: Any, row: np.ndarray, out: Path, *, metadata: Metadata | None = None) -> Exported:
+def mlx_lm(adapted: AdaptedBase, row: np.ndarray, out: Path, *, metadata: Metadata | None = None) -> Exported:
     """Writes a LoRA row (P,) as OUT/adapters.safetensors and adapter_config.json, which mlx-lm loads with this base.
 
     Raises ExportError, and leaves nothing behind, for another kind of adapter, and where mlx-lm's logits with these
@@ -46,7 +48,7 @@ def mlx_lm(adapted: Any, row: np.ndarray, out: Path, *, metadata: Metadata | Non
     return Exported("mlx-lm", out, file_sizes(out), difference, scale, left_out(adapted, metadata))
 
 
-def config(adapted: Any, metadata: Metadata) -> dict[str, Any]:
+def config(adapted: AdaptedBase, metadata: Metadata) -> dict[str, Any]:
     """mlx-lm's description of the adapter, with a note of where it comes from."""
     lora = lora_of(adapted, "mlx-lm")
     keys = sorted({site.path for site in adapted.sites})
@@ -59,7 +61,7 @@ def config(adapted: Any, metadata: Metadata) -> dict[str, Any]:
     }
 
 
-def tensors(adapted: Any, values: np.ndarray) -> dict[str, np.ndarray]:
+def tensors(adapted: AdaptedBase, values: np.ndarray) -> dict[str, np.ndarray]:
     """The adapter's weights under mlx-lm's names.
 
     mlx-lm puts LoRA at every key of the last `num_layers` blocks; where we have none it gets a fresh A and a zero B.
@@ -77,7 +79,9 @@ def tensors(adapted: Any, values: np.ndarray) -> dict[str, np.ndarray]:
     return named
 
 
-def _compare(adapted: Any, values: np.ndarray, weights: Mapping[str, np.ndarray], draft: Path) -> tuple[float, float]:
+def _compare(
+    adapted: AdaptedBase, values: np.ndarray, weights: Mapping[str, np.ndarray], draft: Path
+) -> tuple[float, float]:
     """Loads the files with mlx-lm and compares its weights and logits with ours, as `check_logits`."""
     model = _loaded(adapted.base, draft)
     taken = dict(ops.flatten(model.parameters()))
@@ -94,7 +98,7 @@ def _compare(adapted: Any, values: np.ndarray, weights: Mapping[str, np.ndarray]
     return check_logits("mlx-lm", logits(), mx.finfo(model(mx.array([[1]])).dtype).eps)
 
 
-def _loaded(base: Any, draft: Path) -> Any:
+def _loaded(base: BaseModel, draft: Path) -> Any:
     from mlx_lm import load
 
     try:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from ..backends.adapted import AdaptedBase
+from ..backends.base import BaseModel
 from ..errors import ExportError
 from .common import (
     TEXTS,
@@ -29,7 +31,7 @@ WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 TASKS = {"causal": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "FEATURE_EXTRACTION"}
 
 
-def peft(adapted: Any, row: np.ndarray, out: Path, *, metadata: Metadata | None = None) -> Exported:
+def peft(adapted: AdaptedBase, row: np.ndarray, out: Path, *, metadata: Metadata | None = None) -> Exported:
     """Writes a LoRA row (P,) as OUT/adapter_model.safetensors and adapter_config.json for `peft` with this base.
 
     `adapted` is of the torch engine. Raises ExportError, and leaves nothing behind, for another kind of adapter,
@@ -49,7 +51,7 @@ def peft(adapted: Any, row: np.ndarray, out: Path, *, metadata: Metadata | None 
     return Exported("peft", out, file_sizes(out), difference, scale, left_out(adapted, metadata))
 
 
-def tensors(adapted: Any, values: np.ndarray) -> dict[str, np.ndarray]:
+def tensors(adapted: AdaptedBase, values: np.ndarray) -> dict[str, np.ndarray]:
     """The adapter's weights under PEFT's names: lora_A (r, in) and lora_B (out, r) at each module."""
     weights, places = adapted.layout.views(values), block_names(adapted.base)
     return {
@@ -61,7 +63,7 @@ def tensors(adapted: Any, values: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def config(adapted: Any) -> dict[str, Any]:
+def config(adapted: AdaptedBase) -> dict[str, Any]:
     """PEFT's description of the adapter; where it comes from is noted beside the weights, since peft warns of more."""
     base, lora = adapted.base, lora_of(adapted, "peft")
     return {
@@ -78,7 +80,7 @@ def config(adapted: Any) -> dict[str, Any]:
     }
 
 
-def _targets(adapted: Any) -> dict[str, Any]:
+def _targets(adapted: AdaptedBase) -> dict[str, Any]:
     """Modules by their last names, as servers expect them, where these name our sites and no other; else in full."""
     linear = [site for site in adapted.base.sites if site.role == "linear"]
     layers = sorted({site.layer for site in adapted.sites})
@@ -91,7 +93,9 @@ def _targets(adapted: Any) -> dict[str, Any]:
     return {"target_modules": names, **some}
 
 
-def _compare(adapted: Any, values: np.ndarray, weights: dict[str, np.ndarray], draft: Path) -> tuple[float, float]:
+def _compare(
+    adapted: AdaptedBase, values: np.ndarray, weights: dict[str, np.ndarray], draft: Path
+) -> tuple[float, float]:
     """Loads the files with peft and compares its weights and logits with ours, as `check_logits`."""
     from ..backends.torch import ops
 
@@ -109,7 +113,7 @@ def _compare(adapted: Any, values: np.ndarray, weights: dict[str, np.ndarray], d
     return check_logits("peft", logits(), ops.precision())
 
 
-def _loaded(base: Any, draft: Path) -> tuple[Any, dict[str, Any]]:
+def _loaded(base: BaseModel, draft: Path) -> tuple[Any, dict[str, Any]]:
     """Logits of a second copy of the base with the files in it, and the weights that peft took."""
     try:
         from peft import PeftModel, get_peft_model_state_dict

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.base import BaseModel
 from ..backends.mlx import mx, ops
 from ..core.sites import Site
 from ..errors import ExportError
@@ -14,7 +15,7 @@ from .melpa import build
 from .mlx_lm import CONFIG, WEIGHTS
 
 
-def read_mlx_lm(base: Any, folder: Path) -> Imported:
+def read_mlx_lm(base: BaseModel, folder: Path) -> Imported:
     """Reads FOLDER/adapters.safetensors and adapter_config.json as a LoRA of `base` and its row (P,).
 
     Sites whose B is zero are left out where others are not: they change nothing. Raises ExportError for missing or
@@ -65,7 +66,7 @@ def _config(path: Path) -> dict[str, Any]:
     return described
 
 
-def _sites(base: Any, path: Path) -> dict[Site, tuple[np.ndarray, np.ndarray]]:
+def _sites(base: BaseModel, path: Path) -> dict[Site, tuple[np.ndarray, np.ndarray]]:
     """Both factors of each site, in the order of the base's sites."""
     places = block_names(base)
     known = {f"{places[s.layer]}.{s.path}": s for s in base.sites if s.role == "linear"}

@@ -51,7 +51,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how fast to train. `minutes` ends a run early, the schedule bent to fit; 0 is no such limit."""
+    """The length and the rates of a training. `minutes` ends it early, with the schedule bent to fit; 0 is no limit."""
 
     steps: int = 4200
     minutes: float = 0.0
@@ -75,7 +75,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands: `loss` in nats per token over the steps since the last report, `left` in seconds."""
+    """The progress of a run: `loss` in nats per token over the steps since the last report, `left` in seconds."""
 
     step: int
     loss: float
@@ -161,7 +161,7 @@ class Training:
         replace(path, lambda partial: ops.save(partial, tree, metadata))
 
     def resume(self, path: Path) -> None:
-        """Goes on from what `save` wrote; raises ModelError where that was another run."""
+        """Restores the state that `save` wrote; raises ModelError where that was another run."""
         metadata = ops.metadata(path)
         if metadata["run"] != self._record:
             raise ModelError(f"{path} belongs to a run with other settings; repeat those, or choose another --out")

@@ -12,7 +12,7 @@ from .activations import softmax
 from .prefix_attention import extended, mlx_attention
 
 NEVER = -1e9
-"""What a position that may not be seen gets for a score."""
+"""The score of a masked position."""
 
 
 @lru_cache(maxsize=8)

@@ -16,7 +16,7 @@ _loaded: str | None = None
 
 
 def wanted() -> bool:
-    """Says whether this machine is one where MLX needs help: Linux on x86-64."""
+    """True if MLX needs another BLAS on this machine: Linux on x86-64."""
     return sys.platform == "linux" and platform.machine() == "x86_64"
 
 

@@ -20,7 +20,7 @@ _second = mx.new_thread_local_stream(mx.cpu) if LANES > 1 else None
 
 
 def lane(i: int) -> AbstractContextManager[object]:
-    """What is computed inside goes to lane i, counted round; the first is the stream in use."""
+    """Computes inside in lane i modulo `LANES`; lane 0 is the stream in use."""
     return nullcontext() if _second is None or i % LANES == 0 else mx.stream(_second)
 
 

@@ -1,4 +1,4 @@
-"""glibc's heap told to keep what MLX frees, on Linux.
+"""Thresholds of glibc's heap, so that it keeps the memory that MLX frees; Linux only.
 
 On a CPU MLX takes every array from the heap and frees it after its last use; glibc hands large pieces back to the
 kernel at once, which then has to clear their pages again for the next array. A chain of twenty operations over 10 MB
@@ -16,7 +16,7 @@ LARGEST = 32 << 20
 
 
 def keep() -> bool:
-    """Sets both thresholds, unless the environment names one of them; says whether it did."""
+    """Sets both thresholds, unless the environment names one of them; True if it did."""
     named = any(name in os.environ for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_", "GLIBC_TUNABLES"))
     if named or platform.libc_ver()[0] != "glibc":
         return False

@@ -18,7 +18,7 @@ def memory_available() -> int | None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Says whether an error of the engine means that memory ran out."""
+    """True if an error of the engine means that memory ran out."""
     signs = ("insufficient memory", "out of memory", "unable to allocate", "bad_alloc", "maximum allowed buffer")
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
 

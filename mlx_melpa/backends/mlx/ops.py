@@ -153,12 +153,12 @@ def silu(x: mx.array) -> mx.array:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What `save` wrote beside the tree."""
+    """The metadata that `save` wrote."""
     found: Any = mx.load(str(path), return_metadata=True)
     return dict(found[1])
 
 
 def identity() -> dict[str, str]:
-    """What bit-identical resumption depends on besides the seed."""
+    """The conditions of bit-identical resumption besides the seed: engine, device, BLAS, threads."""
     device = str(mx.default_device())
     return {"engine": f"mlx {version('mlx')}", "device": device, "blas": blas.name(), "threads": str(machine.threads())}

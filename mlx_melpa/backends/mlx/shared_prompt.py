@@ -31,7 +31,7 @@ class SharedPrompt:
         return self.base.logits(tokens[:, shared:], index, cache=lent)
 
     def _after(self, begins: np.ndarray) -> list[KVCache]:
-        """What the base keeps of these tokens, and perhaps of more that it read after them."""
+        """The base's cache of these tokens, and perhaps of more that it read after them."""
         if not np.array_equal(self._known[: len(begins)], begins):
             kept = make_prompt_cache(self.base.model)
             mx.eval(self.base.hidden(mx.array(begins[None]), cache=kept))
@@ -48,7 +48,7 @@ class _Lent(KVCache):  # type: ignore[misc]
         self._lent, self.offset = (keys[..., :size, :], values[..., :size, :]), size
 
     def update_and_fetch(self, keys: mx.array, values: mx.array) -> tuple[mx.array, mx.array]:
-        """What was lent, followed by the keys and values (R, H, L, D) of new tokens."""
+        """The lent keys and values, followed by those of new tokens (R, H, L, D)."""
         old_keys, old_values = (mx.broadcast_to(old, (len(keys), *old.shape[1:])) for old in self._lent)
         return mx.concatenate([old_keys, keys], 2), mx.concatenate([old_values, values], 2)
 

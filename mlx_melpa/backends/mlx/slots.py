@@ -65,7 +65,7 @@ class Keys(Slot):
 
 
 class Reading:
-    """What a tap shall do: pick positions before the head, or stop at the hidden states; counts the calls."""
+    """Instructions to a tap: pick positions before the head, or stop at the hidden states; counts the calls."""
 
     def __init__(self) -> None:
         self.index: mx.array | None = None

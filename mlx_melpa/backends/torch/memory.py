@@ -25,7 +25,7 @@ def memory_available() -> int | None:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Says whether an error of the engine means that memory ran out."""
+    """True if an error of the engine means that memory ran out."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 

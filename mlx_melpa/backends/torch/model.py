@@ -101,7 +101,7 @@ class Base(BaseModel):
         return there.flip(1).cummax(1).values.flip(1)
 
     def _divided(self, tokens: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """What the encoder reads with its mask, what the decoder is given, and the flat positions read there."""
+        """The encoder's tokens and mask, the decoder's tokens, and the flat positions to read there."""
         count, length = tokens.shape
         row, position = index // length, index % length
         first = torch.full((count,), length - 1, device=tokens.device)
@@ -177,7 +177,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _kind(config: dict[str, Any]) -> tuple[Kind, Callable[..., Any], bool]:
-    """What a configuration describes: the kind, its loader, and whether it has a head over tokens."""
+    """The kind that a configuration describes, its loader, and True if it has a head over tokens."""
     import transformers as hf
 
     architecture = (config.get("architectures") or [""])[0]

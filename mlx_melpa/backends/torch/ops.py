@@ -154,7 +154,7 @@ def load(path: Path, like: Tree) -> Tree:
 
 
 def metadata(path: Path) -> dict[str, str]:
-    """What `save` wrote beside the tree."""
+    """The metadata that `save` wrote."""
     with safe_open(str(path), "pt") as file:
         return dict(file.metadata() or {})
 
@@ -165,7 +165,7 @@ def precision() -> float:
 
 
 def identity() -> dict[str, str]:
-    """What bit-identical resumption depends on besides the seed."""
+    """The conditions of bit-identical resumption besides the seed: engine, device, BLAS, threads."""
     threads = str(machine.named_threads() or torch.get_num_threads())
     card = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     kind = str(dtype).removeprefix("torch.")

@@ -73,7 +73,7 @@ def _of_block(layer: int, block: nn.Module, width: int, name: str) -> Iterator[S
 
 
 def _ordered(module: nn.Module, path: str = "") -> Iterator[tuple[str, nn.Module]]:
-    """What a module holds, each after what it holds itself; a row's order on both engines.
+    """The modules inside a module, each after its own inner ones: the order of a row on both engines.
 
     mlx-lm lists a feed-forward's up_proj after its down_proj, and o_proj after a joined qkv_proj.
     """

@@ -1,4 +1,4 @@
-"""What is hung onto a model's own modules: adapters at sites, a tap before the head, a gate at the frozen prefix.
+"""Hooks on a model's own modules: adapters at sites, a tap before the head, a gate at the frozen prefix.
 
 Hooks leave the model's modules, names and weights as they are, and are taken off without a trace.
 """
@@ -105,7 +105,7 @@ class _Behind(TorchFunctionMode):
 
 
 class Reading:
-    """What a tap shall do at the head: pick flat positions, or stop at the hidden states."""
+    """Instructions to a tap at the head: pick flat positions, or stop at the hidden states."""
 
     def __init__(self) -> None:
         self.index: torch.Tensor | None = None
