@@ -13,8 +13,8 @@ import numpy as np
 from ..adapters.lora import Lora
 from ..backends.adapted import AdaptedBase
 from ..backends.base import BaseModel
+from ..core.bases import Adapter
 from ..core.layout import Layout
-from ..core.protocols import Adapter
 from ..errors import ExportError
 
 TEXTS = (

@@ -11,8 +11,8 @@ from safetensors.numpy import save_file
 
 from ..adapters import KINDS
 from ..backends.adapted import AdaptedBase
+from ..core.bases import Adapter
 from ..core.layout import Layout
-from ..core.protocols import Adapter
 from ..errors import ExportError
 from .common import Exported, Imported, Metadata, adapter_values, file_sizes, metadata_of, new_folder
 
