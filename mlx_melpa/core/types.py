@@ -103,5 +103,9 @@ Batch = dict[str, Any]
 """Arrays only, of one fixed set of names for a problem. Always there: "weights" (T, B), 0 where an example pads."""
 
 
+Json = dict[str, Any]
+"""A JSON object."""
+
+
 State = Tree
 """Where an adaptation stands: {"rows": (T, P), "memory": the rule's, "carry": the regularizer's}."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from ..core.atomic import replace_text
 from ..core.progress import Advance, silent
+from ..core.types import Json
 from ..errors import MelpaError
 from ..store.run import Run
 from . import text_overlap
@@ -28,7 +28,7 @@ class Comparison:
     """`results` by method, as `melpa eval --json` prints them; `curves` {title: (steps, means of the main measure)}."""
 
     main: str
-    results: dict[str, Any] = field(default_factory=dict)
+    results: Json = field(default_factory=dict)
     curves: dict[str, tuple[list[int], list[float]]] = field(default_factory=dict)
 
 
@@ -93,11 +93,9 @@ def _tuned(folder: Path, evaluation: Evaluation, methods: Sequence[Method]) -> d
     return tuned
 
 
-def _result(
-    evaluation: Evaluation, method: Method, settings: Settings, found: Measured, base: Measured
-) -> dict[str, Any]:
+def _result(evaluation: Evaluation, method: Method, settings: Settings, found: Measured, base: Measured) -> Json:
     """The means of one variant; of methods that adapt also their settings, seconds and the harm done."""
-    result: dict[str, Any] = summary(found.last, evaluation.main)
+    result: Json = summary(found.last, evaluation.main)
     if not method.adapts:
         return result
     seconds = found.seconds / max(1, found.episodes)

@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from importlib.util import find_spec
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..config.build import Composition
-from ..core.types import Episode, Tree
+from ..core.types import Episode, Json, Tree
 from . import costs, text_overlap
 from .baselines import frozen_features
 from .baselines.in_context import InContextSettings, impossible
@@ -16,8 +16,8 @@ from .baselines.successive_halving import FIRST_RATE, SCHEDULE, Search
 from .curves import Measured, Measures, TaskBatch, along_steps, joined
 from .evaluation import Evaluation
 
-Settings = dict[str, Any]
-"""What a method chose, as JSON."""
+Settings = Json
+"""The settings of a method."""
 Key = TypeVar("Key", bound=Hashable)
 SAME, BEST = "same_steps", "best_steps"
 """Variants of a method that takes steps: as many as the run, and the best number."""

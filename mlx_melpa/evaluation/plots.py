@@ -1,10 +1,16 @@
-"""Pictures of what was measured."""
+"""Plots of measurements. Every function raises MelpaError without matplotlib."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..core.types import Json
 from ..errors import MelpaError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Curves = Mapping[str, tuple[Sequence[int], Sequence[float]]]
 
@@ -12,10 +18,7 @@ Curves = Mapping[str, tuple[Sequence[int], Sequence[float]]]
 def plot_curves(
     path: str | Path, curves: Curves, *, measure: str = "accuracy", lines: Mapping[str, float] | None = None
 ) -> Path:
-    """Plots {name: (steps, means)}, one measure against inner steps, and constant `lines`, into the file `path`.
-
-    Raises MelpaError without matplotlib.
-    """
+    """Plots {name: (steps, means)}, one measure against inner steps, and constant `lines`, into the file `path`."""
     figure, axes = _axes()
     for name, (steps, values) in curves.items():
         axes.plot(list(steps), list(values), marker="o", markersize=3, label=name)
@@ -28,14 +31,11 @@ def plot_curves(
     axes.set_xlabel("steps")
     axes.set_ylabel(measure.replace("_", " "))
     axes.legend(frameon=False, fontsize=8)
-    return _written(figure, axes, path)
+    return _written(figure, path)
 
 
-def plot_pairs(path: str | Path, found: Mapping[str, Mapping[str, Any]], *, measure: str) -> Path:
-    """Plots comparisons {name: {"ratio", "pairs", "at_least"}} as bars, their pairs as dots, what is wanted as a line.
-
-    Raises MelpaError without matplotlib.
-    """
+def plot_pairs(path: str | Path, found: Mapping[str, Json], *, measure: str) -> Path:
+    """Plots comparisons {name: {"ratio", "pairs", "at_least"}}: ratios as bars, their pairs as dots, goals as lines."""
     figure, axes = _axes()
     for i, entry in enumerate(found.values()):
         axes.bar(i, entry["ratio"], color="0.8", width=0.6)
@@ -45,14 +45,15 @@ def plot_pairs(path: str | Path, found: Mapping[str, Mapping[str, Any]], *, meas
     axes.axhline(1, color="0.5", linewidth=1, linestyle=":")
     axes.set_xticks(range(len(found)), [name.replace("_", "\n") for name in found])
     axes.set_ylabel(measure)
-    return _written(figure, axes, path)
+    return _written(figure, path)
 
 
-def plot_race(path: str | Path, curves: Mapping[str, Any], points: Mapping[str, tuple[float, float]]) -> Path:
-    """Plots losses against seconds: curves {name: (seconds, losses)} and single points {name: (seconds, loss)}.
-
-    Raises MelpaError without matplotlib.
-    """
+def plot_race(
+    path: str | Path,
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    points: Mapping[str, tuple[float, float]],
+) -> Path:
+    """Plots losses against seconds: curves {name: (seconds, losses)} and single points {name: (seconds, loss)}."""
     figure, axes = _axes()
     for name, (seconds, losses) in curves.items():
         axes.plot(seconds, losses, label=name, linewidth=1)
@@ -61,20 +62,17 @@ def plot_race(path: str | Path, curves: Mapping[str, Any], points: Mapping[str, 
     axes.set_xlabel("seconds")
     axes.set_ylabel("held-out loss (nats per token)")
     axes.legend(frameon=False, fontsize=8)
-    return _written(figure, axes, path)
+    return _written(figure, path)
 
 
-def plot_matrix(path: str | Path, r: Any, *, title: str = "", measure: str = "accuracy") -> Path:
-    """Plots R (T, T) as a heat map, a row after each task, a column for each: accuracies in percent, else as they are.
-
-    Raises MelpaError without matplotlib.
-    """
+def plot_matrix(path: str | Path, r: np.ndarray, *, title: str = "", measure: str = "accuracy") -> Path:
+    """Plots R (T, T) as a heat map, a row after each task, a column for each; accuracies are in percent."""
     figure, axes = _axes()
     percent = measure == "accuracy"
     shown = axes.imshow(r, cmap="viridis", **({"vmin": 0, "vmax": 1} if percent else {}))
     for i, row in enumerate(r):
         for j, value in enumerate(row):
-            if value == value:  # NaN where a task was not asked about
+            if value == value:  # NaN if a task was not measured
                 dark = "white" if shown.norm(value) < 0.6 else "black"
                 said = f"{100 * value:.0f}" if percent else f"{value:.2f}"
                 axes.text(j, i, said, ha="center", va="center", color=dark, fontsize=7)
@@ -85,11 +83,11 @@ def plot_matrix(path: str | Path, r: Any, *, title: str = "", measure: str = "ac
     axes.set_ylabel("after task")
     axes.set_title(title, fontsize=9)
     figure.colorbar(shown)
-    return _written(figure, axes, path)
+    return _written(figure, path)
 
 
 def plot_over(path: str | Path, curves: Curves, *, x: str, y: str) -> Path:
-    """Plots {name: (places, values)} with names for both axes; raises MelpaError without matplotlib."""
+    """Plots {name: (places, values)} with names for both axes."""
     figure, axes = _axes()
     for name, (places, values) in curves.items():
         axes.plot(list(places), list(values), marker="o", markersize=3, label=name)
@@ -97,10 +95,10 @@ def plot_over(path: str | Path, curves: Curves, *, x: str, y: str) -> Path:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.legend(frameon=False, fontsize=7, ncols=2)
-    return _written(figure, axes, path)
+    return _written(figure, path)
 
 
-def _axes() -> tuple[Any, Any]:
+def _axes() -> "tuple[Figure, Any]":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -109,7 +107,7 @@ def _axes() -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def _written(figure: Any, axes: Any, path: str | Path) -> Path:
-    axes.spines[["top", "right"]].set_visible(False)
+def _written(figure: "Figure", path: str | Path) -> Path:
+    figure.axes[0].spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=150)
     return Path(path)

@@ -1,16 +1,14 @@
 """The table and the plot of a comparison."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from ..core.atomic import replace_text
+from ..core.types import Json
 from .compare import Comparison
 from .methods import METHODS
 from .plots import plot_curves
 
-Results = Mapping[str, Any]
 COLUMNS = (
     "accuracy",
     "f1",
@@ -26,9 +24,9 @@ COLUMNS = (
 )
 
 
-def table(results: Results) -> tuple[list[str], list[list[Any]]]:
+def table(results: Json) -> tuple[list[str], list[list[object]]]:
     """The columns of a table and a row for each method, two for one whose best number of steps was tuned."""
-    named: dict[str, Results] = {}
+    named: dict[str, Json] = {}
     for name, result in results.items():
         if name not in METHODS:
             continue
@@ -42,7 +40,7 @@ def table(results: Results) -> tuple[list[str], list[list[Any]]]:
     return ["", *(column.replace("_", " ") for column in columns)], rows
 
 
-def harm_sentence(results: Results) -> str:
+def harm_sentence(results: Json) -> str:
     """The harm that meta-learned adaptation does; empty if it was not measured."""
     if "meta" not in results:
         return ""

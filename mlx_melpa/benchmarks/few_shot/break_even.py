@@ -1,12 +1,12 @@
 """The number of tasks after which meta-training has paid for itself, and steps to a random start's accuracy."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import ceil
-from typing import Any
 
-Result = Mapping[str, Any]
+from ...core.types import Json
+
 AFTER = (1, 10, 50, 100, 1000)
-"""Numbers of tasks that what is done once is shared over."""
+"""Numbers of tasks over which fixed costs are shared."""
 TIMES = 5
 """How many times cheaper meta-learned adaptation is said to be after 50 tasks, and how many times fewer its steps."""
 
@@ -18,29 +18,29 @@ HEAD = (
 )
 
 
-def over_tasks(entry: Result, curve: Result, start: Result | None, main: str, better: int) -> dict[str, Any]:
+def over_tasks(entry: Json, curve: Json, start: Json | None, main: str, better: int) -> Json:
     """Seconds and steps of an entry with `training`, `tuning` and `seconds`, against a random start at its best.
 
     amortised: seconds a task, by number of tasks. break_even, break_even_5x: the number of tasks from which it is
-    cheaper, and TIMES cheaper. steps_to: see `fewer_steps`. `curve` is its own; `better` is -1 where less is better.
+    cheaper, and TIMES cheaper. steps_to: see `fewer_steps`. `curve` is its own; `better` is -1 if less is better.
     """
-    found: dict[str, Any] = {"amortised": {str(n): fixed_cost(entry) / n + entry["seconds"] for n in AFTER}}
+    found: Json = {"amortised": {str(n): fixed_cost(entry) / n + entry["seconds"] for n in AFTER}}
     if start is None:
         return found
     found |= {"break_even": break_even(entry, start), "break_even_5x": break_even(entry, start, TIMES)}
     return {**found, "steps_to": fewer_steps(curve, start["curve"], main, better)}
 
 
-def fixed_cost(entry: Result) -> float:
+def fixed_cost(entry: Json) -> float:
     """Seconds that are spent once for all tasks: meta-training, and the search for a rate."""
     return float((entry["training"] or 0) + (entry.get("tuning") or 0))
 
 
-def break_even(entry: Result, start: Result, times: float = 1) -> int | None:
-    """The number of tasks from which all that was spent is `times` less than a random start's; None for never.
+def break_even(entry: Json, start: Json, times: float = 1) -> int | None:
+    """The number n of tasks from which the total cost is `times` less than that of a random start; None for never.
 
-    times (training + search + n seconds) <= search' + n seconds': on the right a random start at its best steps; a
-    search for a rate is done once. None too where a task takes longer than that: what is ahead at first is lost again.
+    times (training + search + n seconds) <= search' + n seconds', with a random start at its best steps on the right.
+    It is None too if each task costs more than that, so that a first advantage is lost again.
     """
     ahead = times * fixed_cost(entry) - start["tuning"]
     saved = start["costs"]["seconds"] - times * entry["seconds"]
@@ -49,11 +49,11 @@ def break_even(entry: Result, start: Result, times: float = 1) -> int | None:
     return max(0, ceil(ahead / saved))
 
 
-def fewer_steps(curve: Result, start: Result, main: str, better: int) -> dict[str, Any]:
-    """Steps to what a random start comes to at its best: its own fewest, the entry's, and how many times fewer.
+def fewer_steps(curve: Json, start: Json, main: str, better: int) -> Json:
+    """The fewest steps to the final measure of a random start at its best: its own, the entry's, and their ratio.
 
-    Counted at the steps that were measured, on means over episodes (and the entry's seeds). ours: None where it does
-    not come so far; 0 where it begins there or above. ratio: None where either takes no step.
+    Only measured steps count, on means over episodes and the entry's seeds. ours: None if the entry never gets there; 0
+    if it begins there or above. ratio: None if either takes no step.
     """
     target = start[main][-1]
     theirs, ours = (_first(each["steps"], each[main], target, better) for each in (start, curve))
@@ -64,8 +64,8 @@ def _first(steps: Sequence[int], values: Sequence[float], target: float, better:
     return next((k for k, value in zip(steps, values, strict=True) if better * (value - target) >= 0), None)
 
 
-def rows(methods: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
-    """The columns of a table of all that has amortised costs, and a line for each method and number of shots."""
+def rows(methods: Json) -> tuple[list[str], list[list[str]]]:
+    """The columns of a table of amortised costs, and a line for each method and number of shots."""
     columns = ["method", "shots", *(f"s/task, {n:,}" for n in AFTER), "break-even tasks"]
     columns += [f"{TIMES} times from", "steps to random start's best", "times fewer"]
     lines = [
@@ -77,7 +77,7 @@ def rows(methods: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
     return columns, lines
 
 
-def _cells(entry: Result) -> list[str]:
+def _cells(entry: Json) -> list[str]:
     seconds = [f"{value:.3g}" for value in entry["amortised"].values()]
     if "steps_to" not in entry:
         return [*seconds, "", "", "", ""]

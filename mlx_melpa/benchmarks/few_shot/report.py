@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ...core.types import Json
 from ...errors import MelpaError
 from ...evaluation import text_overlap
 from ...evaluation.curves import HIGHER
@@ -16,12 +16,23 @@ from . import break_even
 from .episodes import Episodes
 from .jobs import Jobs, Measurement
 
-Result = Mapping[str, Any]
 SHOWN = {"accuracy": ("accuracy", "f1"), "bits_per_byte": ("bits_per_byte",), "loss": ("loss",)}
 """The measures of a table, by the main one; BLEU and ROUGE-L if texts were written."""
+COSTS = (
+    ("s/task", "seconds", 1, ".3g"),
+    ("GFLOP/task", "flops", 1e9, ".3g"),
+    ("inference ms", "inference_ms", 1, ".3g"),
+    ("trained", "parameters", 1, ",.0f"),
+    ("of the base", "share", 1, ".2%"),
+    ("bytes a user", "nbytes", 1, ",.0f"),
+    ("peak MB", "memory", 1e6, ",.0f"),
+    ("training s", "training", 1, ",.0f"),
+    ("search s", "tuning", 1, ",.0f"),
+)
+"""Columns of costs: title, key, unit and format."""
 
 
-def summed(jobs: Jobs, episodes: Mapping[int, Episodes], results: Mapping[Measurement, Result]) -> dict[str, Any]:
+def summed(jobs: Jobs, episodes: Mapping[int, Episodes], results: Mapping[Measurement, Json]) -> Json:
     """Per method and shots: measures with intervals over seeds and episodes, costs as means over seeds.
 
     worse: the share of tasks that end below the base, None if that was not measured. general: bits per byte of general
@@ -33,7 +44,7 @@ def summed(jobs: Jobs, episodes: Mapping[int, Episodes], results: Mapping[Measur
     if not measured:
         reason = next(iter(results.values()))["left_out"]
         raise MelpaError(f"none of --methods could be measured: {reason}; name others")
-    methods: dict[str, Any] = {}
+    methods: Json = {}
     for name in dict.fromkeys(job.name for job in measured):
         same = [job for job in measured if job.name == name]
         by_shots = {n: [job for job in same if job.shots == n] for n in settings.shots}
@@ -53,13 +64,13 @@ def summed(jobs: Jobs, episodes: Mapping[int, Episodes], results: Mapping[Measur
     }
 
 
-def _entry(jobs: Jobs, measured: Mapping[Measurement, Result], same: Sequence[Measurement]) -> dict[str, Any]:
+def _entry(jobs: Jobs, measured: Mapping[Measurement, Json], same: Sequence[Measurement]) -> Json:
     """The results of one method and number of shots, over its seeds."""
     first, results = same[0], [measured[job] for job in same]
     main, setting = results[0]["main"], jobs.setting_of(first)
     sign = 1 if main in HIGHER else -1
     values = {name: np.array([result["measures"][name] for result in results]) for name in SHOWN[main]}
-    entry: dict[str, Any] = {name: crossed(each) for name, each in values.items()}
+    entry: Json = {name: crossed(each) for name, each in values.items()}
     base = measured.get(Measurement("base", setting, first.shots, 0))
     below = None if base is None else sign * (values[main] - np.array(base["measures"][main])) < 0
     entry["worse"] = None if below is None else float(below.mean())
@@ -84,7 +95,7 @@ def _entry(jobs: Jobs, measured: Mapping[Measurement, Result], same: Sequence[Me
     return entry
 
 
-def _overlaps(results: Sequence[Result]) -> dict[str, Any]:
+def _overlaps(results: Sequence[Json]) -> Json:
     """BLEU and ROUGE-L with intervals, if all seeds wrote texts."""
     written = [result["written"] for result in results if result.get("written")]
     if len(written) < len(results):
@@ -98,50 +109,34 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if known else None
 
 
-def rows(found: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+def rows(found: Json) -> tuple[list[str], list[list[str]]]:
     """The table's columns and a line for each method; costs are those of the most shots."""
     main, shots = found["measure"], list(next(iter(found["methods"].values()))["shots"])
     entries = [entry for method in found["methods"].values() for entry in method["shots"].values()]
     names = (*SHOWN[main], *(name for name in text_overlap.NAMES if any(name in entry for entry in entries)))
     measured = [(n, name) for n in shots for name in names]
     columns = ["method", *(f"{_named(name)}, {_shots(n)}" for n, name in measured)]
-    columns += ["gain over multi-task", "worse than base", "steps", "s/task", "GFLOP/task", "inference ms", "trained"]
-    columns += [
-        "of the base",
-        "bytes a user",
-        "peak MB",
-        "training s",
-        "search s",
-        "break-even tasks",
-        "plain text bpb",
-    ]
+    columns += ["gain over multi-task", "worse than base", "steps", *(title for title, *_ in COSTS)]
+    columns += ["break-even tasks", "general text bpb"]
     return columns, [[name, *_cells(entry, measured, main)] for name, entry in found["methods"].items()]
 
 
-def _cells(method: Mapping[str, Any], measured: Sequence[tuple[str, str]], main: str) -> list[str]:
+def _cells(method: Json, measured: Sequence[tuple[str, str]], main: str) -> list[str]:
     last = list(method["shots"].values())[-1]
     steps = [f"{entry['steps']:g}" for entry in method["shots"].values()]
-    flops = None if last["flops"] is None else last["flops"] / 1e9
+    costs = [(None if last[name] is None else last[name] / unit, form) for _, name, unit, form in COSTS]
     return [
         *(_interval(method["shots"][n].get(name), name) for n, name in measured),
-        _interval(last["gain"], main) if "gain" in last else "",
+        _interval(last.get("gain"), main),
         _number(last["worse"], ".1%"),
         " / ".join(dict.fromkeys(steps)),
-        _number(last["seconds"], ".3g"),
-        _number(flops, ".3g"),
-        _number(last["inference_ms"], ".3g"),
-        _number(last["parameters"], ",.0f"),
-        _number(last["share"], ".2%"),
-        _number(last["nbytes"], ",.0f"),
-        _number(last["memory"] / 1e6, ",.0f"),
-        _number(last["training"], ",.0f"),
-        _number(last["tuning"], ",.0f"),
+        *(_number(cost, form) for cost, form in costs),
         break_even.tasks_of(last["break_even"]) if "break_even" in last else "",
         " → ".join(dict.fromkeys(_number(value, ".3f") for value in last["general"] if value is not None)),
     ]
 
 
-def markdown(found: Mapping[str, Any]) -> str:
+def markdown(found: Json) -> str:
     """The tables of methods and of break-even as Markdown, with an introduction above and notes below."""
     columns, lines = rows(found)
     second_columns, second_lines = break_even.rows(found["methods"])
@@ -163,7 +158,7 @@ def _table(columns: list[str], lines: list[list[str]]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in (columns, ["---"] * len(columns), *lines))
 
 
-def draw(found: Mapping[str, Any], folder: Path) -> None:
+def draw(found: Json, folder: Path) -> None:
     """Draws the main measure against steps, for each number of shots, and against shots."""
     main, methods = found["measure"], found["methods"]
     shots = list(next(iter(methods.values()))["shots"])

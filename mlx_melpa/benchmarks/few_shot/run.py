@@ -3,12 +3,11 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from ...config.build import Composition, compose
 from ...config.recipe import Recipe, load_recipe
 from ...core.progress import Advance, silent
-from ...core.types import Tree
+from ...core.types import Json, Tree
 from ...errors import MelpaError
 from ...evaluation.baselines.multi_task import multi_task
 from ...evaluation.curves import Measured
@@ -23,10 +22,8 @@ from . import report
 from .episodes import Episodes, draw_all
 from .jobs import Jobs, Measurement
 
-Result = dict[str, Any]
 
-
-def few_shot(jobs: Jobs, advance: Advance = silent) -> dict[str, Any]:
+def few_shot(jobs: Jobs, advance: Advance = silent) -> Json:
     """Trains and measures what is not there yet and writes the table; results are kept in `out` one by one.
 
     `advance` counts runs and measurements. Raises MelpaError if `out` holds results of other episodes or recipes.
@@ -58,7 +55,7 @@ class Bench:
         self._open: dict[str, tuple[Composition, Tree]] = {}
         self._evaluations: dict[tuple[str, int], Evaluation] = {}
 
-    def results(self) -> dict[Measurement, Result]:
+    def results(self) -> dict[Measurement, Json]:
         """The results of all measurements, made if they are not there yet."""
         for name, recipe in self.jobs.runs.items():
             self.study.get_or(f"training/{name}", partial(self._train, name, recipe), name)
@@ -85,7 +82,7 @@ class Bench:
         stored = folder / "recipe.yaml"
         if name.startswith("multi_task-") and stored.is_file():  # any recipe of the setting may have been the first
             recipe = load_recipe(stored)
-        event: dict[str, Any] = {}
+        event: Json = {}
         for event in meta_train(recipe, folder, resume=True):
             if event["event"] == "step":
                 self.study.advance(0, f"{name}: iteration {event['iteration']} of {recipe.train.iterations}")
@@ -111,7 +108,7 @@ class Bench:
                 self.study.put(each.key, self._result(each, plans[each], measured))
                 self.study.advance(1, self.jobs.title(each))
 
-    def _result(self, each: Measurement, plan: Plan, measured: Measured) -> Result:
+    def _result(self, each: Measurement, plan: Plan, measured: Measured) -> Json:
         """The measures of each episode, the curve, the costs, and what was tuned and trained."""
         evaluation = self._evaluation(each)
         main, settings = evaluation.main, plan.settings
@@ -139,7 +136,7 @@ class Bench:
         steps = f"-{self._steps(each)}" if method.tunes_steps else ""
         key = f"tuning/{each.method}-{each.of}{steps}.{each.shots}"
 
-        def tune() -> dict[str, Any]:
+        def tune() -> Json:
             tuned, seconds = timed(partial(method.tune, self._evaluation(each._replace(seed=0))))
             return {"settings": tuned, "seconds": seconds}
 
