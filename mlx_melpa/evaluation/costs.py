@@ -23,7 +23,7 @@ from ..store.version import pack
 from .baselines.frozen_features import Features, FeatureTask, features, measure
 from .baselines.in_context import InContext, InContextSettings, of_label
 from .flops import COUNTED, Work, flops, names, products
-from .perplexity import general
+from .perplexity import general_ability
 from .timing import timed
 
 Costs = dict[str, float | None]
@@ -60,7 +60,7 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": nbytes}
         found.append({**one, "memory": peak, "flops": count_flops(composed, support, steps, bool(memory))})
     after = [
-        general(composed, problem.acting(adapt(episode)[0]["rows"], theta["problem"]))
+        general_ability(composed, problem.acting(adapt(episode)[0]["rows"], theta["problem"]))
         for episode in drawn[:GENERAL_EPISODES]
     ]
     known = [value for value in after if value is not None]

@@ -1,10 +1,9 @@
-"""General ability: how well a base still predicts plain text under a row, in bits per byte."""
+"""Perplexity, and general ability: the bits per byte of general text under an adapted model."""
 
 from collections.abc import Sequence
 from functools import cache
 from math import log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -16,20 +15,20 @@ from ..errors import DataError
 from ..problems.language import Language
 from ..readouts.completion import completion
 
-OWN = Path(__file__).with_name("general.txt")
+GENERAL_TEXT = Path(__file__).with_name("general.txt")
 """Plain sentences on ten subjects, 3 kB, written for this."""
-MOST = 64
-"""Documents of a corpus that are read, spread evenly over it, the beginning of each."""
-AT_ONCE = 16
+MAX_DOCUMENTS = 64
+"""The most documents of a corpus that are read, spread evenly over it, the beginning of each."""
+BATCH_SIZE = 16
 
 
-def general(
+def general_ability(
     composed: Composition, acting: Array | np.ndarray | None = None, texts: Sequence[Example] = ()
 ) -> float | None:
-    """Bits per byte of plain text under the weights in use (P,), whatever the readout is; without any, of the base.
+    """Bits per byte of general text under the weights in use (P,), or of the base without any; for every readout.
 
-    `texts` are the package's own unless given (see `plain`). A text is cut at 256 tokens, and its end counts as one
-    more token. None where there is nothing that writes: a problem without a base, or an encoder.
+    texts: the package's own by default (see `general_texts`). A text is cut at 256 tokens, and its end counts as one
+    more token. None if nothing writes: a problem without a base, or an encoder.
     """
     if composed.base is None or composed.base.kind == "encoder":
         return None
@@ -37,26 +36,27 @@ def general(
     reader = Language(ops, composed.model, completion(ops, composed.base.tokenizer))
     acting = reader.identity()[0] if acting is None else acting.reshape(1, -1)[:, : reader.layout.size]
     rows = ops.array(acting) if isinstance(acting, np.ndarray) else acting
-    return written(reader, rows, texts or plain(), {})["bits_per_byte"]
+    return measure_texts(reader, rows, texts or general_texts(), {})["bits_per_byte"]
 
 
 @cache
-def plain(corpus: Path = OWN) -> tuple[Example, ...]:
-    """The texts of a file or folder, labels left out, MOST of them at most."""
+def general_texts(corpus: Path = GENERAL_TEXT) -> tuple[Example, ...]:
+    """The texts of a file or folder without labels, at most MAX_DOCUMENTS of them."""
     read = [record.example for record in read_examples(corpus)]
     if any(example.messages for example in read):
-        raise DataError(f"{corpus}: holds dialogues; general ability is measured on plain text, such as a .txt file")
-    places = np.linspace(0, len(read) - 1, min(MOST, len(read))).astype(int)
+        raise DataError(f"{corpus}: holds dialogues; general ability is measured on text, such as a .txt file")
+    places = np.linspace(0, len(read) - 1, min(MAX_DOCUMENTS, len(read))).astype(int)
     return tuple(Example("", target=read[i].target or read[i].text, source=read[i].source) for i in places)
 
 
-def written(problem: Any, rows: Array, examples: Sequence[Example], shared: Tree) -> dict[str, float]:
-    """Loss (nats per token), perplexity and bits_per_byte of examples that a row (1, P) is to write."""
-    nats = tokens = spelled = 0.0
-    for part in chunks(examples, AT_ONCE):
+def measure_texts(problem: Language, rows: Array, examples: Sequence[Example], shared: Tree) -> dict[str, float]:
+    """Loss (nats per token), perplexity and bits_per_byte of examples under a row (1, P)."""
+    nats = tokens = nbytes = 0.0
+    for part in chunks(examples, BATCH_SIZE):
         batch = problem.support([Episode("", tuple(part), ())])
         count, size = (float(problem.ops.numpy(batch[k]).sum()) for k in ("count", "bytes"))
         nats += float(problem.measure(rows, batch, shared)["loss"][0]) * count
-        tokens, spelled = tokens + count, spelled + size
+        tokens += count
+        nbytes += size
     loss = nats / tokens
-    return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_byte": nats / spelled / log(2)}
+    return {"loss": loss, "perplexity": float(np.exp(loss)), "bits_per_byte": nats / nbytes / log(2)}

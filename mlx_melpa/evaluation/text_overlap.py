@@ -9,7 +9,6 @@ import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
@@ -18,8 +17,11 @@ from ..core import inner_loop
 from ..core.types import Episode, Example, Tree
 from ..data.prompts import prompt_tokens
 from ..errors import MelpaError
+from ..readouts.completion import Completion
+from ..readouts.labels import Labels
 from .baselines.in_context import InContext
 
+Writer = Labels | Completion
 NAMES = ("bleu", "rouge_l")
 Overlaps = dict[str, list[float]]
 """By measure the values of all tasks."""
@@ -58,7 +60,7 @@ def in_context(asked: InContext, drawn: Sequence[Episode], count: int) -> Overla
 
 
 def write(
-    composed: Composition, rows: np.ndarray | None, shown: Example, example: Example, head: Any
+    composed: Composition, rows: np.ndarray | None, shown: Example, example: Example, head: Writer
 ) -> tuple[str, str]:
     """The text that rows (1, P), or the base if None, write after `shown`, and the example's own.
 
@@ -71,7 +73,7 @@ def write(
     return "".join(pieces), meant
 
 
-def opening(head: Any, shown: Example, example: Example, room: int) -> tuple[list[int], str]:
+def opening(head: Writer, shown: Example, example: Example, room: int) -> tuple[list[int], str]:
     """The tokens of the prompt, cut at their beginning, and the text that an example has after them."""
     encoder, first = head.encoder, list(head.encoder.first)
     if example.messages:

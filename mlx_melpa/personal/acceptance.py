@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import StoreError
-from ..evaluation.perplexity import general, plain
+from ..evaluation.perplexity import general_ability, general_texts
 from ..store import NOT_MEASURED, BitsPerByte, UserState
 from ..store.run import Run
 from .cross_validation import MIN_EXAMPLES
@@ -59,7 +59,7 @@ def measure_previous(trained: Trained, search: StepSearch) -> Measures:
     run, (data,) = trained.run, trained.users
     previous, moves = data.previous, search.steps > 0
     known = previous.bits_per_byte if previous else NOT_MEASURED
-    base = general(run.composed, None, plain()[TEXTS]) if moves and known.base is None else known.base
+    base = general_ability(run.composed, None, general_texts()[TEXTS]) if moves and known.base is None else known.base
     version = known.version
     if moves and version is None:
         version = bits_per_byte(run, previous.state) if previous else base
@@ -122,7 +122,7 @@ def exceeds_margin(before: float | None, after: float | None, margin: float) -> 
 
 def bits_per_byte(run: Run, state: UserState) -> float | None:
     """Bits per byte of general text under a user's row; None for a base that does not write."""
-    return general(run.composed, run.acting(state.rows), plain()[TEXTS])
+    return general_ability(run.composed, run.acting(state.rows), general_texts()[TEXTS])
 
 
 def _fit_before(trained: Trained, search: StepSearch) -> Fit:

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core.types import Example
 from ..errors import DataError
-from ..evaluation.perplexity import written
+from ..evaluation.perplexity import measure_texts
 from ..problems.language import classified
 from ..store import Version
 from ..store.run import Run
@@ -36,8 +36,8 @@ def score(run: Run, version: Version, examples: Sequence[Example]) -> Score:
         return _labelled(run, version, examples)
     rows, shared = run.problem.identity()
     return {
-        "base": written(run.problem, rows, examples, shared),
-        "adapted": written(run.problem, engine_rows(run, [version.state]), examples, run.shared),
+        "base": measure_texts(run.problem, rows, examples, shared),
+        "adapted": measure_texts(run.problem, engine_rows(run, [version.state]), examples, run.shared),
         "examples": len(examples),
         "notes": [],
     }

@@ -12,7 +12,7 @@ from ..core.protocols import Learner
 from ..core.types import AnyEpisode, Splits, Tree
 from ..errors import MelpaError, RecipeError
 from ..evaluation.curves import curves, episodes
-from ..evaluation.streams import prepare, retained
+from ..evaluation.streams import measure_streams, prepare
 from ..tasks.streams import streams
 from .difficulty import difficulty
 
@@ -149,6 +149,6 @@ class OuterLoop:
         if self.settings.stream == 1:
             found = curves(parts, self.theta, own, [steps], tasks_per_pass=size).last
         else:
-            found = retained(parts, self.theta, own, steps, tasks_per_pass=size)
+            found = measure_streams(parts, self.theta, own, steps, tasks_per_pass=size)
         sums = self.ops.total({name: self.ops.array([values.sum()]) for name, values in found.items()})
         return {name: float(self.ops.numpy(value)[0]) / len(drawn) for name, value in sums.items()}

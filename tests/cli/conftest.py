@@ -65,10 +65,10 @@ def short_text() -> Iterator[None]:
     """Measures general ability on four sentences in place of the whole text."""
     patch = pytest.MonkeyPatch()
     patch.setattr(perplexity, "MOST", 4)
-    perplexity.plain.cache_clear()
+    perplexity.general_texts.cache_clear()
     yield
     patch.undo()
-    perplexity.plain.cache_clear()
+    perplexity.general_texts.cache_clear()
 
 
 @pytest.fixture(scope="module")

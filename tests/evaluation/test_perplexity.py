@@ -12,7 +12,7 @@ from mlx_melpa.config.build import Composition, compose
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core.types import Example
 from mlx_melpa.errors import DataError
-from mlx_melpa.evaluation.perplexity import MOST, general, plain
+from mlx_melpa.evaluation.perplexity import MAX_DOCUMENTS, general_ability, general_texts
 
 READOUTS = ("{kind: prototypes, metric: plain}", "{kind: prototypes, metric_episodes: 0}", "labels", "completion")
 
@@ -43,35 +43,35 @@ def test_a_zero_row_is_the_base_as_mlx_lm_has_it(shared: Path, tmp_path: Path, r
     from mlx_lm.utils import load
 
     composed = composed_of(shared, tmp_path, readout)
-    zero = general(composed, np.zeros((1, composed.layout.size), np.float32))
-    assert zero == pytest.approx(general(composed), rel=1e-6)
+    zero = general_ability(composed, np.zeros((1, composed.layout.size), np.float32))
+    assert zero == pytest.approx(general_ability(composed), rel=1e-6)
     model, tokenizer = load(str(shared / "models/stories260k"))[:2]
-    texts = [example.target or "" for example in plain()]
+    texts = [example.target or "" for example in general_texts()]
     assert zero == pytest.approx(expected(model, tokenizer, texts), rel=1e-4)
 
 
 def test_a_row_that_writes_another_way_is_told_apart(shared: Path, tmp_path: Path) -> None:
     composed = composed_of(shared, tmp_path, "labels")
     row = np.random.default_rng(0).normal(0, 0.5, (1, composed.layout.size)).astype(np.float32)
-    found = [general(composed, given) for given in (None, row, composed.parts.ops.array(row))]
+    found = [general_ability(composed, given) for given in (None, row, composed.parts.ops.array(row))]
     assert found[1] == found[2] and found[1] > found[0] + 0.1
     short = [Example("", target="Once upon a time there was a little girl.")]
-    assert general(composed, texts=short) < general(composed) - 0.3, "what this base was trained on"
+    assert general_ability(composed, texts=short) < general_ability(composed) - 0.3, "what this base was trained on"
 
 
 def test_where_nothing_writes_there_is_none(tmp_path: Path) -> None:
     path = tmp_path / "r.yaml"
     path.write_text("problem: regression\ntasks: sinusoid\nlearner: maml\n")
-    assert general(compose(load_recipe(path))) is None
+    assert general_ability(compose(load_recipe(path))) is None
 
 
 def test_plain_texts_are_read_evenly_and_without_labels(tmp_path: Path) -> None:
-    assert 8 <= len(plain()) <= 20 and 2500 < sum(len(e.target or "") for e in plain()) < 4000
+    assert 8 <= len(general_texts()) <= 20 and 2500 < sum(len(e.target or "") for e in general_texts()) < 4000
     (tmp_path / "long.txt").write_text("".join(f"line {i}\n" for i in range(1000)))
-    read = [e.target for e in plain(tmp_path / "long.txt")]
-    assert len(read) == MOST and (read[0], read[-1]) == ("line 0", "line 999")
+    read = [e.target for e in general_texts(tmp_path / "long.txt")]
+    assert len(read) == MAX_DOCUMENTS and (read[0], read[-1]) == ("line 0", "line 999")
     (tmp_path / "said.jsonl").write_text('{"messages": [{"role": "assistant", "content": "Hello."}]}\n')
     with pytest.raises(DataError, match="holds dialogues"):
-        plain(tmp_path / "said.jsonl")
+        general_texts(tmp_path / "said.jsonl")
     (tmp_path / "labelled.jsonl").write_text('{"text": "A text.", "label": "x"}\n')
-    assert plain(tmp_path / "labelled.jsonl")[0].target == "A text."
+    assert general_texts(tmp_path / "labelled.jsonl")[0].target == "A text."

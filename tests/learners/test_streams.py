@@ -17,7 +17,7 @@ from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.protocols import Parts
 from mlx_melpa.core.types import Episode, Example
-from mlx_melpa.evaluation import streams as retention
+from mlx_melpa.evaluation.streams import measure_streams, prepare
 from mlx_melpa.learners import KINDS
 from mlx_melpa.tasks.sinusoid import sinusoid
 from mlx_melpa.tasks.streams import Streams
@@ -28,7 +28,7 @@ WORDS = [("cat", "dog"), ("red", "blue"), ("north", "south")]
 
 def curves(parts: Parts, length: int = TASKS) -> tuple[Any, Any]:
     source = Streams(sinusoid(shots=5, queries=4).train, length, "training")
-    return retention.prepare(parts.problem, [source.episode(np.random.default_rng([1, i])) for i in range(2)])
+    return prepare(parts.problem, [source.episode(np.random.default_rng([1, i])) for i in range(2)])
 
 
 def sentences(place: int, seed: int) -> Episode:
@@ -100,7 +100,7 @@ def test_the_walk_goes_through_what_is_kept_of_a_task(readout: str, backend: str
     streams = [tuple(sentences(place, seed) for place in (0, 1, 2)) for seed in (0, 1)]
     # torch's fused attention, which the walk may take, rounds otherwise than the one that a whole stream needs
     rounding = 3e-5 if backend == "torch" else 0.0
-    assert_plain(composed.parts, theta, *retention.prepare(composed.parts.problem, streams), rounding=rounding)
+    assert_plain(composed.parts, theta, *prepare(composed.parts.problem, streams), rounding=rounding)
     composed.model.detach()
 
 
@@ -120,7 +120,7 @@ def test_a_stream_of_one_task_is_that_task(language: Any) -> None:
     for learner in ("maml", "fomaml"):
         built = KINDS[learner](parts, steps=STEPS)
         losses, single = built.meta_grad(theta, *parts.problem.prepare(episodes))
-        same, stream = built.meta_grad(theta, *retention.prepare(parts.problem, [(e,) for e in episodes]))
+        same, stream = built.meta_grad(theta, *prepare(parts.problem, [(e,) for e in episodes]))
         np.testing.assert_allclose(parts.ops.numpy(same), parts.ops.numpy(losses), rtol=1e-5)
         assert max(verify.difference(stream, single, parts.ops).values()) < 1e-4, learner
     composed.model.detach()
@@ -146,13 +146,13 @@ def test_training_sees_what_the_continual_benchmark_sees(readout: str, rule: str
         state = method.learn(state, [one])
         learned.append(true_class(method, state, one))
     wanted = [true_class(method, state, one) for one in encoded]
-    found = retention.retained(parts, theta, [tuple(episodes)], STEPS)
+    found = measure_streams(parts, theta, [tuple(episodes)], STEPS)
     # the benchmark rounds class means to half precision
     assert found["loss"][0] == pytest.approx(np.mean([loss for loss, _ in wanted]), rel=2e-3)
     assert found["accuracy"][0] == pytest.approx(np.mean([right for _, right in wanted]), abs=0.26 / 3)
     lost = [after[1] - before[1] for after, before in zip(wanted[:-1], learned[:-1], strict=True)]
     assert found["bwt"][0] == pytest.approx(np.mean(lost), abs=0.26 / 2)
-    supports, _ = retention.prepare(parts.problem, [tuple(episodes)])
+    supports, _ = prepare(parts.problem, [tuple(episodes)])
     ends = list(adapt.in_turn(parts, theta, supports, STEPS))
     np.testing.assert_allclose(
         parts.ops.numpy(ends[-1]["rows"]), parts.ops.numpy(state.rows), atol=1e-6, err_msg="rows end elsewhere"

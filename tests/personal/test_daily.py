@@ -15,7 +15,7 @@ from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.class_means import recall, remembering
 from mlx_melpa.core.layout import Layout
 from mlx_melpa.core.types import Episode, Example
-from mlx_melpa.evaluation.perplexity import general, plain
+from mlx_melpa.evaluation.perplexity import general_ability, general_texts
 from mlx_melpa.personal.acceptance import TEXTS, Measures, compare, exceeds_margin
 from mlx_melpa.personal.adaptation import adapt_user
 from mlx_melpa.personal.history import LearnedExamples, split_replay
@@ -206,9 +206,9 @@ def test_the_guard_refuses_what_forgets_and_a_margin_lets_it_pass(writing: Run) 
 
 
 def test_general_ability_is_told_and_guarded(writing: Run) -> None:
-    texts = plain()[TEXTS]
-    base, first = general(writing.composed, texts=texts), adapt_user(writing, LINES, steps=10)
-    under = general(writing.composed, writing.acting(first.version.state.rows), texts)
+    texts = general_texts()[TEXTS]
+    base, first = general_ability(writing.composed, texts=texts), adapt_user(writing, LINES, steps=10)
+    under = general_ability(writing.composed, writing.acting(first.version.state.rows), texts)
     assert first.before.bits_per_byte == BitsPerByte(base, base)
     assert first.after.bits_per_byte == first.version.bits_per_byte == BitsPerByte(base, under)
     assert first.accepted, "a first version is not held to the base"

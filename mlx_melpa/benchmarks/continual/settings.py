@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ...config.recipe import Recipe
 from ...core.types import Example
 from ...errors import MelpaError
-from ...evaluation.perplexity import plain
+from ...evaluation.perplexity import general_texts
 from ...store.run import Run
 from .methods import KINDS, RENAMED
 from .methods.lwf import Lwf
@@ -111,7 +111,7 @@ class Settings:
     @cached_property
     def texts(self) -> tuple[Example, ...]:
         """The texts of general ability."""
-        return plain() if self.corpus is None else plain(self.corpus)
+        return general_texts() if self.corpus is None else general_texts(self.corpus)
 
     def identity(self) -> dict[str, Any]:
         """What all results of one folder have in common."""

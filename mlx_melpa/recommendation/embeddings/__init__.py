@@ -1,4 +1,4 @@
-"""Task embeddings: a vector for an episode by its support set, and how far two of them are apart."""
+"""Task embeddings: vectors of support sets, and their distances."""
 
 from .handcrafted import handcrafted
 from .learned import encodes, learned

@@ -1,19 +1,18 @@
-"""The learned task embedding: what a hypernetwork's own encoder makes of a task before it writes a row."""
+"""The learned task embedding: the output of a hypernetwork's task encoder."""
 
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from ...config.build import Composition
-from ...core.types import Tree
+from ...core.types import Episode, Tree
 from ...initializers.hypernetwork import Hypernetwork
 
 
-def learned(composed: Composition, episode: Any, theta: Tree | None = None) -> np.ndarray:
-    """E (e,) of what the initializer reads: the support set, the description, or both.
+def learned(composed: Composition, episode: Episode, theta: Tree | None = None) -> np.ndarray:
+    """The embedding (e,) of the initializer's input: the support set, the description, or both.
 
-    It is E's under `theta`, or as E begins where none is given.
-    The initializer has to be a hypernetwork (see `encodes`).
+    theta: a random start by default. The initializer must be a hypernetwork (see `encodes`).
     """
     parts, made = composed.parts, cast(Hypernetwork, composed.parts.initializer)
     support = parts.problem.support([episode])
@@ -24,5 +23,5 @@ def learned(composed: Composition, episode: Any, theta: Tree | None = None) -> n
 
 
 def encodes(composed: Composition) -> bool:
-    """Says whether the initializer has a task encoder."""
+    """True if the initializer has a task encoder."""
     return isinstance(composed.parts.initializer, Hypernetwork)

@@ -1,30 +1,29 @@
-"""Task2Vec: which numbers of the row a task depends on (Achille et al. 2019)."""
+"""Task2Vec: the Fisher information of a task about the numbers of a row (Achille et al. 2019)."""
 
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from ...config.build import Composition
-from ...core import inner_loop as adapt
+from ...core import inner_loop
 from ...core.class_means import ALONE
 from ...core.microbatches import chunks
 from ...core.protocols import Parts
-from ...core.types import Array, Batch, Tree
+from ...core.types import Array, Batch, Episode, Tree
 
 
-def task2vec(composed: Composition, episode: Any, theta: Tree | None = None) -> np.ndarray:
+def task2vec(composed: Composition, episode: Episode, theta: Tree | None = None) -> np.ndarray:
     """The log-normalized Fisher (own,) of a person's numbers on the support set: log(1 + F / mean F), 0 where F is 0.
 
-    F is taken where adaptation begins under `theta`, or from a random start, always the same, where none is given.
+    F is computed at the initial row under `theta`, the same random start by default.
     """
     parts = composed.parts
     theta = composed.begin(0) if theta is None else theta
-    found = fisher(parts, theta, adapt.begin(parts, theta, parts.problem.support([episode]))["rows"], episode)
+    found = fisher(parts, theta, inner_loop.begin(parts, theta, parts.problem.support([episode]))["rows"], episode)
     return np.log1p(found / max(float(found.mean()), 1e-30))
 
 
-def fisher(parts: Parts, theta: Tree, rows: Array, episode: Any) -> np.ndarray:
+def fisher(parts: Parts, theta: Tree, rows: Array, episode: Episode) -> np.ndarray:
     """The empirical Fisher's diagonal (own,) at a row (1, P): the mean over examples of each one's squared gradient.
 
     An example's loss is its term in the task's loss, on its own: class means come from the whole support set.
@@ -35,7 +34,7 @@ def fisher(parts: Parts, theta: Tree, rows: Array, episode: Any) -> np.ndarray:
         for scored in chunks(list(np.eye(count)), ALONE):
             yield {**parts.problem.support([episode] * len(scored)), "weights": parts.ops.array(np.array(scored))}
 
-    return parts.ops.numpy(adapt.squares(parts, theta, rows, each()))[0]
+    return parts.ops.numpy(inner_loop.squares(parts, theta, rows, each()))[0]
 
 
 def distance(one: np.ndarray, two: np.ndarray) -> float:
