@@ -1,4 +1,4 @@
-"""`melpa bench few-shot`: recipes on unseen tasks, beside everything that they have to beat."""
+"""`melpa bench few-shot`: recipes and tuned baselines on unseen tasks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -57,7 +57,7 @@ def few_shot(
     backend: Backend = None,
     json: Json = False,
     folder: Annotated[
-        Path | None, typer.Option("--out", metavar="DIR", help="Keep runs and results there; go on from them.")
+        Path | None, typer.Option("--out", metavar="DIR", help="Store runs and results there, and resume from them.")
     ] = None,
 ) -> None:
     """Meta-train recipes and compare them with tuned baselines on unseen tasks, in one table."""

@@ -30,7 +30,7 @@ from .options import (
 def eval_(
     run: Annotated[Path, typer.Argument(help="The run's folder.")],
     tasks: Annotated[
-        list[str] | None, typer.Option(help="A file or folder of tasks; the run's own test tasks unless given.")
+        list[str] | None, typer.Option(help="A file or folder of tasks; the run's own test tasks by default.")
     ] = None,
     group: Group = None,
     label: Label = None,

@@ -1,4 +1,4 @@
-"""`melpa recommend`: which run and which method suit new data."""
+"""`melpa recommend`: the run and the method that suit new data."""
 
 from pathlib import Path
 from shlex import quote
@@ -20,7 +20,7 @@ def recommend(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Rank known runs by how like their tasks are to new data, and methods by examples that are left out."""
+    """Rank known runs by task similarity to new data, and methods by leave-one-out on the data."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.data.readers import read_examples
     from mlx_melpa.recommendation.recommend import recommend as look
@@ -49,7 +49,7 @@ def show(found: "Recommendation", data: Path) -> None:
         (name, alike.mean, *(alike.embeddings.get(kind) for kind in kinds), ", ".join(alike.tasks[:3]))
         for name, alike in found.runs
     ]
-    table(("run", "typical", *kinds, "nearest tasks"), rows, title="How typical the data is of what runs learned from")
+    table(("run", "typical", *kinds, "nearest tasks"), rows, title="How typical the data is of runs' training tasks")
     columns = [c for c in ("accuracy", "bits_per_byte", "loss", "ci95") if c in next(iter(found.methods.values()))]
     titles = {**{name: method.title for name, method in METHODS.items()}, "adapt": "adapting"}
     methods = [(titles[name], *(measures[c] for c in columns)) for name, measures in found.methods.items()]

@@ -1,4 +1,4 @@
-"""What the methods of one evaluation share: a built recipe, its start, the episodes, and what is computed of them."""
+"""The inputs of one evaluation that its methods share: a built recipe, its start, and the episodes."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -46,12 +46,12 @@ class Evaluation:
         return "accuracy" if self.classifies else "bits_per_byte"
 
     def test_batches(self) -> Iterator[TaskBatch]:
-        """The test episodes in batches, which are encoded once for all methods and then let go."""
+        """The test episodes in batches, each of which is encoded once for all methods."""
         return task_batches(self.setup.parts.problem, self.test, self.tasks_per_pass)
 
     @cached_property
     def validation_batches(self) -> list[TaskBatch]:
-        """The validation episodes in batches, which are kept."""
+        """The validation episodes in batches."""
         return list(task_batches(self.setup.parts.problem, self.validation, self.tasks_per_pass))
 
     def with_adam(self, lr: float = FIRST_RATE) -> Composition:
@@ -89,6 +89,6 @@ class Evaluation:
 
     @cached_property
     def _validation_center(self) -> np.ndarray:
-        """The mean feature (d,) of the validation texts; of none, one that nothing can use."""
+        """The mean feature (d,) of the validation texts; empty without any."""
         self._read(self.validation)
         return np.mean(list(self._features.values()), axis=0) if self._features else np.zeros(0)

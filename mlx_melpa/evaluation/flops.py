@@ -74,7 +74,7 @@ class Work:
 
 
 class _Count:
-    """Walks a block's layers in order and keeps which values move with the row."""
+    """Adds up the products of a block's layers in order. A value moves if it depends on the row."""
 
     def __init__(self, work: Work):
         self.work, self.products = work, list[Product]()
@@ -83,7 +83,7 @@ class _Count:
         self.products.append(Product(name, batch, m, k, n))
 
     def linear(self, site: str, i: int, o: int, moves: bool) -> bool:
-        """A frozen linear layer, with LoRA or a change of its own where one is; says whether its output moves."""
+        """A frozen linear layer with its adapter, if it has one; True if its output moves."""
         tokens = self.work.tokens
         self.add("linear", tokens, i, o)
         if moves:
@@ -103,7 +103,7 @@ class _Count:
         return True
 
     def attention(self, site: str, heads: int, wide: int, query: bool, key: bool, value: bool) -> bool:
-        """Scores and mixture of all heads, behind a prefix where one is; says whether the mixture moves."""
+        """Scores and mixture of all heads, behind a prefix if there is one; True if the mixture moves."""
         prefix = site in self.work.sites
         batch, length = self.work.sequences * heads, self.work.places
         seen = length + (self.work.adapter.keys if prefix else 0)

@@ -1,4 +1,4 @@
-"""The methods that an evaluation compares: what each tunes, measures and costs."""
+"""The methods that an evaluation compares: each tunes its settings, measures tasks and tells its costs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
@@ -240,5 +240,5 @@ def measure(evaluation: Evaluation, plans: Mapping[Key, Plan]) -> dict[Key, Meas
 
 
 def _at_once(measures: Measures) -> Measured:
-    """Measures of what takes no steps."""
+    """The measures of a method without steps."""
     return Measured((0,), {name: np.asarray(values)[None] for name, values in measures.items()})

@@ -25,7 +25,7 @@ CLASSIFIERS: dict[str, Settings] = {
     "prototypes": {"center": "support", "temperature": 10.0},
     "logistic_regression": {"scale": "standard", "C": 1.0},
 }
-"""Their settings, which so few examples can't decide too."""
+"""Their settings: so few examples can't tune them."""
 JSON_NAMES = {"meta": "adapt"}
 """Methods by the names that results have here."""
 Results = dict[str, dict[str, float]]
@@ -71,9 +71,9 @@ class Recommendation:
 
 
 def recommend(store: Store, examples: Sequence[Example], run: str | None = None, seed: int = 0) -> Recommendation:
-    """Looks at the runs of the store, or at the one named or in a folder, and at every method under the most similar.
+    """Compares the runs of the store, or the one named or in a folder, and all methods with the most similar run.
 
-    Raises StoreError where no run takes such examples, DataError where they are too few.
+    Raises StoreError if no run takes such examples, DataError if they are too few.
     """
     rng, once = np.random.default_rng([seed, 4]), distinct(examples)
     used = [once[i] for i in rng.permutation(len(once))[:MAX_EXAMPLES]]
@@ -132,7 +132,7 @@ def compared(run: Run, held_out: Sequence[Episode]) -> tuple[Results, list[str]]
 
 
 def best(methods: Results, names: Sequence[str]) -> str:
-    """The method with the highest accuracy, then the lowest loss; adapting where both are equal."""
+    """The method with the highest accuracy, then the lowest loss; adapting if both are equal."""
 
     def worth(name: str) -> tuple[float, float, bool]:
         return methods[name].get("accuracy", 0.0), -methods[name]["loss"], name.startswith("adapt")

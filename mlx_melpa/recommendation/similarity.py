@@ -1,4 +1,4 @@
-"""How much new data is like the tasks that a run was trained on, by task embeddings."""
+"""Similarity of new data to the training tasks of a run, by task embeddings."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,16 +11,16 @@ from ..store.run import Run
 from .embeddings import distance, encodes, handcrafted, learned, task2vec
 
 TASKS = 12
-"""Training tasks of a run that are looked at."""
+"""The number of training tasks that are compared."""
 
 
 @dataclass(frozen=True)
 class Similarity:
-    """How typical new data is of a run's tasks by each of `embeddings`, 0 to 1, and the `tasks`' names, nearest first.
+    """How typical new data is of a run's tasks, by embedding, and the names of the `tasks`, nearest first.
 
-    Typical is the share of all, the data and n tasks, that lie as far from their nearest neighbour as the data does: 1
-    where the data is in their midst, 1 / (n + 1) where it lies further out than all (a conformal p-value, Vovk et al.
-    2005). It has no unit, so that runs on other bases can be compared.
+    The value is the share of all points, the data and n tasks, that are at least as far from their nearest neighbour as
+    the data is: 1 in their midst, 1 / (n + 1) further out than all (a conformal p-value, Vovk et al. 2005). It has no
+    unit, so that runs on different bases can be compared.
     """
 
     embeddings: dict[str, float]
@@ -46,7 +46,7 @@ def similarity(run: Run, data: Episode, seed: int = 0) -> Similarity:
 
 
 def like(data: Episode, task: Episode) -> Episode:
-    """The data with at most as many labels, and examples of each, as a task has: size alone is no difference."""
+    """The data with at most as many labels, and examples of each, as a task has, so that size makes no difference."""
     labels = data.labels[: len(task.labels)]
     parts = [[e for e in data.support if e.label == label] for label in labels] or [list(data.support)]
     each = max(1, len(task.support) // max(1, len(task.labels)))
@@ -54,9 +54,9 @@ def like(data: Episode, task: Episode) -> Episode:
 
 
 def embedded(run: Run, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
-    """The embeddings (E, d) of support sets; those of counts without the size, which is no trait of a task.
+    """The embeddings (E, d) of support sets, by name; handcrafted ones without the size, which is no trait of a task.
 
-    A run whose initializer has a task encoder has that one's too.
+    "learned" is there if the run's initializer has a task encoder.
     """
     composed, known = run.composed, frozen.Features()
     read = [replace(e, support=tuple(Example("\n".join(x.texts)) for x in e.support), query=()) for e in episodes]

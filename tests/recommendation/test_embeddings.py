@@ -79,7 +79,7 @@ def test_the_fisher_of_a_curve_is_its_closed_form(tmp_path: Path) -> None:
     grads = np.concatenate([away * slope * x, away * slope, away * inner, away], 1)
     found = fisher(composed.parts, composed.begin(0), composed.parts.ops.array(row[None]), episode)
     np.testing.assert_allclose(found, (grads**2).mean(0), rtol=1e-4)
-    theta = {**composed.begin(0), "initializer": composed.parts.initializer.at(row)}
+    theta = {**composed.begin(0), "initializer": composed.parts.initializer.init(rng, row)}
     np.testing.assert_allclose(task2vec(composed, episode, theta), np.log1p(found / found.mean()), rtol=1e-5)
 
 

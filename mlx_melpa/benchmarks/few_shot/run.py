@@ -89,7 +89,7 @@ class Bench:
         return {"seconds": event["seconds"]}
 
     def _measure(self, together: Sequence[Measurement]) -> None:
-        """Measures what shares a run, or a setting, and the number of shots: its episodes are encoded once."""
+        """Measures jobs with the same run or setting and number of shots: their episodes are encoded once."""
         plans: dict[Measurement, Plan] = {}
         for each in together:
             title = self.jobs.title(each)

@@ -1,4 +1,4 @@
-"""Recipes with keys changed, under names of their own: NAME=RECIPE,KEY=VALUE,KEY=VALUE"""
+"""Variants of recipes, with a name and changed keys: NAME=RECIPE,KEY=VALUE,KEY=VALUE"""
 
 import re
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ def load(text: str, sets: Sequence[str] = ()) -> Recipe:
     RecipeError, which names the variant.
     """
     name, equals, rest = text.partition("=")
-    if not equals or isfile(expanduser(text)):  # pathlib raises where a name is too long for one
+    if not equals or isfile(expanduser(text)):  # pathlib raises if a name is too long for one
         return load_recipe(text, sets)
     recipe, *own = split(rest)
     if not _NAME.fullmatch(name) or not recipe:

@@ -38,7 +38,7 @@ class InContextSettings(NamedTuple):
 
 
 class InContext:
-    """The base of a composition, asked with examples before each question."""
+    """The base model with examples before each question."""
 
     def __init__(self, composed: Composition):
         self.composed, self.ops = composed, composed.parts.ops
@@ -106,7 +106,7 @@ class InContext:
         return replace(episode, query=(*query, Example(said + CONTENT_FREE, label=episode.labels[0])))
 
     def with_texts(self, episode: Episode, count: int) -> Episode:
-        """The episode's texts after `count` of the support; what is too long is cut where it begins."""
+        """The episode's texts after `count` of the support; the beginning of a long one is cut."""
         template = self.head.template
         said = [(template.format(text=e.text) if e.text else "") + (e.target or "") for e in episode.support[:count]]
         query = [replace(e, text="\n\n".join([*said, *([e.text] if e.text else [])])) for e in episode.query]

@@ -142,5 +142,5 @@ def ranked(curves: Mapping[float, Curve], main: str, steps: int | None = None) -
 
 
 def _worth(value: float, main: str) -> float:
-    """Higher is better; what is no number is worst."""
+    """Higher is better; NaN is worst."""
     return (value if main in HIGHER else -value) if isfinite(value) else -float("inf")
