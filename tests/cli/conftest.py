@@ -64,7 +64,7 @@ def home(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 def short_text() -> Iterator[None]:
     """Measures general ability on four sentences in place of the whole text."""
     patch = pytest.MonkeyPatch()
-    patch.setattr(perplexity, "MOST", 4)
+    patch.setattr(perplexity, "MAX_DOCUMENTS", 4)
     perplexity.general_texts.cache_clear()
     yield
     patch.undo()

@@ -225,7 +225,7 @@ def test_general_ability_is_told_and_guarded(writing: Run) -> None:
 
 
 def test_bits_per_byte_are_not_measured_without_a_step(sorting: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mlx_melpa.personal.acceptance.general", None)
+    monkeypatch.setattr("mlx_melpa.personal.acceptance.general_ability", None)
     assert adapt_user(sorting, NOTES, steps=0).after.bits_per_byte == NOT_MEASURED
 
 

@@ -83,6 +83,13 @@ def test_the_fisher_of_a_curve_is_its_closed_form(tmp_path: Path) -> None:
     np.testing.assert_allclose(task2vec(composed, episode, theta), np.log1p(found / found.mean()), rtol=1e-5)
 
 
+def gradient(composed: Any, theta: Any, rows: Any, batch: Any) -> np.ndarray:
+    """The gradient (P,) of a batch's loss to rows (1, P)."""
+    losses = composed.problem.losses
+    found: np.ndarray = composed.ops.numpy(composed.ops.grad(lambda r: losses(r, batch, theta["problem"]).sum(), rows))
+    return found[0]
+
+
 @pytest.mark.parametrize("composed", ["completion", "labels"], indirect=True)
 def test_the_fisher_is_the_mean_of_squared_gradients_taken_one_by_one(composed: Any) -> None:
     parts, ops = composed.parts, composed.parts.ops
@@ -92,12 +99,12 @@ def test_the_fisher_is_the_mean_of_squared_gradients_taken_one_by_one(composed: 
         examples = tuple(Example(e.text, target=f"goes to {e.label}") for e in examples)
         episode = Episode("", examples, ())
     rows = ops.array(np.random.default_rng(1).standard_normal((1, composed.layout.size)) * 0.1)
-    squares = []
+    theta, squares = composed.begin(0), []
     for example in examples:
         alone = parts.problem.support([Episode("", (example,), (), episode.labels)])
-        squares.append(ops.numpy(ops.grad(lambda r, alone=alone: parts.problem.losses(r, alone).sum(), rows))[0] ** 2)
+        squares.append(gradient(composed, theta, rows, alone) ** 2)
     wanted = np.mean(squares, 0)
-    found = fisher(parts, composed.begin(0), rows, episode)
+    found = fisher(parts, theta, rows, episode)
     np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-5 * wanted.max())
 
 
@@ -105,16 +112,17 @@ def test_the_fisher_is_the_mean_of_squared_gradients_taken_one_by_one(composed: 
 def test_with_class_means_the_gradients_of_examples_add_up_to_the_tasks(composed: Any) -> None:
     parts, ops = composed.parts, composed.parts.ops
     episode = drawn(composed)
-    rows = ops.array(composed.layout.draw(np.random.default_rng(1))[None] + 0.01)
+    row, _ = composed.problem.init(np.random.default_rng(1))
+    rows, theta = ops.array(row[None] + 0.01), composed.begin(0)
     batch = parts.problem.support([episode])
-    whole = ops.numpy(ops.grad(lambda r: parts.problem.losses(r, batch).sum(), rows))[0]
+    whole = gradient(composed, theta, rows, batch)
     each = []
     for i in range(len(episode.support)):
         one = {**batch, "weights": ops.array(np.eye(len(episode.support))[i : i + 1])}
-        each.append(ops.numpy(ops.grad(lambda r, one=one: parts.problem.losses(r, one).sum(), rows))[0])
+        each.append(gradient(composed, theta, rows, one))
     np.testing.assert_allclose(np.mean(each, 0), whole, rtol=1e-2, atol=1e-4 * np.abs(whole).max())
-    wanted = composed.layout.stored(np.square(each).mean(0))
-    found = fisher(parts, composed.begin(0), rows, episode)
+    wanted = np.square(each).mean(0)
+    found = fisher(parts, theta, rows, episode)
     np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=1e-5 * wanted.max())
 
 
