@@ -30,7 +30,7 @@ def speed(
     ] = None,
     model: Annotated[str, typer.Option(metavar="pocket|FOLDER", help="The base model.")] = "pocket",
     only: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Sections, such as step,start; default all but growth.")
+        str | None, typer.Option(metavar="NAMES", help="Sections, such as step,start; default all.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Interleaved measurements of each side.", min=1)] = 5,
     run: Annotated[str | None, typer.Option(help="A meta-trained run to adapt with; default a new one.")] = None,

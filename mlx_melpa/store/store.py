@@ -5,8 +5,7 @@ import json
 import os
 import shlex
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -58,15 +57,6 @@ class Store:
     def close(self) -> None:
         """Closes the store's file."""
         self._db.close()
-
-    @contextmanager
-    def bulk(self) -> Iterator[None]:
-        """Writes without waiting for the disk, for data that can be written again after a crash."""
-        self._db.all("PRAGMA synchronous = OFF")
-        try:
-            yield
-        finally:
-            self._db.all("PRAGMA synchronous = FULL")
 
     def put(
         self,

@@ -17,14 +17,10 @@ from .settings import Settings
 
 
 class Section(NamedTuple):
-    """A module with `measure(settings, advance) -> dict`, and `draw(result, folder)` if `draws`.
-
-    `by_name`: measured only where it is named.
-    """
+    """A module with `measure(settings, advance) -> dict`, and `draw(result, folder)` if `draws`."""
 
     module: str
     draws: bool = False
-    by_name: bool = False
 
 
 SECTIONS = {
@@ -32,10 +28,8 @@ SECTIONS = {
     "time_to_quality": Section("time_to_quality", draws=True),
     "meta": Section("meta_iteration"),
     "memory": Section("memory"),
-    "many": Section("batched_users"),
     "limit": Section("roofline"),
     "start": Section("startup"),
-    "growth": Section("scaling", draws=True, by_name=True),
 }
 PEERS = {"mlx-lm": ("mlx_lm",), "peft": ("torch", "transformers", "peft", "torchopt")}
 """The modules that each peer needs."""
@@ -61,8 +55,7 @@ def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = silen
     With `settings.out` also OUT/speed.json, after each section, and plots. Raises MelpaError for an unknown section or
     a missing peer, before anything is measured.
     """
-    usual = tuple(name for name, section in SECTIONS.items() if not section.by_name)
-    only = known_names(only, SECTIONS, "--only") or usual
+    only = known_names(only, SECTIONS, "--only") or tuple(SECTIONS)
     for peer in known_names(settings.peers, PEERS, "--peer"):
         if not installed(peer):
             missing = ", ".join(m for m in PEERS[peer] if not find_spec(m))
