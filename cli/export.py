@@ -1,7 +1,7 @@
 """`melpa export`: a user's adapter as files for mlx-lm, PEFT and other tools."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -9,6 +9,7 @@ from .console import command, json_out, note, out, size, table
 from .options import AllowOtherWeights, Json, Model, User
 
 if TYPE_CHECKING:
+    from mlx_melpa.core.bases import Base
     from mlx_melpa.core.layout import Layout
     from mlx_melpa.exports.common import Exported, Metadata
     from mlx_melpa.store import Store, Version
@@ -77,7 +78,7 @@ def _metadata(run: "Run", version: "Version", layout: "Layout") -> "Metadata":
     return Metadata(layout, version.base, version.run if same else None, readout, version.labels, arrays)
 
 
-def _next(report: "Exported", base: Any) -> list[str]:
+def _next(report: "Exported", base: "Base") -> list[str]:
     import shlex
 
     model = shlex.quote(str(base.folder) if base.name == "pocket" else base.name)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from ..core.sites import Site
 from ..core.types import Array
 from . import fingerprint
+from .checkpoints import Config
 
 ATTENTION = ("self_attn", "attn", "attention", "linear_attn", "mixer", "temporal_block", "conv")
 FEED_FORWARD = ("mlp", "feed_forward", "block_sparse_moe", "ffn", "mlp_block")
@@ -29,8 +30,7 @@ class BaseModel(ABC):
     name: str
     model: Any
     tokenizer: Any
-    config: dict[str, Any]
-    reading: Any
+    config: Config
     kind: Kind = "causal"
     width: int = 0
     folder: Path | None = None

@@ -8,6 +8,8 @@ from ..errors import ModelError
 
 FETCHED = ["*.json", "*.safetensors", "*.py", "*.model", "*.txt", "*.jinja"]
 
+Config = dict[str, Any]
+"""The content of a config.json."""
 POCKET = Path(__file__).resolve().parents[1] / "pocket" / "base"
 """The folder of the embedded base."""
 
@@ -41,9 +43,9 @@ def fetch(name: str) -> Path:
     return path
 
 
-def config(folder: Path) -> dict[str, Any]:
+def config(folder: Path) -> Config:
     """A folder's config.json, with the end mark of its generation_config.json where that names one, as mlx-lm reads."""
-    found: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found: Config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     beside = folder / "generation_config.json"
     if beside.is_file():
         try:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 SIZES_LEFT_OUT = {
     "quantization",
@@ -16,7 +15,7 @@ SIZES_LEFT_OUT = {
 }
 
 
-def family(config: Mapping[str, Any], vocabulary: Mapping[str, int]) -> str:
+def family(config: Mapping[str, object], vocabulary: Mapping[str, int]) -> str:
     """A fingerprint of a configuration, as its folder's files give it, and of a tokenizer; 16 hex digits."""
     kept = {k: v for k, v in config.items() if k not in SIZES_LEFT_OUT}
     digest = hashlib.sha256(json.dumps(kept, sort_keys=True, default=str).encode())

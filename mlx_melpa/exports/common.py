@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..adapters.lora import Lora
 from ..backends.adapted import AdaptedBase
 from ..backends.base import BaseModel
-from ..core.bases import Adapter
+from ..core.bases import Adapter, Settings
 from ..core.layout import Layout
 from ..errors import ExportError
 
@@ -40,7 +39,7 @@ class Metadata:
     layout: Layout
     base: Mapping[str, str]
     run: str | None = None
-    readout: Mapping[str, Any] | None = None
+    readout: Settings | None = None
     labels: tuple[str, ...] = ()
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
 
@@ -65,7 +64,7 @@ class Exported:
 class Imported:
     """The result of an import: the adapter's settings, its row (P,), and its metadata."""
 
-    adapter: Mapping[str, Any]
+    adapter: Settings
     row: np.ndarray
     metadata: Metadata
 

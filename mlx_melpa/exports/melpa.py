@@ -1,9 +1,7 @@
 """The row with its layout in one safetensors file: any adapter, with all that a person's state holds."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -11,7 +9,7 @@ from safetensors.numpy import save_file
 
 from ..adapters import KINDS
 from ..backends.adapted import AdaptedBase
-from ..core.bases import Adapter
+from ..core.bases import Adapter, Settings
 from ..core.layout import Layout
 from ..errors import ExportError
 from .common import Exported, Imported, Metadata, adapter_values, file_sizes, metadata_of, new_folder
@@ -73,12 +71,12 @@ def read_melpa(folder: Path) -> Imported:
     return Imported(adapter, rows[0], Metadata(layout, base, described["run"] or None, readout, labels, arrays))
 
 
-def describe(adapter: Adapter) -> dict[str, Any]:
+def describe(adapter: Adapter) -> Settings:
     """An adapter's kind and settings in JSON's own types: what `build` takes."""
     return json.loads(json.dumps({"kind": adapter.kind, **vars(adapter)}))
 
 
-def build(described: Mapping[str, Any]) -> Adapter:
+def build(described: Settings) -> Adapter:
     """The adapter that `describe` described; raises ExportError for a kind or setting that is not known here."""
     try:
         return KINDS[described["kind"]](**{name: value for name, value in described.items() if name != "kind"})

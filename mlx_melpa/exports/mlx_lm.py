@@ -3,13 +3,13 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..backends.adapted import AdaptedBase
 from ..backends.base import BaseModel
-from ..backends.mlx import mx, ops
+from ..backends.checkpoints import Config
+from ..backends.mlx import mx, nn, ops
 from ..backends.mlx.patches import CPU
 from ..core.layout import Layout
 from ..errors import ExportError
@@ -48,7 +48,7 @@ def mlx_lm(adapted: AdaptedBase, row: np.ndarray, out: Path, *, metadata: Metada
     return Exported("mlx-lm", out, file_sizes(out), difference, scale, left_out(adapted, metadata))
 
 
-def config(adapted: AdaptedBase, metadata: Metadata) -> dict[str, Any]:
+def config(adapted: AdaptedBase, metadata: Metadata) -> Config:
     """mlx-lm's description of the adapter, with a note of where it comes from."""
     lora = lora_of(adapted, "mlx-lm")
     keys = sorted({site.path for site in adapted.sites})
@@ -98,7 +98,7 @@ def _compare(
     return check_logits("mlx-lm", logits(), mx.finfo(model(mx.array([[1]])).dtype).eps)
 
 
-def _loaded(base: BaseModel, draft: Path) -> Any:
+def _loaded(base: BaseModel, draft: Path) -> nn.Module:
     from mlx_lm import load
 
     try:

@@ -2,15 +2,16 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from ..backends.adapted import AdaptedBase
 from ..backends.base import BaseModel
+from ..backends.checkpoints import Config
+from ..core.types import Array
 from ..errors import ExportError
 from .common import (
     TEXTS,
@@ -63,7 +64,7 @@ def tensors(adapted: AdaptedBase, values: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def config(adapted: AdaptedBase) -> dict[str, Any]:
+def config(adapted: AdaptedBase) -> Config:
     """PEFT's description of the adapter; where it comes from is noted beside the weights, since peft warns of more."""
     base, lora = adapted.base, lora_of(adapted, "peft")
     return {
@@ -80,7 +81,7 @@ def config(adapted: AdaptedBase) -> dict[str, Any]:
     }
 
 
-def _targets(adapted: AdaptedBase) -> dict[str, Any]:
+def _targets(adapted: AdaptedBase) -> Config:
     """Modules by their last names, as servers expect them, where these name our sites and no other; else in full."""
     linear = [site for site in adapted.base.sites if site.role == "linear"]
     layers = sorted({site.layer for site in adapted.sites})
@@ -113,7 +114,7 @@ def _compare(
     return check_logits("peft", logits(), ops.precision())
 
 
-def _loaded(base: BaseModel, draft: Path) -> tuple[Any, dict[str, Any]]:
+def _loaded(base: BaseModel, draft: Path) -> tuple[Callable[[Array, Array], Array], dict[str, Array]]:
     """Logits of a second copy of the base with the files in it, and the weights that peft took."""
     try:
         from peft import PeftModel, get_peft_model_state_dict

@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from ..backends.base import BaseModel
+from ..backends.checkpoints import Config
 from ..backends.mlx import mx, ops
 from ..core.sites import Site
+from ..core.types import Tree
 from ..errors import ExportError
 from .common import Imported, Metadata, block_names, layout_of
 from .melpa import build
@@ -46,7 +47,7 @@ def read_mlx_lm(base: BaseModel, folder: Path) -> Imported:
     return Imported(settings, layout.row(weights), Metadata(layout, known))
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path) -> Config:
     try:
         described = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -91,7 +92,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ExportError(f"there is no {path.name} in {path.parent}; give a folder that mlx-lm or melpa wrote")
     try:
-        found: Any = mx.load(str(path))
+        found: Tree = mx.load(str(path))
         return {name: ops.numpy(array) for name, array in found.items()}
     except (RuntimeError, ValueError) as error:
         raise ExportError(f"{path} can't be read ({error}); export it again") from error

@@ -4,11 +4,14 @@ import gzip
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DataError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 SPECIAL = ("<|endoftext|>", "<|user|>", "<|assistant|>", "<|pad|>")
 END = 0
@@ -34,7 +37,7 @@ def documents(folders: Sequence[Path], part: str) -> list[str]:
     return texts
 
 
-def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
+def train_tokenizer(texts: Sequence[str], vocabulary: int) -> "Tokenizer":
     """Trains a byte-level BPE tokenizer that covers any UTF-8 text; ids 0 to 3 are the special tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -51,7 +54,7 @@ def train_tokenizer(texts: Sequence[str], vocabulary: int) -> Any:
     return tokenizer
 
 
-def load_tokenizer(folder: Path) -> Any:
+def load_tokenizer(folder: Path) -> "Tokenizer":
     """Reads the tokenizer of a model's folder."""
     from tokenizers import Tokenizer
 
@@ -61,7 +64,7 @@ def load_tokenizer(folder: Path) -> Any:
     return Tokenizer.from_file(str(path))
 
 
-def save_tokenizer(tokenizer: Any, folder: Path, context: int) -> None:
+def save_tokenizer(tokenizer: "Tokenizer", folder: Path, context: int) -> None:
     """Writes the two tokenizer files that `mlx_lm.load` reads."""
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {
@@ -74,7 +77,7 @@ def save_tokenizer(tokenizer: Any, folder: Path, context: int) -> None:
     (folder / "tokenizer_config.json").write_text(json.dumps(settings, indent=1))
 
 
-def stream(tokenizer: Any, texts: Sequence[str], seed: int | None = None) -> np.ndarray:
+def stream(tokenizer: "Tokenizer", texts: Sequence[str], seed: int | None = None) -> np.ndarray:
     """Joins documents into one stream of ids (N,), uint16, <|endoftext|> after each; `seed` shuffles the documents."""
     order = np.arange(len(texts)) if seed is None else np.random.default_rng(seed).permutation(len(texts))
     pieces = []

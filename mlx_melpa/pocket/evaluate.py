@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,15 +22,15 @@ class Score:
     size: int
 
 
-def loss(model: Any, sequences: mx.array) -> mx.array:
+def loss(model: nn.Module, sequences: mx.array) -> mx.array:
     """Cross-entropy in nats (B, L) of sequences (B, L + 1), each token after the first from those before it."""
     logits = model(sequences[:, :-1]).astype(mx.float32)
     return nn.losses.cross_entropy(logits, sequences[:, 1:])
 
 
-def number(value: Any) -> float:
+def number(value: mx.array) -> float:
     """A scalar array as a Python number."""
-    return float(value.item())
+    return float(np.array(value))
 
 
 def evaluate(folder: Path, texts: Sequence[str], context: int = 256, batch: int = 16) -> Score:

@@ -5,12 +5,13 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..backends.mlx import install, mx, ops
+from ..backends.checkpoints import Config
+from ..backends.mlx import install, mx, nn, ops
 from ..core.atomic import replace
+from ..core.types import Tree
 from ..errors import DataError, ModelError
 from .evaluate import loss, number
 
@@ -27,7 +28,7 @@ class Size:
     feed_forward: int = 768
     context: int = 256
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> Config:
         """The config.json of such a model."""
         return {
             "architectures": ["LlamaForCausalLM"],
@@ -83,7 +84,7 @@ class Progress:
     left: float
 
 
-def build(size: Size, seed: int) -> Any:
+def build(size: Size, seed: int) -> nn.Module:
     """Makes the model with matrices drawn from normal(0, 0.02)."""
     from mlx_lm.models import llama
 
@@ -116,13 +117,13 @@ class Training:
         install()
         self.size, self.plan, self.step, self.seconds = size, plan, 0, 0.0
         self.model = build(size, plan.seed)
-        self.weights: Any = self.model.trainable_parameters()
+        self.weights: Tree = self.model.trainable_parameters()
         self.optimizer = Adam(plan.lr, betas=[0.9, 0.95], bias_correction=True)
         self.optimizer.init(self.weights)
         self._record = json.dumps([asdict(size), asdict(plan)], sort_keys=True)
         self._gradient = mx.value_and_grad(self._loss)
 
-    def _loss(self, weights: Any, batch: mx.array) -> mx.array:
+    def _loss(self, weights: Tree, batch: mx.array) -> mx.array:
         dtype = getattr(mx, self.plan.dtype)
         self.model.update(ops.map_tree(lambda p: p.astype(dtype), weights))
         return loss(self.model, batch).mean()

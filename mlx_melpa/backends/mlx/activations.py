@@ -14,6 +14,9 @@ from functools import cache
 from typing import Any
 
 import mlx.core as mx
+import numpy as np
+
+from ...core.types import Tree
 
 _ODD = (
     -2.76076847742355e-16,
@@ -52,16 +55,16 @@ def _polynomial(coefficients: tuple[float, ...], y: mx.array) -> mx.array:
     return value
 
 
-def _with_gradient(forward: Callable[..., Any], back: Callable[..., mx.array]) -> Callable[[mx.array], Any]:
+def _with_gradient(forward: Callable[..., Tree], back: Callable[..., mx.array]) -> Callable[[mx.array], Tree]:
     """A function of x with its own gradient, back(x, cotangent, out), computed in the lane of the forward pass."""
-    made: dict[mx.Stream, Any] = {}
+    made: dict[mx.Stream, Callable[[mx.array], Tree]] = {}
 
-    def call(x: mx.array) -> Any:
+    def call(x: mx.array) -> Tree:
         here = mx.default_stream(mx.default_device())
         if here not in made:
             function: Any = mx.custom_function(forward)
 
-            def on_stream(*given: Any) -> mx.array:
+            def on_stream(*given: Tree) -> mx.array:
                 with mx.stream(here):
                     return back(*given)
 
@@ -90,8 +93,8 @@ _LOWEST = -60.0
 
 
 @cache
-def _least() -> Any:
-    return _raised(mx.array([_LOWEST])).item()
+def _least() -> float:
+    return float(np.array(_raised(mx.array([_LOWEST])))[0])
 
 
 def _exp(x: mx.array) -> mx.array:

@@ -9,7 +9,7 @@ from typing import Any
 import mlx.core as mx
 
 from .activations import softmax
-from .prefix_attention import extended, mlx_attention
+from .prefix_attention import Mask, extended, mlx_attention
 
 NEVER = -1e9
 """The score of a masked position."""
@@ -23,7 +23,7 @@ def _causal(queries: int, keys: int) -> mx.array:
     return mask
 
 
-def attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: Any = None, **other: Any) -> mx.array:
+def attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: Mask = None, **other: Any) -> mx.array:
     """Takes `mx.fast.scaled_dot_product_attention`'s place: q (B, H, L, D), k and v (B, H', S, D), H' dividing H.
 
     What is not float32, or comes with sinks, goes to MLX's own.

@@ -1,7 +1,7 @@
 """Base models through mlx-lm: loading, fingerprints, forward passes."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import mlx.nn as nn
 from ...core.sites import Site
 from ...errors import ModelError
 from ..base import BaseModel
-from ..checkpoints import fetch, first_line
+from ..checkpoints import Config, fetch, first_line
 from . import ops, sites
 from .patches import CPU, install
 from .slots import Reading, Tap
@@ -22,7 +22,7 @@ from .slots import Reading, Tap
 class Base(BaseModel):
     """A frozen causal model of mlx-lm."""
 
-    reading: Reading
+    reading: Reading = field(default_factory=Reading)
 
     @property
     def blocks(self) -> list[nn.Module]:
@@ -42,7 +42,7 @@ class Base(BaseModel):
 
         return int(get_total_parameters(self.model))
 
-    def hidden(self, tokens: mx.array, **options: Any) -> mx.array:
+    def hidden(self, tokens: mx.array, **options: object) -> mx.array:
         """The last hidden states (R, L, d) of tokens (R, L), before the head; `options` go to the model."""
         self.reading.stop = True
         try:
@@ -53,7 +53,7 @@ class Base(BaseModel):
         assert states is not None
         return states
 
-    def logits(self, tokens: mx.array, index: mx.array, **options: Any) -> mx.array:
+    def logits(self, tokens: mx.array, index: mx.array, **options: object) -> mx.array:
         """The logits (N, V) of tokens (R, L) at flat positions `index` (N,) of R*L, float32."""
         self.reading.index = index
         try:
@@ -87,7 +87,7 @@ def load(name: str) -> Base:
     return wrap(name, model, tokenizer, config, path)
 
 
-def wrap(name: str, model: nn.Module, tokenizer: Any, config: dict[str, Any], folder: Path | None = None) -> Base:
+def wrap(name: str, model: nn.Module, tokenizer: Any, config: Config, folder: Path | None = None) -> Base:
     """Makes a Base of a model that is already in memory."""
     install()
     if CPU:
@@ -99,7 +99,7 @@ def wrap(name: str, model: nn.Module, tokenizer: Any, config: dict[str, Any], fo
         if hasattr(module, "A_log"):
             module.train()
     mx.eval(model.parameters())
-    base = Base(name, model, tokenizer, config, _tap(model), folder=folder)
+    base = Base(name, model, tokenizer, config, folder=folder, reading=_tap(model))
     _check_head(base)
     base.width = int(base.hidden(mx.array([[1, 2]])).shape[-1])
     return base

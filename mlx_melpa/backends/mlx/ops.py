@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
+import numpy.typing as npt
 
 from .. import machine
 from . import activations, blas
@@ -21,7 +21,7 @@ name = "mlx"
 Array = mx.array
 
 
-def array(x: Any) -> mx.array:
+def array(x: npt.ArrayLike) -> mx.array:
     """Takes a NumPy array or nested numbers to the engine; floats become float32, integers int32."""
     x = np.asarray(x)
     kind = {"f": np.float32, "i": np.int32, "u": np.int32, "b": np.float32}[x.dtype.kind]
@@ -40,7 +40,7 @@ def evaluate(*trees: Tree) -> None:
     mx.eval(*trees)
 
 
-def value_and_grad(fn: Callable[[Tree], tuple[Array, Any]], at: Tree) -> tuple[Array, Any, Tree]:
+def value_and_grad(fn: Callable[[Tree], tuple[Array, Tree]], at: Tree) -> tuple[Array, Tree, Tree]:
     """The value, what else `fn` returns (detached), and the gradient of a scalar function at a tree."""
     (value, extra), grad = mx.value_and_grad(fn)(at)
     return value, extra, grad
@@ -100,7 +100,7 @@ def broadcast(x: mx.array, shape: tuple[int, ...]) -> mx.array:
 
 def split(x: mx.array, at: Sequence[int], axis: int) -> list[mx.array]:
     """Cuts an array at offsets along an axis; its gradient is one concatenation."""
-    parts: Any = mx.split(x, list(at), axis=axis) if len(at) else [x]
+    parts: Tree = mx.split(x, list(at), axis=axis) if len(at) else [x]
     return list(parts)
 
 
@@ -143,7 +143,7 @@ def save(path: Path, tree: Tree, metadata: dict[str, str] | None = None) -> None
 
 def load(path: Path, like: Tree) -> Tree:
     """Reads what `save` wrote into the shape of a tree; KeyError names a missing leaf."""
-    leaves: Any = mx.load(str(path))
+    leaves: Tree = mx.load(str(path))
     return rebuild(like, [leaves[n] for n, _ in flatten(like)])
 
 
@@ -154,7 +154,7 @@ def silu(x: mx.array) -> mx.array:
 
 def metadata(path: Path) -> dict[str, str]:
     """The metadata that `save` wrote."""
-    found: Any = mx.load(str(path), return_metadata=True)
+    found: Tree = mx.load(str(path), return_metadata=True)
     return dict(found[1])
 
 

@@ -5,7 +5,7 @@ heap that keeps freed memory. On a GPU: attention only, which adapters of keys a
 """
 
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
 
 import mlx.core as mx
 import mlx.nn as nn
@@ -13,15 +13,15 @@ import mlx.nn as nn
 from . import activations, attention, cpu_streams, malloc, prefix_attention
 
 CPU = mx.default_device().type == mx.DeviceType.cpu
-PATCHES: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
+Patch = tuple[ModuleType, str, Callable[..., object]]
+"""A module, the name of its function, and the function in its place."""
+PATCHES: tuple[Patch, ...] = (
     (nn, "silu", activations.silu),
     (nn, "gelu_approx", activations.gelu_approx),
     (mx.fast, "scaled_dot_product_attention", attention.attention),
 )
-GPU_PATCHES: tuple[tuple[Any, str, Callable[..., Any]], ...] = (
-    (mx.fast, "scaled_dot_product_attention", prefix_attention.attention),
-)
-_originals: list[tuple[Any, str, Callable[..., Any]]] = []
+GPU_PATCHES: tuple[Patch, ...] = ((mx.fast, "scaled_dot_product_attention", prefix_attention.attention),)
+_originals: list[Patch] = []
 
 
 def install() -> None:

@@ -9,6 +9,7 @@ import mlx.core as mx
 
 mlx_attention = mx.fast.scaled_dot_product_attention
 """MLX's own, whatever is installed."""
+Mask = mx.array | str | None
 Change = Callable[[mx.array, mx.array], tuple[mx.array, mx.array]]
 _change: ContextVar[Change | None] = ContextVar("change", default=None)
 
@@ -23,7 +24,7 @@ def behind(change: Change) -> Iterator[None]:
         _change.reset(token)
 
 
-def extended(k: mx.array, v: mx.array, mask: Any) -> tuple[mx.array, mx.array, Any]:
+def extended(k: mx.array, v: mx.array, mask: Mask) -> tuple[mx.array, mx.array, Mask]:
     """Keys and values (B, H, S, D) with what stands before them here, and a mask that lets every query see that."""
     change = _change.get()
     if change is None:
@@ -36,7 +37,7 @@ def extended(k: mx.array, v: mx.array, mask: Any) -> tuple[mx.array, mx.array, A
     return k, v, mask
 
 
-def attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: Any = None, **other: Any) -> mx.array:
+def attention(q: mx.array, k: mx.array, v: mx.array, *, scale: float, mask: Mask = None, **other: Any) -> mx.array:
     """MLX's own `mx.fast.scaled_dot_product_attention`, where more may stand before keys and values."""
     k, v, mask = extended(k, v, mask)
     return mlx_attention(q, k, v, scale=scale, mask=mask, **other)

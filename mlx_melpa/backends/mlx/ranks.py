@@ -2,9 +2,9 @@
 
 import json
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import mlx.core as mx
 import numpy as np
@@ -16,7 +16,7 @@ LAUNCHED = ("MLX_RANK", "OMPI_COMM_WORLD_RANK", "PMI_RANK")
 
 
 @cache
-def _group() -> Any:
+def _group() -> mx.distributed.Group | None:
     return mx.distributed.init() if any(name in os.environ for name in LAUNCHED) else None
 
 
@@ -69,10 +69,12 @@ def _gathered(data: bytes, count: int) -> list[bytes]:
     return [whole[i, :n].tobytes() for i, n in enumerate(lengths)]
 
 
-def _collective(call: Any) -> mx.array:
+def _collective(call: Callable[[], mx.array]) -> mx.array:
     try:
         found = call()
         mx.eval(found)
     except RuntimeError as error:
-        raise lost(_group().rank(), _group().size(), error) from error
+        group = _group()
+        assert group is not None
+        raise lost(group.rank(), group.size(), error) from error
     return found

@@ -1,11 +1,10 @@
 """The places of an mlx-lm model where adapters may sit."""
 
-from typing import Any
-
 import mlx.core as mx
 import mlx.nn as nn
 
 from ...core.sites import Site, cache
+from ...core.types import Tree
 from ...errors import ModelError
 from ..base import ATTENTION, FEED_FORWARD
 from .slots import Keys
@@ -19,12 +18,12 @@ def blocks(model: nn.Module, name: str) -> list[nn.Module]:
     return found
 
 
-def _owned(module: Any, listed: list[nn.Module]) -> list[nn.Module] | None:
+def _owned(module: object, listed: list[nn.Module]) -> list[nn.Module] | None:
     """Finds the list inside the module tree whose members are exactly `listed`."""
     if isinstance(module, list):
         if len(module) == len(listed) and all(a is b for a, b in zip(module, listed, strict=True)):
             return module
-        children: list[Any] = module
+        children: list[object] = module
     elif isinstance(module, dict):  # modules are dicts too
         children = list(module.values())
     else:
@@ -74,7 +73,7 @@ def caches(model: nn.Module, blocks: list[nn.Module], name: str) -> list[Site]:
     seen: list[list[tuple[int, int]]] = [[] for _ in blocks]
     own = list(blocks)
 
-    def look(weights: Any, k: mx.array, v: mx.array) -> tuple[mx.array, mx.array]:
+    def look(weights: Tree, k: mx.array, v: mx.array) -> tuple[mx.array, mx.array]:
         weights[0].append((k.shape[1] * k.shape[3], v.shape[1] * v.shape[3]))
         return k, v
 

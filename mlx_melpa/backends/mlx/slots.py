@@ -7,6 +7,7 @@ from typing import Any
 import mlx.core as mx
 import mlx.nn as nn
 
+from ...core.types import Tree
 from ..adapted import FrozenPrefix
 from .prefix_attention import behind
 
@@ -25,7 +26,7 @@ class Wrap(nn.Module):
             return getattr(self["base"], key)
         raise AttributeError(key)
 
-    def _keep(self, **own: Any) -> None:
+    def _keep(self, **own: object) -> None:
         """Sets plain attributes: a module's own way would look for them in the inner one."""
         for key, value in own.items():
             object.__setattr__(self, key, value)
@@ -34,7 +35,7 @@ class Wrap(nn.Module):
 class Slot(Wrap):
     """A layer with a place for an adapter: with nothing bound it is the layer itself."""
 
-    def __init__(self, base: nn.Module, apply: Callable[[Sequence[mx.array], mx.array, mx.array], Any]):
+    def __init__(self, base: nn.Module, apply: Callable[[Sequence[mx.array], mx.array, mx.array], Tree]):
         super().__init__(base)
         self._keep(_apply=apply, _weights=[])
 
@@ -42,7 +43,7 @@ class Slot(Wrap):
         """Binds weights (T, ...) for the next calls; None unbinds."""
         self._weights[:] = [] if weights is None else [weights]
 
-    def __call__(self, x: mx.array, *args: Any, **named: Any) -> Any:
+    def __call__(self, x: mx.array, *args: object, **named: object) -> Tree:
         y = self.base(x, *args, **named)
         return self._apply(self._weights[0], x, y) if self._weights else y
 
@@ -50,14 +51,14 @@ class Slot(Wrap):
 class Entry(Slot):
     """A block whose input an adapter writes to, once for each binding: what is read later goes on from a cache."""
 
-    def __call__(self, x: mx.array, *args: Any, **named: Any) -> Any:
+    def __call__(self, x: mx.array, *args: object, **named: object) -> Tree:
         return self.base(self._apply(self._weights.pop(), x, x) if self._weights else x, *args, **named)
 
 
 class Keys(Slot):
     """A block whose attention reads what an adapter makes of its keys and values."""
 
-    def __call__(self, x: mx.array, *args: Any, **named: Any) -> Any:
+    def __call__(self, x: mx.array, *args: object, **named: object) -> Tree:
         if not self._weights:
             return self.base(x, *args, **named)
         with behind(partial(self._apply, self._weights[0])):
@@ -106,7 +107,7 @@ class Block(Wrap):
         super().__init__(base)
         self._keep(_frozen=frozen, _first=first, _last=last)
 
-    def __call__(self, x: mx.array, *args: Any, **named: Any) -> Any:
+    def __call__(self, x: mx.array, *args: object, **named: object) -> Tree:
         frozen = self._frozen
         if frozen.mode == "reuse":
             frozen.calls += 1

@@ -1,26 +1,25 @@
 """Nested dicts, lists and tuples of arrays."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import mlx.core as mx
 from mlx.utils import tree_flatten, tree_map
 
-Tree = Any
+from ...core.types import Tree
 
 
-def map_tree(fn: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+def map_tree(fn: Callable[..., mx.array], tree: Tree, *others: Tree) -> Tree:
     """Applies `fn` to the leaves of trees of one shape."""
     return tree_map(fn, tree, *others)
 
 
-def flatten(tree: Tree) -> list[tuple[str, Any]]:
+def flatten(tree: Tree) -> list[tuple[str, mx.array]]:
     """Lists the leaves with dotted names, in a fixed order."""
-    leaves: Any = tree_flatten(tree)
+    leaves: Tree = tree_flatten(tree)
     return list(leaves)
 
 
-def rebuild(like: Tree, leaves: Iterable[Any]) -> Tree:
+def rebuild(like: Tree, leaves: Iterable[mx.array]) -> Tree:
     """Puts leaves, in the order of `flatten`, into the shape of a tree; empty parts stay."""
     rest = iter(leaves)
 

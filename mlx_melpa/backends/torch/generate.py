@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +9,7 @@ import torch
 from ...errors import ModelError
 from .adapted import Adapted
 from .device import autocast, device
+from .model import Base
 
 
 def write(
@@ -37,9 +37,9 @@ def write(
                 shown = text
 
 
-def _tokens(base: Any, ids: torch.Tensor, most: int, temp: float, source: torch.Generator) -> Iterator[int]:
+def _tokens(base: Base, ids: torch.Tensor, most: int, temp: float, source: torch.Generator) -> Iterator[int]:
     end, past = base.tokenizer.eos_token_id, None
-    encoded: dict[str, Any] = {}
+    encoded: dict[str, object] = {}
     if base.kind == "encoder-decoder":
         encoded["encoder_outputs"] = base.model.get_encoder()(input_ids=ids)
         ids = torch.tensor([[base.model.config.decoder_start_token_id]], device=device)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache
-from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -41,7 +40,7 @@ def say_which_attention() -> None:
         _say_once()
 
 
-def _attention(nested: bool) -> AbstractContextManager[Any]:
+def _attention(nested: bool) -> AbstractContextManager[None]:
     if not nested:
         return nullcontext()
     return sdpa_kernel(SDPBackend.MATH)
@@ -70,7 +69,7 @@ def _pulled(
     return [torch.zeros_like(x) if g is None else g for x, g in zip(at, found, strict=True)]
 
 
-def value_and_grad(fn: Callable[[Tree], tuple[Any, Any]], at: Tree) -> tuple[torch.Tensor, Any, Tree]:
+def value_and_grad(fn: Callable[[Tree], tuple[torch.Tensor, Tree]], at: Tree) -> tuple[torch.Tensor, Tree, Tree]:
     """The value, what else `fn` returns (detached), and the gradient of a scalar function at a tree."""
     nested = _depth.get() > 0
     with _inside(), _attention(nested):

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from ...core.sites import Site
 from ...data.tokens import padding
 from ...errors import ModelError
 from ..base import BaseModel, Kind
+from ..checkpoints import Config, fetch, first_line
 from ..checkpoints import config as read_config
-from ..checkpoints import fetch, first_line
 from . import sites as places
 from .device import autocast, device, dtype
 from .gradients import say_which_attention
@@ -27,7 +27,7 @@ from .slots import Reading
 class Base(BaseModel):
     """A frozen model of transformers."""
 
-    reading: Reading
+    reading: Reading = field(default_factory=Reading)
 
     @cached_property
     def blocks(self) -> list[nn.Module]:
@@ -84,7 +84,7 @@ class Base(BaseModel):
             self.reading.index = None
         return out.reshape(index.shape[0], -1).float()
 
-    def _run(self, model: nn.Module, tokens: torch.Tensor, mask: torch.Tensor | None, **given: Any) -> Any:
+    def _run(self, model: nn.Module, tokens: torch.Tensor, mask: torch.Tensor | None, **given: torch.Tensor) -> Any:
         more = {} if self.kind == "encoder" or not hasattr(self.model, "generate") else {"use_cache": False}
         say_which_attention()
         with autocast():
@@ -176,7 +176,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _kind(config: dict[str, Any]) -> tuple[Kind, Callable[..., Any], bool]:
+def _kind(config: Config) -> tuple[Kind, Callable[..., Any], bool]:
     """The kind that a configuration describes, its loader, and True if it has a head over tokens."""
     import transformers as hf
 
@@ -195,7 +195,7 @@ def wrap(
     name: str,
     model: nn.Module,
     tokenizer: Any,
-    config: dict[str, Any],
+    config: Config,
     *,
     kind: Kind = "causal",
     head: bool = True,
@@ -206,7 +206,7 @@ def wrap(
     reading = Reading()
     if head:
         _head(model, kind, name).register_forward_pre_hook(reading.tap)
-    base = Base(name, model, tokenizer, config, reading, kind, folder=folder, head=head)
+    base = Base(name, model, tokenizer, config, kind, folder=folder, head=head, reading=reading)
     base.width = int(base.hidden(torch.tensor([[1, 2]], device=device)).shape[-1])
     return base
 

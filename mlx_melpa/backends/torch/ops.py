@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -27,7 +27,7 @@ def install() -> None:
     """Nothing: torch's functions stay as they are."""
 
 
-def array(x: Any) -> torch.Tensor:
+def array(x: npt.ArrayLike) -> torch.Tensor:
     """Takes a NumPy array or nested numbers to the engine; floats become float32, integers int64."""
     x = np.asarray(x)
     kind = {"f": np.float32, "i": np.int64, "u": np.int64, "b": np.float32}[x.dtype.kind]

@@ -1,5 +1,6 @@
 """The outer optimizers and their schedules: torch's own, as functions of trees, with MLX's rates step for step."""
 
+from collections.abc import Callable
 from math import cos, pi
 from typing import Any
 
@@ -7,7 +8,11 @@ import torch
 
 from .trees import Tree, flatten, map_tree, rebuild
 
-KINDS: dict[str, Any] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+KINDS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+}
 MOMENTS = {"adam": ("exp_avg", "exp_avg_sq"), "adamw": ("exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 
 

@@ -5,7 +5,6 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +62,7 @@ def _gathered(data: bytes, count: int) -> list[bytes]:
     return [part[:n].cpu().numpy().tobytes() for part, n in zip(found, lengths, strict=True)]
 
 
-def _collective(call: Callable[[], Any]) -> None:
+def _collective(call: Callable[[], object]) -> None:
     try:
         call()
     except (RuntimeError, dist.DistBackendError) as error:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
 
 import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from ...core.sites import Site, cache
+from ...core.types import Tree
 from ...errors import ModelError
 from ..base import ATTENTION, FEED_FORWARD
 from .slots import Keys
@@ -38,11 +38,11 @@ def sites(listed: Sequence[nn.Module], width: int, name: str) -> list[Site]:
     return found
 
 
-def caches(listed: Sequence[nn.Module], read: Callable[[], Any], name: str) -> list[Site]:
+def caches(listed: Sequence[nn.Module], read: Callable[[], object], name: str) -> list[Site]:
     """Every block's keys and values, looked at while the model reads."""
     seen: list[list[tuple[int, int]]] = [[] for _ in listed]
 
-    def look(found: Any, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def look(found: Tree, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         found.append((k.shape[1] * k.shape[3], v.shape[1] * v.shape[3]))
         return k, v
 

@@ -12,9 +12,10 @@ from torch import nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from ...core.types import Tree
 from ..adapted import FrozenPrefix
 
-Apply = Callable[[Any, torch.Tensor, torch.Tensor], Any]
+Apply = Callable[[Sequence[torch.Tensor], torch.Tensor, torch.Tensor], Tree]
 
 
 class Slot:
@@ -30,7 +31,7 @@ class Slot:
         """Binds weights (T, ...) for the next calls; None unbinds."""
         self._weights = weights
 
-    def _act(self, module: nn.Module, given: tuple[Any, ...], out: Any) -> Any:
+    def _act(self, module: nn.Module, given: tuple[torch.Tensor, ...], out: Tree) -> Tree:
         if self._weights is None:
             return out
         y = out[0] if isinstance(out, tuple) else out
@@ -49,7 +50,7 @@ class Entry(Slot):
         self._apply, self._weights = apply, None
         self._hook = module.register_forward_pre_hook(self._write)
 
-    def _write(self, module: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def _write(self, module: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         weights, self._weights = self._weights, None
         return None if weights is None else (self._apply(weights, given[0], given[0]), *given[1:])
 
@@ -61,7 +62,7 @@ class Keys(Slot):
         self._apply, self._weights, self._block = apply, None, block
         forward = block.forward
 
-        def adapted(*args: Any, **named: Any) -> Any:
+        def adapted(*args: object, **named: object) -> Tree:
             if self._weights is None:
                 return forward(*args, **named)
             with _Behind(partial(apply, self._weights)):
@@ -81,7 +82,9 @@ class _Behind(TorchFunctionMode):
         super().__init__()
         self._change = change
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Callable[..., Tree], types: object, args: tuple[Tree, ...] = (), kwargs: Tree = None
+    ) -> Tree:
         called = self._attend if func is functional.scaled_dot_product_attention else func
         return called(*args, **(kwargs or {}))
 
@@ -112,7 +115,7 @@ class Reading:
         self.stop = False
         self.hidden: torch.Tensor | None = None
 
-    def tap(self, head: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def tap(self, head: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...] | None:
         """A pre-hook of the head: it projects only the positions that are read."""
         x = given[0]
         if self.stop:
@@ -127,7 +130,7 @@ def control(block: nn.Module, frozen: FrozenPrefix, first: bool, last: bool) -> 
     """Puts a block under the control of the prefix, of which it may be the first or the last."""
     forward = block.forward
 
-    def controlled(x: torch.Tensor, *args: Any, **named: Any) -> Any:
+    def controlled(x: torch.Tensor, *args: object, **named: object) -> Tree:
         if frozen.mode == "reuse":
             frozen.calls += 1
             out = frozen.hidden if last else x

@@ -1,14 +1,13 @@
 """Nested dicts, lists and tuples of tensors, with the names and the order that MLX's trees have."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import torch
 
-Tree = Any
+from ...core.types import Tree
 
 
-def map_tree(fn: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
+def map_tree(fn: Callable[..., torch.Tensor], tree: Tree, *others: Tree) -> Tree:
     """Applies `fn` to the leaves of trees of one shape."""
     if isinstance(tree, dict):
         return {key: map_tree(fn, child, *(other[key] for other in others)) for key, child in tree.items()}
@@ -17,10 +16,10 @@ def map_tree(fn: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     return fn(tree, *others)
 
 
-def flatten(tree: Tree) -> list[tuple[str, Any]]:
+def flatten(tree: Tree) -> list[tuple[str, torch.Tensor]]:
     """Lists the leaves with dotted names, in a fixed order."""
     if isinstance(tree, dict):
-        children: Iterable[tuple[Any, Any]] = tree.items()
+        children: Iterable[tuple[str | int, Tree]] = tree.items()
     elif isinstance(tree, (list, tuple)):
         children = enumerate(tree)
     else:
@@ -28,7 +27,7 @@ def flatten(tree: Tree) -> list[tuple[str, Any]]:
     return [(f"{key}.{name}" if name else str(key), leaf) for key, child in children for name, leaf in flatten(child)]
 
 
-def rebuild(like: Tree, leaves: Iterable[Any]) -> Tree:
+def rebuild(like: Tree, leaves: Iterable[torch.Tensor]) -> Tree:
     """Puts leaves, in the order of `flatten`, into the shape of a tree; empty parts stay."""
     rest = iter(leaves)
     return map_tree(lambda _: next(rest), like)
