@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from ..core.atomic import replace_text
 from ..core.progress import Advance as Advance
 from ..core.progress import silent as silent
+from ..core.types import Json
 from ..errors import MelpaError
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class Study:
         advance: Advance = silent,
     ):
         self.out, self.advance = out, advance
-        self._held: dict[str, Any] = {}
+        self._held: Json = {}
         shared, tables = _as_json(identity), _as_json(parts or {})
         stored = self._read(SETTINGS)
         if stored is not None:
@@ -109,7 +110,7 @@ def first_difference(there: Any, here: Any, name: str) -> str | None:
     return f"{name} {there}, not {here}"
 
 
-def _as_json(value: Mapping[str, Any]) -> dict[str, Any]:
+def _as_json(value: Mapping[str, Any]) -> Json:
     """The value as a file gives it back: tuples as lists, keys as text."""
-    read: dict[str, Any] = json.loads(json.dumps(value))
+    read: Json = json.loads(json.dumps(value))
     return read

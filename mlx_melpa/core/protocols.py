@@ -11,6 +11,7 @@ from typing import ClassVar, Protocol, Self
 import numpy as np
 
 from .bases import Kind, Readout, Settings
+from .decoder import Decoder
 from .engine import Engine
 from .layout import Layout
 from .types import AnyEpisode, Array, Batch, Tasks, Tree
@@ -91,20 +92,6 @@ class Problem(Protocol):
     def class_means(self, rows: Array, support: Batch, shared: Tree) -> Array:
         """The mean feature (T, ways, d') of each label's support examples, if it has a linear head."""
         raise TypeError("this problem has no linear head")
-
-
-class Decoder(Protocol):
-    """Makes a person's numbers (T, own) from codes (T, size); its parameters are part of theta["problem"]."""
-
-    size: int
-
-    @abstractmethod
-    def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
-        """Its parameters at a random start (own,)."""
-
-    @abstractmethod
-    def decode(self, shared: Tree, codes: Array) -> Array:
-        """The numbers (T, own) of codes (T, size), given theta["problem"]."""
 
 
 class Initializer(Kind, Protocol):

@@ -5,9 +5,9 @@ from typing import Self
 
 import numpy as np
 
+from .decoder import Decoder
 from .engine import Engine
 from .layout import Layout, Segment
-from .protocols import Decoder
 from .types import Array, Tree, Weights
 
 

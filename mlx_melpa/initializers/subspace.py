@@ -13,8 +13,9 @@ import numpy as np
 from numpy.linalg import qr
 
 from ..core.bounds import Bounds
+from ..core.decoder import Decoder
 from ..core.engine import Engine
-from ..core.protocols import Decoder, Initializer, Problem
+from ..core.protocols import Initializer, Problem
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 

@@ -22,12 +22,11 @@ from ..core.engine import Engine
 from ..core.layout import Segment
 from ..core.types import SCALE, Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder, cuts, pad
+from .temperature import temperature_change
 
 ATTENTION, CENTER, METRIC = "readout.attention", "readout.center", "readout.metric"
 TINY = 1e-6
 SHRINK = 0.1
-SPREAD = 0.5
-"""How far, as a standard deviation, people's log temperatures are thought to lie from where they begin."""
 
 
 class Prototypes(Readout):
@@ -196,7 +195,7 @@ class Prototypes(Readout):
             self.ops.numpy, (self.scores(model, weights, batch), batch["onehot"], self.judged(batch))
         )
         found = np.array(
-            [cooled(*task) for task in zip(z.astype(np.float64), onehot, counted, strict=True)], np.float32
+            [temperature_change(*task) for task in zip(z.astype(np.float64), onehot, counted, strict=True)], np.float32
         )
         known = self.ops.numpy(batch["known"]).sum(-1) if "known" in batch else 0.0
         change: np.ndarray = found * counted.sum(-1) / np.maximum(counted.sum(-1) + known, 1)
@@ -219,21 +218,6 @@ class Prototypes(Readout):
         z, counted = self.scores(model, weights, batch), self.judged(batch)
         each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
         return (each * counted).sum(-1) / self.ops.maximum(counted.sum(-1), 1)
-
-
-def cooled(z: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> float:
-    """By how much one task's log temperature has to change, from logits (B, N), classes (B, N) and weights (B,)."""
-
-    def nats(change: float) -> float:
-        scaled = np.exp(change) * z
-        top = scaled.max(-1)
-        each = top + np.log(np.exp(scaled - top[:, None]).sum(-1)) - (scaled * onehot).sum(-1)
-        return float(each @ weights + change**2 / (2 * SPREAD**2))
-
-    found = 0.0
-    for width in (3.0, 0.1):
-        found = min(found + np.linspace(-width, width, 61), key=nats)
-    return found
 
 
 def prototypes(

@@ -17,7 +17,7 @@ from ..core.atomic import replace_text
 from ..core.engine import Engine
 from ..core.layout import Layout
 from ..core.protocols import Parts
-from ..core.types import Tree
+from ..core.types import Json, Tree
 from ..errors import ModelError, StoreError
 from .version import Origin
 
@@ -31,7 +31,7 @@ class Run:
     folder: Path
     composed: Composition
     theta: Tree
-    info: dict[str, Any]
+    info: Json
     fingerprint: str
 
     @property
@@ -50,7 +50,7 @@ class Run:
         return self.composed.parts
 
     @property
-    def ops(self) -> Any:
+    def ops(self) -> Engine:
         """The operations of the run's engine."""
         return self.composed.parts.ops
 
@@ -99,13 +99,13 @@ class Run:
         return replace(self, theta={**self.theta, "problem": {**self.theta["problem"], "shared": shared}})
 
 
-def describe(folder: Path) -> dict[str, Any]:
+def describe(folder: Path) -> Json:
     """Reads run.json; raises StoreError where the folder holds no run, or one of a later format."""
     path = folder / "run.json"
     if not path.is_file():
         raise StoreError(f"no run in {folder}; make one with: melpa meta-train RECIPE --out {folder}")
     try:
-        info: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        info: Json = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise StoreError(f"{path} can't be read ({error}); train the run again") from error
     if info.get("format") != FORMAT:
@@ -114,7 +114,7 @@ def describe(folder: Path) -> dict[str, Any]:
     return info
 
 
-def write(folder: Path, recipe: Recipe, info: dict[str, Any]) -> None:
+def write(folder: Path, recipe: Recipe, info: Json) -> None:
     """Writes recipe.yaml and run.json."""
     replace_text(folder / "recipe.yaml", recipe.dump())
     replace_text(folder / "run.json", json.dumps({"format": FORMAT, **info}, indent=1) + "\n")

@@ -2,14 +2,14 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
+from ...core.types import Json
 from ...errors import MelpaError
 from ..study import Advance
 from .interleaved import Worker, interleave
 from .settings import Settings
 
-CASES: dict[str, dict[str, Any]] = {
+CASES: dict[str, Json] = {
     "all_tokens": {"layers": "all", "length": 64, "steps": 4, "at_least": 1.3},
     "completions": {"layers": "all", "length": 64, "steps": 4, "at_least": 1.3},
     "completions_natural": {"layers": "all", "length": 256, "steps": 4, "at_least": 2.0},
@@ -21,14 +21,14 @@ EXAMPLES, LOSS_TOLERANCE, PREPARED_STEPS = 16, 1e-3, 10
 """Examples of a step; largest difference of losses; steps over which `preparing_counted` spreads our preparing."""
 
 
-def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
+def measure(settings: Settings, advance: Advance) -> Json:
     """Ours, mlx-lm's and their ratio in each case, in tokens read per second without padding."""
     if "mlx-lm" not in settings.peers:
         return {}
     return {case: measure_case(case, settings, advance) for case in CASES}
 
 
-def measure_case(case: str, settings: Settings, advance: Advance) -> dict[str, Any]:
+def measure_case(case: str, settings: Settings, advance: Advance) -> Json:
     """One case; raises MelpaError if the two did different work."""
     how = dict(CASES[case])
     at_least, steps = how.pop("at_least"), how.pop("steps")
@@ -56,7 +56,7 @@ def measure_case(case: str, settings: Settings, advance: Advance) -> dict[str, A
     )
 
 
-def loss_difference(case: str, ours: dict[str, Any], peer: dict[str, Any]) -> float:
+def loss_difference(case: str, ours: Json, peer: Json) -> float:
     """The largest difference of losses in the first steps; raises MelpaError if the two did different work."""
     largest = max(abs(a - b) for a, b in zip(ours["losses"], peer["losses"], strict=True))
     if not largest <= LOSS_TOLERANCE or ours["supervised"] != peer["supervised"]:
@@ -68,7 +68,7 @@ def loss_difference(case: str, ours: dict[str, Any], peer: dict[str, Any]) -> fl
     return float(largest)
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: Json, folder: Path) -> None:
     """Draws the ratios of all pairs by case, with the goals, as FOLDER/step.png."""
     from ...evaluation.plots import plot_pairs
 

@@ -9,6 +9,7 @@ from typing import Any
 from ...backends.mlx import mx, nn
 from ...core import inner_loop
 from ...core.engine import Engine
+from ...core.types import Json
 from ...evaluation.flops import Product, Work, flops, names, products
 from ...pocket import fit
 from ..study import Advance
@@ -21,7 +22,7 @@ LARGE = fit.Size(vocabulary=32000, width=640, layers=8, heads=10, kv_heads=10, f
 EXAMPLES, LENGTH, RANK = 8, 128, 8
 
 
-def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
+def measure(settings: Settings, advance: Advance) -> Json:
     """Percent of the matrix product rate that `melpa doctor` measures, for the base and for the larger llama.
 
     8 sequences of 128 tokens, the last 13 of each supervised, LoRA of rank 8 at all linear layers of all blocks.
@@ -32,7 +33,7 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
     bases: dict[str, Callable[[], Any]] = {"base": lambda: load(settings.model)}
     if not settings.short:
         bases["llama_60m"] = lambda: random_llama(LARGE)
-    results: dict[str, Any] = {"matrix_product": number(gflops(), "GFLOP/s")}
+    results: Json = {"matrix_product": number(gflops(), "GFLOP/s")}
     for name, made in bases.items():
         base = made()
         if base.config.get("model_type") == "llama":
@@ -42,7 +43,7 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
     return {"share": number(best, "% of the matrix product rate", at_least=GOAL_PERCENT), **results}
 
 
-def _base(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> dict[str, Any]:
+def _base(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> Json:
     composed = on_numbers(base, {"adapter.rank": RANK})
     theta, support = random_theta(composed), random_batch(composed, 1, examples, LENGTH)
     parts, model, ops = composed.parts, composed.model, composed.parts.ops
@@ -93,7 +94,7 @@ def _product(product: Product) -> float:
     return timed(lambda: a @ b, 3)
 
 
-def _other_costs(config: dict[str, Any], work: Work, ops: Engine) -> dict[str, float]:
+def _other_costs(config: Json, work: Work, ops: Engine) -> dict[str, float]:
     """Seconds in one lane, backward pass included, of operations that are no products, at their shapes and counts."""
     n, d, layers = work.tokens, int(config["hidden_size"]), int(config["num_hidden_layers"])
     ff, heads = int(config["intermediate_size"]), int(config["num_attention_heads"])
