@@ -69,8 +69,10 @@ def _check_learner(resolved: Resolved, complain: Complain) -> None:
             f"learner '{resolved['learner']['kind']}' does not go back along the steps, and initializer "
             f"'{resolved['initializer']['kind']}' makes the rows of each; take learner: fomaml or maml",
         )
-    if resolved["regularizer"] and (reason := learner.lacks(_class("regularizer", resolved))):
-        complain(("regularizer",), reason)
+    if resolved["regularizer"]:
+        settings = {name: value for name, value in resolved["regularizer"].items() if name != "kind"}
+        if reason := learner.lacks(_class("regularizer", resolved), settings):
+            complain(("regularizer",), reason)
 
 
 def _stream(resolved: Resolved) -> int:

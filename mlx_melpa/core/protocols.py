@@ -226,8 +226,8 @@ class Learner(Kind, Protocol):
         return layout
 
     @staticmethod
-    def lacks(regularizer: type[Regularizer]) -> str:
-        """Why it can't learn with a kind of regularizer, with the remedy; empty if it can."""
+    def lacks(regularizer: type[Regularizer], settings: Settings) -> str:
+        """Why it can't learn with a kind of regularizer of these settings, with the remedy; empty if it can."""
         return ""
 
 

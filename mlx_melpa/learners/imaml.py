@@ -17,6 +17,7 @@ from typing import Annotated
 import numpy as np
 
 from ..core import inner_loop
+from ..core.bases import Settings
 from ..core.bounds import Bounds, Count, Positive
 from ..core.protocols import Learner, Parts, Regularizer
 from ..core.types import Array, Batch, Tree
@@ -43,9 +44,9 @@ class Imaml(Learner):
         self._warned = False
 
     @staticmethod
-    def lacks(regularizer: type[Regularizer]) -> str:
-        """It needs one that holds every number to its start."""
-        return "" if regularizer.holds else NEEDS
+    def lacks(regularizer: type[Regularizer], settings: Settings) -> str:
+        """It needs one that holds every number to its start, which `ewc` does by its prior."""
+        return "" if regularizer.holds and settings.get("prior", 1) else NEEDS
 
     def numbers(self) -> Mapping[str, float]:
         """What there was since this was last asked, for a run's metrics.

@@ -64,14 +64,15 @@ def gradients(learner: str, parts: Parts, theta: Any, support: Any, query: Any) 
 
 
 def assert_same(first: tuple[np.ndarray, Any], second: tuple[np.ndarray, Any]) -> None:
-    np.testing.assert_allclose(first[0], second[0], rtol=1e-5, atol=1e-5)
+    # Adam divides gradients by their size: where one is tiny, the engines' rounding moves a loss by a few 1e-5.
+    np.testing.assert_allclose(first[0], second[0], rtol=5e-5, atol=1e-5)
     a, b = (engine("torch").flatten(found[1]) for found in (first, second))
     assert [name for name, _ in a] == [name for name, _ in b]
     for (name, x), (_, y) in zip(a, b, strict=True):
         assert far(x, y) <= 1e-4, name
 
 
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("rule", [name for name in RULES if name != "ada_lora"])  # which wants LoRA's ranks
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_meta_gradients_on_the_sinusoid(learner: str, rule: str) -> None:
     strength = {"strength": 5.0, "learn": True}
@@ -80,8 +81,9 @@ def test_meta_gradients_on_the_sinusoid(learner: str, rule: str) -> None:
     assert_same(*found)
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
-@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize(
+    ("rule", "adapter"), [(r, a) for r in RULES for a in ADAPTERS if r != "ada_lora" or a == "lora"]
+)
 @pytest.mark.parametrize("learner", [name for name in LEARNERS if name != "imaml"])  # which wants a regularizer
 def test_meta_gradients_on_a_language_model(put: Callable[..., Any], learner: str, rule: str, adapter: str) -> None:
     tasks = synthetic(ways=2, shots=2, queries=2).train
@@ -96,7 +98,12 @@ def test_meta_gradients_on_a_language_model(put: Callable[..., Any], learner: st
             start = problem.layout.draw(np.random.default_rng(0)) + 0.02 * noise.standard_normal(problem.layout.size)
         rules = RULES[rule](ops, problem.layout, **SETTINGS[rule])
         parts = Parts(ops, problem, INITIALIZERS["universal"](ops), rules, REGULARIZERS["none"](ops))
-        theta = {"initializer": {"start": ops.array(start)}, "rule": rules.init(problem.layout), "regularizer": {}}
+        theta = {
+            "initializer": {"start": ops.array(start)},
+            "problem": problem.init(np.random.default_rng(0))[1],
+            "rule": rules.init(problem.layout),
+            "regularizer": {},
+        }
         found.append(gradients(learner, parts, theta, *problem.prepare(episodes)))
     assert_same(*found)
 
@@ -115,7 +122,7 @@ def test_losses_of_the_readouts_that_write(put: Callable[..., Any], readout: str
         rows = np.random.default_rng(1).normal(0, 0.1, (1, problem.layout.size)) if rows is None else rows
         support, _ = problem.prepare([episode])
         assert all("start" in part for part in support["parts"])
-        found.append(ops.numpy(problem.losses(ops.array(rows), support)))
+        found.append(ops.numpy(problem.losses(ops.array(rows), support, {})))
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 
 

@@ -36,9 +36,10 @@ def test_rows_and_difficulties_agree(put: Callable[..., Any], bases: dict[str, A
         maker = KINDS["hypernetwork"](ops, problem, form="chunked", embedding=16, hidden=8, chunk=100)
         parts = Parts(ops, problem, maker, RULES["sgd"](ops, problem.layout), REGULARIZERS["none"](ops))
         rng = np.random.default_rng(0)
-        start = maker.init(rng, problem.layout)
+        row, common = problem.init(rng)
+        start = maker.init(rng, row)
         meta = ops.map_tree(lambda x, o=ops, r=rng: x + o.array(0.1 * r.standard_normal(tuple(x.shape))), start)
-        theta = {"initializer": meta, "rule": {}, "regularizer": {}}
+        theta = {"initializer": meta, "problem": common, "rule": {}, "regularizer": {}}
         rows = ops.numpy(adapt.begin(parts, theta, problem.support(episodes))["rows"])
         hard = [difficulty(parts, theta, episodes, by) for by in ("entropy", "loss")]
         found.append((rows, *hard))

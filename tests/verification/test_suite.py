@@ -48,7 +48,7 @@ def test_every_learner_is_checked_with_every_rule_and_regularizer_that_it_can_le
         (learner, regularizer)
         for learner in LEARNERS
         for regularizer in kinds("regularizer")
-        if not kind_class("learner", learner).lacks(kind_class("regularizer", regularizer))
+        if not kind_class("learner", learner).lacks(kind_class("regularizer", regularizer), {})
     }
 
 

@@ -130,7 +130,7 @@ def test_a_row_s_drift_is_the_divergence_of_its_answers(composed: Composition, e
     parts, support = composed.parts, encoded[0].support
     rng, shared = np.random.default_rng(1), composed.begin(0)["problem"]
     start = parts.problem.layout.draw(rng)
-    moved = start + 0.05 * rng.standard_normal(len(start))
+    moved = start + 0.2 * rng.standard_normal(len(start))
     before, rows = (parts.ops.array(row.astype(np.float32)[None]) for row in (start, moved))
     p, q = (parts.ops.numpy(parts.problem.predict(r, support, shared))[0].astype(np.float64) for r in (before, rows))
     weights = parts.ops.numpy(support["weights"])[0]
