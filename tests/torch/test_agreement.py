@@ -64,7 +64,7 @@ def gradients(learner: str, parts: Parts, theta: Any, support: Any, query: Any) 
 
 
 def assert_same(first: tuple[np.ndarray, Any], second: tuple[np.ndarray, Any]) -> None:
-    # Adam divides gradients by their size: where one is tiny, the engines' rounding moves losses and gradients by some 1e-5.
+    # Adam divides gradients by their size: where one is tiny, the engines' rounding moves the results by some 1e-5.
     np.testing.assert_allclose(first[0], second[0], rtol=5e-5, atol=1e-5)
     a, b = (engine("torch").flatten(found[1]) for found in (first, second))
     assert [name for name, _ in a] == [name for name, _ in b]
