@@ -6,18 +6,17 @@ bytes, with the base; flops, see `count_flops`; general, bits per byte of genera
 parameters, the trained ones; share, of the base's.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from ..config.build import Composition
 from ..core import inner_loop
 from ..core.class_means import averaged
-from ..core.types import Batch, Episode, Tree
+from ..core.types import Batch, Episode, Json, Tree
 from ..store import UserState
 from ..store.version import pack
 from .baselines.frozen_features import Features, FeatureTask, features, measure
@@ -68,7 +67,7 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
     return {**_medians(found), **mean, **_parameters(composed, problem.layout.size if steps else 0)}
 
 
-def of_classifier(name: str, settings: Mapping[str, Any], composed: Composition, drawn: Sequence[Episode]) -> Costs:
+def of_classifier(name: str, settings: Json, composed: Composition, drawn: Sequence[Episode]) -> Costs:
     """The costs of a classifier on frozen features: reading the support and fitting; one more text's features.
 
     nbytes, as fp16: class means, or the weights and a bias of each class.
@@ -139,6 +138,6 @@ def count_flops(composed: Composition, support: Batch, steps: int, means: bool) 
     return total
 
 
-def forward(config: Any, work: Work, first: int | None = None) -> int:
+def forward(config: Json, work: Work, first: int | None = None) -> int:
     """One pass of the frozen layers from block `first` on, the first adapted one unless given, without the head."""
     return flops(product for product in products(config, work, first) if product.name in ("linear", "attention"))

@@ -9,7 +9,7 @@ import numpy as np
 from ..core import inner_loop
 from ..core.microbatches import chunks
 from ..core.protocols import Parts, Problem
-from ..core.types import Batch, State, Tasks, Tree
+from ..core.types import Batch, Episode, State, Tasks, Tree
 from .timing import Stopwatch
 
 Measures = dict[str, np.ndarray]
@@ -57,7 +57,7 @@ def joined(parts: Sequence[Measured]) -> Measured:
 class TaskBatch:
     """Episodes that are adapted side by side, encoded on first use."""
 
-    def __init__(self, problem: Problem, episodes: Sequence[Any]):
+    def __init__(self, problem: Problem, episodes: Sequence[Episode]):
         self.problem, self.episodes = problem, episodes
 
     @cached_property
@@ -66,7 +66,7 @@ class TaskBatch:
         return self.problem.prepare(self.episodes)
 
 
-def task_batches(problem: Problem, drawn: Sequence[Any], size: int) -> Iterator[TaskBatch]:
+def task_batches(problem: Problem, drawn: Sequence[Episode], size: int) -> Iterator[TaskBatch]:
     """The episodes in batches of at most `size`."""
     return (TaskBatch(problem, chunk) for chunk in chunks(drawn, size))
 
@@ -91,7 +91,9 @@ def along_steps(parts: Parts, theta: Tree, batch: TaskBatch, steps: Sequence[int
     return Measured(tuple(steps), {name: np.stack([one[name] for one in found]) for name in found[0]}, watch.seconds)
 
 
-def curves(parts: Parts, theta: Tree, drawn: Sequence[Any], steps: Sequence[int], tasks_per_pass: int = 4) -> Measured:
+def curves(
+    parts: Parts, theta: Tree, drawn: Sequence[Episode], steps: Sequence[int], tasks_per_pass: int = 4
+) -> Measured:
     """Adapts to all episodes, `tasks_per_pass` side by side, and measures their queries after each of `steps`."""
     return joined([along_steps(parts, theta, b, steps) for b in task_batches(parts.problem, drawn, tasks_per_pass)])
 

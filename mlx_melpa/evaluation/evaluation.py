@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -26,8 +25,8 @@ class Evaluation:
 
     setup: Composition
     theta: Tree
-    test: Sequence[Any]
-    validation: Sequence[Any] = ()
+    test: Sequence[Episode]
+    validation: Sequence[Episode] = ()
     steps: int = 1
     seed: int = 0
     tasks_per_pass: int = 4

@@ -18,12 +18,13 @@ here, and inputs that no adapter stands before get no gradient. Recomputed produ
 forgotten its attention, are not counted: they are work, but not the model's.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..core.bases import Adapter
 from ..core.sites import Site
+from ..core.types import Json
 
 COUNTED = ("llama", "mistral", "qwen2", "qwen3")
 """Families whose blocks are a llama's: four projections of attention and a gated feed-forward, all counted alike."""
@@ -120,7 +121,7 @@ class _Count:
         return query or key or value
 
 
-def products(config: Mapping[str, Any], work: Work, first: int | None = None) -> list[Product]:
+def products(config: Json, work: Work, first: int | None = None) -> list[Product]:
     """All products of the inner step of a llama with this configuration, from block `first`: the first adapted one."""
     d, ff, heads = (int(config[name]) for name in ("hidden_size", "intermediate_size", "num_attention_heads"))
     kv_heads = int(config.get("num_key_value_heads") or heads)

@@ -1,11 +1,8 @@
 """Counts the matrix products of learning a task while it is learned."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from ...config.build import Composition
 from ...core.bases import Adapter
-from ...core.types import Batch
+from ...core.types import Batch, Json
 from ...evaluation.flops import COUNTED, Work, flops, names, products
 
 
@@ -15,7 +12,7 @@ class FlopCounter:
     Blocks below the first adapted one are left out: they run once per text. See `evaluation/flops.py`.
     """
 
-    def __init__(self, config: Mapping[str, Any], adapter: Adapter, sites: frozenset[str]):
+    def __init__(self, config: Json, adapter: Adapter, sites: frozenset[str]):
         self.config, self.adapter, self.sites, self.total = config, adapter, sites, 0
 
     def add(self, batch: Batch, backward: bool) -> None:

@@ -1,21 +1,19 @@
 """Classifiers on the frozen base's features: prototypes and logistic regression, tuned on other episodes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import numpy as np
 
 from ...config.build import Composition
 from ...core.microbatches import chunks
 from ...core.progress import Advance, silent
-from ...core.types import Episode
+from ...core.types import Episode, Json
 from ...data.tokens import pad
 from ...problems.language import classified
 from ..curves import Measures
 
-Settings = Mapping[str, Any]
 Features = dict[str, np.ndarray]
 """By text the features (d') that the readout `prototypes` takes: the mean of the last hidden states, then that of the
 first block's output if that block is frozen, each of length 1."""
@@ -70,7 +68,7 @@ class FeatureTask:
         return cls(support, classes, query, answers, len(place), center)
 
 
-def measure(name: str, settings: Settings, tasks: Sequence[FeatureTask]) -> Measures:
+def measure(name: str, settings: Json, tasks: Sequence[FeatureTask]) -> Measures:
     """Loss, accuracy and F1, each (E,), of one classifier."""
     found = []
     for task in tasks:
@@ -80,12 +78,12 @@ def measure(name: str, settings: Settings, tasks: Sequence[FeatureTask]) -> Meas
     return {key: np.concatenate([one[key] for one in found]) for key in found[0]}
 
 
-def tune(name: str, tasks: Sequence[FeatureTask]) -> dict[str, Any]:
+def tune(name: str, tasks: Sequence[FeatureTask]) -> Json:
     """The settings of the grid with the best accuracy on these tasks, then the least loss."""
     grid = GRIDS[name]
     options = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
 
-    def worth(settings: Settings) -> tuple[float, float]:
+    def worth(settings: Json) -> tuple[float, float]:
         found = measure(name, settings, tasks)
         return float(found["accuracy"].mean()), -float(found["loss"].mean())
 
@@ -131,7 +129,7 @@ CLASSIFIERS: dict[str, Callable[..., np.ndarray]] = {
     "prototypes": prototypes,
     "logistic_regression": logistic_regression,
 }
-GRIDS: dict[str, dict[str, tuple[Any, ...]]] = {
+GRIDS: dict[str, dict[str, tuple[object, ...]]] = {
     "prototypes": {"center": ("none", "support", "training"), "temperature": (1.0, 3.0, 10.0, 30.0, 100.0)},
     "logistic_regression": {"scale": ("standard", "length"), "C": (0.01, 0.1, 1.0, 10.0, 100.0)},
 }

@@ -11,12 +11,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from ...config.build import Composition, part_of
-from ...core.types import Episode, Example
+from ...core.types import Episode, Example, Json
 from ...problems.language import Language, classified
 from ...readouts.completion import Completion, completion
 from ...readouts.labels import Labels, labels
@@ -46,7 +46,7 @@ class InContext:
         known = (composed.base.config.get(name) for name in ("max_position_embeddings", "n_positions"))
         limit = min([CONTEXT, *(int(size) for size in known if size)])
         template = composed.readout.template
-        settings: dict[str, Any] = {"max_length": limit, **({"template": template} if template else {})}
+        settings: Json = {"max_length": limit, **({"template": template} if template else {})}
         build = labels if self.classifies else completion
         self.head: Labels | Completion = build(self.ops, composed.base.tokenizer, **settings)
         engine = part_of(composed.recipe.backend, "shared_prompt")
