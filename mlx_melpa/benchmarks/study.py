@@ -27,8 +27,8 @@ class Study:
     def __init__(
         self,
         out: Path | None,
-        identity: Mapping[str, Any],
-        parts: Mapping[str, Mapping[str, Any]] | None = None,
+        identity: Json,
+        parts: Mapping[str, Json] | None = None,
         advance: Advance = silent,
     ):
         self.out, self.advance = out, advance
@@ -110,7 +110,7 @@ def first_difference(there: Any, here: Any, name: str) -> str | None:
     return f"{name} {there}, not {here}"
 
 
-def _as_json(value: Mapping[str, Any]) -> Json:
+def _as_json(value: Mapping[str, object]) -> Json:
     """The value as a file gives it back: tuples as lists, keys as text."""
     read: Json = json.loads(json.dumps(value))
     return read

@@ -2,9 +2,9 @@
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 from ..config.renamed import rename
+from ..core.types import Json
 from .version import BitsPerByte, Origin, Version
 
 
@@ -22,7 +22,7 @@ def write(version: Version) -> str:
     return json.dumps(kept, ensure_ascii=False, separators=(",", ":"), default=float)
 
 
-def read(text: str) -> dict[str, Any]:
+def read(text: str) -> Json:
     """The fields by name, as arguments of a Version."""
     found = json.loads(text)
     if "about" in found or found["metrics"].keys() & {"backend", "form", "order", "adapter", "general_base"}:
@@ -41,7 +41,7 @@ def _known(fields: Origin | BitsPerByte) -> dict[str, object]:
     return {name: value for name, value in asdict(fields).items() if value is not None}
 
 
-def _from_0_1(found: dict[str, Any]) -> dict[str, Any]:
+def _from_0_1(found: Json) -> Json:
     """Version 0.1 named the description "about", and kept origin, bits per byte and job among the metrics."""
     metrics, _ = rename(found["metrics"])  # some settings of adapters and readouts are called otherwise now
     metrics.pop("random_start", None)

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from safetensors import SafetensorError
 
 from ..core.layout import Layout
+from ..core.types import Json
 from ..errors import StoreError
 from . import details, reservoir
 from .database import Database
@@ -231,7 +232,7 @@ class Store:
         return [_version(dict(row)) for row in self._db.all(sql, check_id(user), *values)]
 
 
-def _version(row: dict[str, Any]) -> Version:
+def _version(row: Json) -> Version:
     blob, stored = row.pop("state", None), _layout(row.pop("layout"))
     try:
         state = NO_STATE if blob is None else unpack(blob)

@@ -1,9 +1,9 @@
 """A base with its adapter, on which continual methods learn streams."""
 
 from functools import cached_property, partial
-from typing import Any
 
 from ...config.build import Composition, compose
+from ...core.types import Json
 from ...errors import MelpaError
 from ..study import Study
 from .flop_counter import flop_counter
@@ -47,7 +47,7 @@ class Bench:
         if "composed" in vars(self):
             self.composed.model.detach()
 
-    def learn(self, job: Job) -> dict[str, Any]:
+    def learn(self, job: Job) -> Json:
         """The result of one stream."""
         random, method = job.start == "random", KINDS[job.method]
         chosen = Hyperparameters(self.settings.rates[0], method.strength)
@@ -65,7 +65,7 @@ class Bench:
     def score(self, name: str, tried: Hyperparameters) -> float:
         """The mean measure at the end of the tuning stream; higher is better."""
 
-        def trial() -> dict[str, Any]:
+        def trial() -> Json:
             tasks = [self.task(one, 0, tuning=True) for one in self.settings.stream.order(0)]
             method = self.method(Job(name, "random", 0, 0), tried)
             return learn_stream(method, tasks, tried.lr, SCENARIOS[self.settings.scenario], texts=None).to_json()
@@ -83,7 +83,7 @@ class Bench:
             composed = self.composed.baseline(chosen.lr)
             theta = composed.begin(job.seed)
         start = Initialization(composed, theta, flop_counter(composed))
-        own: dict[str, Any] = {} if chosen.strength is None else {"strength": chosen.strength}
+        own: Json = {} if chosen.strength is None else {"strength": chosen.strength}
         own |= {"buffer": settings.buffer} if KINDS[job.method].stores_examples else {}
         return KINDS[job.method](start, steps=settings.steps, seed=job.seed, tasks=len(settings.stream.groups), **own)
 

@@ -5,11 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from ...core.types import Example
+from ...core.types import Example, Json
 from ...errors import DataError
 from ..processes import Commands
 from ..study import Advance
@@ -55,7 +54,7 @@ def simulate_history(stream: Stream, days: int, labels: int, shots: int, seed: i
     return History(tuple(history), held_out)
 
 
-def daily(run: str, history: History, store_examples: int | None, advance: Advance) -> dict[str, Any]:
+def daily(run: str, history: History, store_examples: int | None, advance: Advance) -> Json:
     """One `melpa adapt` a day, each a process of its own, and `melpa score` on the held-out examples now and then.
 
     Gives seconds and bytes of each day, the number of accepted versions, accuracy and loss on the first day's labels
@@ -98,13 +97,13 @@ def ends(values: Sequence[float]) -> dict[str, float]:
     return {"first": median(values[:tenth]), "last": median(values[-tenth:])}
 
 
-def _score(commands: Commands, user: str, file: str) -> dict[str, Any]:
+def _score(commands: Commands, user: str, file: str) -> Json:
     adapted = commands.tell("score", "--user", user, file)[1]["adapted"]
     labels = commands.tell("users", "show", user)[1]["labels"]
     return {"labels": len(labels), "accuracy": adapted["accuracy"], "loss": adapted["loss"]}
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: Json, folder: Path) -> None:
     """Draws the first day's accuracy over the days, and seconds a day, into FOLDER."""
     from ...evaluation.plots import plot_over
 

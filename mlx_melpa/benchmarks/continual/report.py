@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ...core.types import Json
 from ...evaluation.plots import plot_matrix, plot_over
 from . import metrics
 from .methods import KINDS
@@ -16,14 +16,14 @@ from .stream import StreamResult
 COSTS = ("seconds", "nbytes", "parameters", "stored", "steps")
 
 
-def summed(identity: dict[str, Any], results: Mapping[Job, StreamResult], sign: int = 1) -> dict[str, Any]:
+def summed(identity: Json, results: Mapping[Job, StreamResult], sign: int = 1) -> Json:
     """Per method and start the measures of `metrics`, each a mean with half the width of its 95% interval, and costs.
 
     General ability is [before, after]. sign: -1 where less of what R holds is better. The class-incremental scenario
     has no comparison with single tasks, as `single_task` chooses among a task's own labels.
     """
     compare = identity.get("scenario") != "class-incremental"
-    methods: dict[str, Any] = {}
+    methods: Json = {}
     for name, jobs in grouped(results).items():
         seeds = [list(same) for _, same in groupby(jobs, key=lambda job: job.seed)]
         runs = [[numbers(results, job, sign, compare) for job in orders] for orders in seeds]

@@ -1,8 +1,8 @@
 """Continual methods on streams of tasks, side by side: `melpa bench continual`."""
 
 from functools import partial
-from typing import Any
 
+from ...core.types import Json
 from ..study import Advance, Study, silent
 from . import report
 from .bench import Bench
@@ -11,7 +11,7 @@ from .settings import Job, Settings
 from .stream import StreamResult
 
 
-def continual(settings: Settings, advance: Advance = silent) -> dict[str, Any]:
+def continual(settings: Settings, advance: Advance = silent) -> Json:
     """Learns every stream that has no result yet, and summarizes all. Results go to `out` one by one.
 
     Methods with one adapter come first, then those that need a block of it per task.

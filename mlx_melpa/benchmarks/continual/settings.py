@@ -5,10 +5,10 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...config.recipe import Recipe
-from ...core.types import Example
+from ...core.types import Example, Json
 from ...errors import MelpaError
 from ...evaluation.perplexity import general_texts
 from ...store.run import Run
@@ -113,7 +113,7 @@ class Settings:
         """The texts of general ability."""
         return general_texts() if self.corpus is None else general_texts(self.corpus)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> Json:
         """What all results of one folder have in common."""
         examples = repr([(name, labels) for name, labels in self.stream.groups.items()])
         texts = repr([example.target for example in self.texts])

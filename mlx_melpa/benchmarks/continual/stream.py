@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
-from ...core.types import Example
+from ...core.types import Example, Json
 from ...evaluation.perplexity import general_ability
 from ..study import Advance, silent
 from .methods.method import EncodedTask, Method, State
@@ -42,7 +41,7 @@ class StreamResult:
         """R as an array."""
         return np.array(self.r, np.float64)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> Json:
         """All fields by name."""
         return asdict(self)
 

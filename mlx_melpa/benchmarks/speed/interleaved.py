@@ -5,19 +5,20 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any, NoReturn, Self
 
+from ...core.types import Json
 from ...errors import MelpaError
 from ..study import Advance, silent
 from .settings import goal
 
-Answer = dict[str, Any]
+Answer = Json
 """A worker's answer to one order: {"seconds": ..., "cpu": ..., "tokens": ..., "loss": ..., ...}."""
-Reply = Callable[[Answer], dict[str, Any]]
+Reply = Callable[[Answer], Json]
 STDERR_LINES = 12
 """The last lines of a failed worker's stderr, which its error shows."""
 
@@ -28,7 +29,7 @@ class Worker:
     `ready` is its answer when all is loaded and warm. Raises MelpaError where it fails. Use it in a `with` statement.
     """
 
-    def __init__(self, module: str, settings: Mapping[str, Any]):
+    def __init__(self, module: str, settings: Json):
         self.module = module
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         command = [sys.executable, "-m", f"{__package__}.workers.{module}", json.dumps(dict(settings))]
@@ -91,7 +92,7 @@ class Clock:
         return {"seconds": perf_counter() - self._seconds, "cpu": process_time() - self._cpu, **more}
 
 
-def serve(work: Callable[[dict[str, Any], Reply], None]) -> None:
+def serve(work: Callable[[Json, Reply], None]) -> None:
     """Runs a worker's side: `work(settings, reply)`, where reply(answer) returns the next order, or ends the process.
 
     The first reply comes when all is loaded and warm. Other output to stdout goes to stderr.
@@ -99,7 +100,7 @@ def serve(work: Callable[[dict[str, Any], Reply], None]) -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def reply(answer: Answer) -> dict[str, Any]:
+    def reply(answer: Answer) -> Json:
         try:
             out.write(json.dumps(answer) + "\n")
             out.flush()
@@ -141,10 +142,10 @@ class Ratio:
         timed = [tuple({**answer, "seconds": answer["cpu"]} for answer in pair) for pair in self.answers]
         return median(self.rate(ours) for ours, _ in timed) / median(self.rate(peer) for _, peer in timed)
 
-    def record(self, unit: str, at_least: float | None = None, **more: object) -> dict[str, Any]:
+    def record(self, unit: str, at_least: float | None = None, **more: object) -> Json:
         """The comparison in the JSON: ours, peer, ratio (of medians), pairs, unit, and the goal."""
         ratio = self.ours / self.peer
-        record: dict[str, Any] = {
+        record: Json = {
             "ours": self.ours,
             "peer": self.peer,
             "ratio": ratio,
@@ -167,7 +168,7 @@ def interleave(
     peer: Worker,
     repeats: int,
     *,
-    order: Mapping[str, Any] | None = None,
+    order: Json | None = None,
     rate: Callable[[Answer], float] = per_second,
     advance: Advance = silent,
 ) -> Ratio:

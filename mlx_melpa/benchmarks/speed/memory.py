@@ -1,7 +1,6 @@
 """Memory of exact MAML over the number of steps, and its time; both compared with FOMAML."""
 
-from typing import Any
-
+from ...core.types import Json
 from ..study import Advance
 from .fixtures import upper_half
 from .interleaved import Answer, Worker, interleave
@@ -13,7 +12,7 @@ FLOOR = 2.67
 """MAML's time over FOMAML's at 5 steps, if a gradient costs 2 passes and a step's second derivative 5 more."""
 
 
-def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
+def measure(settings: Settings, advance: Advance) -> Json:
     """Peak memory in MB of MLX's allocator (`value`) and of the process (`resident`), each in a process of its own.
 
     The stored rows, 4 T P (2 K + 1) bytes, grow with K by design and are counted apart.
@@ -51,6 +50,6 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
     }
 
 
-def _peak(answer: Answer, kept: int = 0) -> dict[str, Any]:
+def _peak(answer: Answer, kept: int = 0) -> Json:
     rows = {"kept_rows": kept / 1e6} if kept else {}
     return number(answer["memory"] / 1e6, "MB", resident=answer["resident"] / 1e6, **rows)

@@ -2,11 +2,11 @@
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from ...core.types import Json
 from ...errors import MelpaError
 from ..study import Advance
 from .fixtures import upper_half
@@ -21,7 +21,7 @@ SHORT: dict[str, object] = {"learner.steps": 2, "tasks.shots": 3, "tasks.queries
 """Changes of a recipe for little work."""
 
 
-def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
+def measure(settings: Settings, advance: Advance) -> Json:
     """Ours and the peer's per learner: LoRA in the upper half of the blocks, on MLX and on torch, and in all blocks.
 
     Empty without the peer `peft`. Raises MelpaError if the two did different work.
@@ -45,7 +45,7 @@ def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
     return results
 
 
-def _compare(given: dict[str, Any], repeats: int, at_least: float | None, advance: Advance) -> dict[str, Any]:
+def _compare(given: Json, repeats: int, at_least: float | None, advance: Advance) -> Json:
     with Worker("meta_iteration", given) as ours, Worker("meta_iteration_peft", given) as peer:
         differences = agreement(Path(given["folder"]), ours.ready["loss"], peer.ready["loss"])
         ratio = interleave(ours, peer, repeats, advance=advance)

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...config.schema import did_you_mean
 from ...core.atomic import replace_text
+from ...core.types import Json
 from ...errors import MelpaError
 from ..study import Advance, silent
 from .settings import Settings
@@ -49,7 +50,7 @@ def known_names(names: Iterable[str], known: Iterable[str], option: str) -> tupl
     return names
 
 
-def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = silent) -> dict[str, Any]:
+def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = silent) -> Json:
     """Measures sections one by one and returns {section: numbers, "machine": ...}.
 
     With `settings.out` also OUT/speed.json, after each section, and plots. Raises MelpaError for an unknown section or
@@ -64,7 +65,7 @@ def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = silen
             )
     if settings.out is not None and not find_spec("matplotlib"):
         raise MelpaError("--out: plots need matplotlib; run: pip install 'mlx-melpa[plots]', or leave --out out")
-    results: dict[str, Any] = {"machine": machine()}
+    results: Json = {"machine": machine()}
     for name in only:
         advance(0, name)
         module = import_module(f".{SECTIONS[name].module}", __package__)
@@ -76,7 +77,7 @@ def speed(settings: Settings, only: Iterable[str] = (), advance: Advance = silen
     return results
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Json:
     """The machine: what `melpa doctor` measures, threads of a matrix product, load before, versions, date."""
     from ...backends.machine import threads
     from ...backends.mlx.doctor import PACKAGES, examine, version

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from ...core.types import Json
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,12 @@ class Settings:
 
 def number(
     value: float, unit: str, *, at_least: float | None = None, at_most: float | None = None, **more: object
-) -> dict[str, Any]:
+) -> Json:
     """One number in the JSON: value, unit, and its goal if it has one."""
     return {"value": value, "unit": unit, **more, **goal(value, at_least, at_most)}
 
 
-def goal(value: float, at_least: float | None, at_most: float | None) -> dict[str, Any]:
+def goal(value: float, at_least: float | None, at_most: float | None) -> Json:
     """The bound of a number, and `met`: whether it is reached; empty without a bound."""
     if at_least is not None:
         return {"at_least": at_least, "met": value >= at_least}

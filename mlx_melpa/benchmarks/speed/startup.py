@@ -4,11 +4,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
-from ...core.types import Example
+from ...core.types import Example, Json
 from ...store.run import classifies
 from ...tasks.synthetic import synthetic
 from ..processes import Commands
@@ -20,7 +19,7 @@ HELP, STORED, ADAPTED = 0.3, 3.0, 1.0
 """Seconds at most."""
 
 
-def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
+def measure(settings: Settings, advance: Advance) -> Json:
     """Medians, in seconds: `melpa --help` (5 times), `melpa adapt` with ten examples, and its adaptation alone."""
     with tempfile.TemporaryDirectory() as folder:
         commands = Commands(Path(folder))

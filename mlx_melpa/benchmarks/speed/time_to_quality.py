@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...config.recipe import Recipe
-from ...core.types import Episode, Example
+from ...core.types import Episode, Example, Json
 from ...tasks.synthetic import synthetic
 from ..processes import Commands
 from ..study import Advance
@@ -24,7 +24,7 @@ RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 STEPS, EVERY, GOAL = 200, 5, 0.1
 """mlx-lm's steps at each rate, steps between two measurements of its held-out loss, and the goal for the ratio."""
 SUPPORT, HELD_OUT = 20, 30
-ADAPTER: dict[str, Any] = {"rank": 8, "scale": 20.0, "dropout": 0.0}
+ADAPTER: Json = {"rank": 8, "scale": 20.0, "dropout": 0.0}
 """mlx-lm's own defaults: every linear layer of every block."""
 RUN: dict[str, object] = {
     "adapter.layers": 3,
@@ -43,7 +43,7 @@ RUN: dict[str, object] = {
 SHORT = {"iterations": 1, "tasks_per_step": 1, "validate_every": 1, "validation_episodes": 2}
 
 
-def measure(settings: Settings, advance: Advance) -> dict[str, Any]:
+def measure(settings: Settings, advance: Advance) -> Json:
     """Seconds of `melpa adapt` and of mlx-lm's training, their ratio, and both held-out losses.
 
     mlx-lm's seconds go from its start to the step with the lowest held-out loss at its best rate. They are measured
@@ -88,7 +88,7 @@ def run_recipe(settings: Settings, **changes: object) -> Recipe:
     return recipe(settings.model, {**RUN, **({"train": SHORT} if settings.short else {}), **changes})
 
 
-def _curves(settings: Settings, person: Episode, folder: Path, advance: Advance) -> tuple[float, list[dict[str, Any]]]:
+def _curves(settings: Settings, person: Episode, folder: Path, advance: Advance) -> tuple[float, list[Json]]:
     """The base's held-out loss, and mlx-lm's at each rate and mark, with the seconds from its start."""
     from safetensors.numpy import load_file
 
@@ -125,7 +125,7 @@ def _curves(settings: Settings, person: Episode, folder: Path, advance: Advance)
     return _loss(problem, composed.layout.draw(np.random.default_rng(0)), person.query), curves
 
 
-def _again(settings: Settings, folder: Path, best: dict[str, Any]) -> float:
+def _again(settings: Settings, folder: Path, best: Json) -> float:
     """The seconds of mlx-lm from its start to the best mark."""
     began = perf_counter()
     with _worker(settings, folder) as worker:
@@ -155,7 +155,7 @@ def _loss(problem: Any, row: np.ndarray, examples: Sequence[Example]) -> float:
     return float(problem.measure(problem.ops.array(row[None]), batch, {})["loss"][0])
 
 
-def draw(result: dict[str, Any], folder: Path) -> None:
+def draw(result: Json, folder: Path) -> None:
     """Draws held-out losses over seconds, mlx-lm's and ours, as FOLDER/time_to_quality.png."""
     from ...evaluation.plots import plot_race
 

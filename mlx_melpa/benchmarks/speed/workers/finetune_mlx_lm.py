@@ -8,11 +8,12 @@ from tempfile import mkdtemp
 from time import perf_counter
 from typing import Any
 
+from ....core.types import Json
 from ..interleaved import Reply, serve
 from .inner_step_mlx_lm import FOREVER, load, unpadded  # first: it loads the BLAS
 
 
-def work(settings: dict[str, Any], reply: Reply) -> None:
+def work(settings: Json, reply: Reply) -> None:
     """Trains {"lr", "steps", "every"} with mlx-lm's own trainer and settings, in batches of four.
 
     Answers {"seconds": [of training up to each mark], "files": [the weights there]}; saving is not counted.

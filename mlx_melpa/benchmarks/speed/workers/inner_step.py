@@ -7,6 +7,7 @@ from typing import Any
 
 from ....backends.mlx import ops  # first: it loads the BLAS that MLX then uses
 from ....config.recipe import Recipe
+from ....core.types import Json
 from ..fixtures import recipe
 from ..interleaved import Clock, Reply, serve
 from ..texts import examples
@@ -14,7 +15,7 @@ from ..texts import examples
 START, EXAMPLES = "adapters.safetensors", "examples.json"
 
 
-def case_recipe(settings: dict[str, Any], layers: str | int) -> Recipe:
+def case_recipe(settings: Json, layers: str | int) -> Recipe:
     """The recipe of a case."""
     changes = {
         "adapter": {"kind": "lora", "rank": settings["rank"], "scale": settings["scale"], "layers": layers},
@@ -24,7 +25,7 @@ def case_recipe(settings: dict[str, Any], layers: str | int) -> Recipe:
     return recipe(settings["model"], changes)
 
 
-def work(settings: dict[str, Any], reply: Reply) -> None:
+def work(settings: Json, reply: Reply) -> None:
     """Adapts {"steps": n} steps from the start, each time anew.
 
     Writes to settings["folder"] what a peer needs to do the same: the start in mlx-lm's files, and the tokens.

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from ....backends.mlx import malloc  # its BLAS and its heap; nothing else of it
+from ....core.types import Json
 from ..interleaved import Clock, Reply, serve
 
 FOREVER = 1_000_000_000
 
 
-def load(settings: dict[str, Any], folder: Path) -> Any:
+def load(settings: Json, folder: Path) -> Any:
     """The base in fp32 with mlx-lm's LoRA layers, holding the weights in `folder`."""
     import mlx.core as mx
     import mlx_lm
@@ -43,7 +44,7 @@ def unpadded(made: Iterator[Any]) -> Iterator[Any]:
         yield batch, spans - mx.array([0, 1])
 
 
-def work(settings: dict[str, Any], reply: Reply) -> None:
+def work(settings: Json, reply: Reply) -> None:
     """Trains {"steps": n} more steps in one call of mlx-lm's trainer, which waits between its batches."""
     import mlx.optimizers as optim
     from mlx_lm.tuner.callbacks import TrainingCallback
@@ -53,10 +54,10 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
     data = [tuple(example) for example in json.loads((folder / "examples.json").read_text())]
     model = load(settings, folder)
     optimizer = optim.Adam(settings["lr"], bias_correction=True)
-    reports: list[dict[str, Any]] = []
+    reports: list[Json] = []
 
     class Listen(TrainingCallback):
-        def on_train_loss_report(self, train_info: dict[str, Any]) -> None:
+        def on_train_loss_report(self, train_info: Json) -> None:
             reports.append(train_info)
 
     def run(steps: int, report: int, batches: Callable[..., Iterator[Any]]) -> None:

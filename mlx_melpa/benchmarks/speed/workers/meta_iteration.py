@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
+from ....core.types import Json
 from ..fixtures import recipe
 from ..interleaved import Reply, serve
 
 
-def work(settings: dict[str, Any], reply: Reply) -> None:
+def work(settings: Json, reply: Reply) -> None:
     """Settings: `model` and `changes` of the recipe, `folder` (or none) for the start and the first meta-gradient.
 
     The first answer has the first iteration's query loss. memory, resident: the engine's and the process's peak, bytes.
@@ -33,7 +34,7 @@ def work(settings: dict[str, Any], reply: Reply) -> None:
                 weights |= composed.problem.acting_layout.shared.views(ops.numpy(tree["problem"]["shared"]))
             save_file(weights, f"{folder}/{what}.safetensors")
     del gradient
-    answer: dict[str, Any] = {"loss": float(np.mean(losses))}
+    answer: Json = {"loss": float(np.mean(losses))}
     answer |= {"parameters": composed.layout.size, "steps": composed.learner.steps, "tasks": made.train.tasks_per_step}
     answer |= {"base_bytes": base_bytes(composed.base)}
     for iteration in count():

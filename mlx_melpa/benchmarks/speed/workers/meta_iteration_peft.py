@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from ....backends import machine
 from ....config.build import engine
-from ....core.types import Example
+from ....core.types import Example, Json
 from ..fixtures import recipe
 from ..interleaved import Reply, serve
 
@@ -24,7 +24,7 @@ SITE = re.compile(r"\.(\d+)\.(.+)\.lora_([AB])\.default\.weight$")
 class Loop:
     """The torch loop; `start` are our weights by name, from which both begin."""
 
-    def __init__(self, settings: dict[str, Any], start: dict[str, np.ndarray]):
+    def __init__(self, settings: Json, start: dict[str, np.ndarray]):
         import torch
         from peft import LoraConfig, get_peft_model
         from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -68,7 +68,7 @@ class Loop:
         self.steps, self.rate = self.recipe.settings("learner")["steps"], self.recipe.settings("rule")["lr"]
         self.outer = torch.optim.Adam(self.weights.values(), lr=train.optimizer["lr"])
 
-    def collate(self, examples: Sequence[Example]) -> dict[str, Any]:
+    def collate(self, examples: Sequence[Example]) -> Json:
         """input_ids and labels (B, L), padded on the right; -100 is not supervised."""
         encoded = [self.reader.tokens(example) for example in examples]
         shape = (len(encoded), max(len(tokens) for tokens, _ in encoded))
@@ -130,14 +130,14 @@ def _our_name(name: str) -> str:
     return f"{layer}.{path}.lora_{factor.lower()}"
 
 
-def work(settings: dict[str, Any], reply: Reply) -> None:
+def work(settings: Json, reply: Reply) -> None:
     """Settings as for `meta_iteration`; reads the start from `folder` and writes the first meta-gradient there."""
     folder = settings["folder"]
     loop = Loop(settings, load_file(f"{folder}/start.safetensors"))
     loss, iteration = loop.gradients(0), 0
     gradient = {n: np.ascontiguousarray(np.asarray(w.grad).T) for n, w in loop.weights.items()}
     save_file(gradient, f"{folder}/gradient_peft.safetensors")
-    answer: dict[str, Any] = {"loss": loss}
+    answer: Json = {"loss": loss}
     while True:
         reply(answer)
         began = time.perf_counter()
