@@ -10,6 +10,23 @@ FILE, FUNCTION, STRICT, PARAMETERS, ANY = 250, 60, 40, 8, 300
 CAREFUL = ("mlx_melpa/personal/", "mlx_melpa/training/", "mlx_melpa/core/")
 TABLES = {"mlx_melpa/data/simulated/topics.py"}
 """Tables of data, of any length."""
+FOREIGN = {
+    "cli/console.py": "what numbers of NumPy have",
+    "cli/main.py": "a command by its module's name",
+    "mlx_melpa/backends/machine.py": "what the system has",
+    "mlx_melpa/backends/mlx/model.py": "a model of mlx-lm",
+    "mlx_melpa/backends/mlx/patches.py": "functions of mlx",
+    "mlx_melpa/backends/mlx/slots.py": "a layer of mlx-lm",
+    "mlx_melpa/backends/torch/model.py": "a model of transformers",
+    "mlx_melpa/data/prompts.py": "a tokenizer",
+    "mlx_melpa/data/tokens.py": "a tokenizer",
+    "mlx_melpa/exports/peft.py": "a model of transformers",
+    "mlx_melpa/pocket/fit.py": "a number format of mlx",
+    "mlx_melpa/readouts/labels.py": "a tokenizer",
+    "mlx_melpa/store/database.py": "an error of SQLite",
+    "mlx_melpa/tasks/hub.py": "a column of datasets",
+}
+"""Files that ask objects of others by name, and which."""
 
 
 def sources(*folders: str) -> Iterator[tuple[str, str]]:
@@ -53,3 +70,9 @@ def test_functions_take_few_parameters() -> None:
 
 def test_any_stays_rare() -> None:
     assert sum(len(re.findall(r"\bAny\b", text)) for _, text in sources("mlx_melpa", "cli")) <= ANY
+
+
+def test_own_objects_are_not_asked_by_name() -> None:
+    asked = re.compile(r"\b(?:getattr|hasattr)\(")
+    found = {name for name, text in sources("mlx_melpa", "cli") if asked.search(text)}
+    assert found == FOREIGN.keys()

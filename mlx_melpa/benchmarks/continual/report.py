@@ -27,7 +27,7 @@ def summed(identity: Json, results: Mapping[Job, StreamResult], sign: int = 1) -
     for name, jobs in grouped(results).items():
         seeds = [list(same) for _, same in groupby(jobs, key=lambda job: job.seed)]
         runs = [[numbers(results, job, sign, compare) for job in orders] for orders in seeds]
-        costs = {cost: float(np.mean([getattr(results[job], cost) for job in jobs])) for cost in COSTS}
+        costs = {cost: float(np.mean([vars(results[job])[cost] for job in jobs])) for cost in COSTS}
         costs |= {cost: int(costs[cost]) for cost in COSTS[1:]}
         methods[name] = {
             "method": jobs[0].method,
