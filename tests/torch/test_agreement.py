@@ -81,10 +81,12 @@ def test_meta_gradients_on_the_sinusoid(learner: str, rule: str) -> None:
     assert_same(*found)
 
 
-@pytest.mark.parametrize(
-    ("rule", "adapter"), [(r, a) for r in RULES for a in ADAPTERS if r != "ada_lora" or a == "lora"]
-)
-@pytest.mark.parametrize("learner", [name for name in LEARNERS if name != "imaml"])  # which wants a regularizer
+SUITED = [learner for learner in LEARNERS if learner != "imaml"]  # which wants a regularizer
+ON_A_MODEL = [(learner, rule, "lora") for learner in SUITED for rule in RULES]
+ON_A_MODEL += [("maml", "meta_sgd", adapter) for adapter in ADAPTERS if adapter != "lora"]
+
+
+@pytest.mark.parametrize(("learner", "rule", "adapter"), ON_A_MODEL)
 def test_meta_gradients_on_a_language_model(put: Callable[..., Any], learner: str, rule: str, adapter: str) -> None:
     tasks = synthetic(ways=2, shots=2, queries=2).train
     episodes = [tasks.episode(np.random.default_rng([0, i])) for i in range(2)]
