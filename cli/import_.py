@@ -60,9 +60,12 @@ def _version(store: "Store", base: "BaseModel", found: "Imported", backend: str)
     """The version, and whether half precision holds its row exactly."""
     import numpy as np
 
+    from mlx_melpa.config.renamed import rename
     from mlx_melpa.store import Origin, UserState, Version
 
     metadata = found.metadata
+    # version 0.1 called some settings otherwise
+    parts, _ = rename({"adapter": dict(found.adapter), "readout": metadata.readout or {"kind": "completion"}})
     rows, shared = metadata.layout.divide(found.row[None])
     known = metadata.run if metadata.run in {run.fingerprint for run in store.runs()} else None
     version = Version(
@@ -74,7 +77,7 @@ def _version(store: "Store", base: "BaseModel", found: "Imported", backend: str)
         known,
         "import",
         labels=metadata.labels,
-        origin=Origin(backend, dict(found.adapter), metadata.readout or {"kind": "completion"}),
+        origin=Origin(backend, **parts),
     )
     with np.errstate(over="ignore"):
         return version, bool(np.array_equal(rows.astype(np.float16).astype(np.float32), rows))

@@ -43,16 +43,14 @@ def _known(fields: Origin | BitsPerByte) -> dict[str, object]:
 
 def _from_0_1(found: Json) -> Json:
     """Version 0.1 named the description "about", and kept origin, bits per byte and job among the metrics."""
-    metrics, _ = rename(found["metrics"])  # some settings of adapters and readouts are called otherwise now
+    metrics, _ = rename(found["metrics"])  # "readout" is there as in a recipe
     metrics.pop("random_start", None)
     origin = {"engine": "backend", "adapter": "adapter", "readout": "readout", "form": "form"}
     bits = {"base": "general_base", "version": "general"}
-    named = {name: metrics.pop(old, None) for name, old in origin.items()}
-    named["readout"] = rename({"readout": named["readout"]})[0]["readout"]
     return {
         "labels": found["labels"],
         "description": found.get("about", ""),
-        "origin": named,
+        "origin": {name: metrics.pop(old, None) for name, old in origin.items()},
         "bits_per_byte": {name: metrics.pop(old, None) for name, old in bits.items()},
         "job": metrics.pop("order", ""),
         "metrics": metrics,

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from melpa_cli.main import app
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner
 
 from mlx_melpa.config.build import compose
@@ -52,7 +54,7 @@ def adapted(home: Path, shared: Path) -> Callable[..., Version]:
         runs.write(folder, recipe, info)
         runs.save(folder, "theta", composed.parts.ops, composed.begin(0))
         row = np.random.default_rng(0).normal(0, 0.1, (1, composed.layout.size)).astype(np.float16)
-        state = UserState(row.astype(np.float32), np.ones((2, 64), np.float16), np.array([2, 2], np.int32))
+        state = UserState(row.astype(np.float32), np.eye(2, 128, dtype=np.float16), np.array([2, 2], np.int32))
         print_ = runs.fingerprint(folder)
         version = Version(
             state, composed.layout, base.family, base.name, base.weights, print_, examples=4, labels=("work", "Дом")
@@ -116,6 +118,20 @@ def test_melpa_files_keep_everything(home: Path, adapted: Callable[..., Version]
     assert mine.layout == version.layout
     for name, array in version.state.arrays().items():
         assert np.array_equal(mine.state.arrays()[name], array)
+
+
+def test_a_file_of_version_0_1_opens_without_its_run(home: Path, adapted: Callable[..., Version]) -> None:
+    adapted()
+    melpa("export", "--user", "me", "--out", home / "out", "--to", "melpa")
+    path = home / "out" / "melpa.safetensors"
+    with safe_open(path, framework="numpy") as file:
+        described = file.metadata()
+    described["run"], readout = "", json.loads(described["readout"])
+    described["readout"] = json.dumps({**readout, "primed": readout.pop("metric_episodes")})
+    save_file(load_file(path), path, described)
+    melpa("import", "--user", "you", home / "out")
+    mine, yours = (melpa("label", "a call", "--user", user) for user in ("me", "you"))
+    assert yours[0]["probabilities"] == pytest.approx(mine[0]["probabilities"], abs=1e-3)
 
 
 def test_what_a_person_reads(home: Path, adapted: Callable[..., Version]) -> None:

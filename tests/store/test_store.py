@@ -61,14 +61,25 @@ def test_a_state_comes_back_and_rows_are_rounded_to_half(store: Store) -> None:
 def test_fields_that_version_0_1_wrote_are_read(store: Store) -> None:
     store.put("me", made(1.0))
     metrics = {"steps": 2, "backend": "torch", "form": "labels", "order": "j1", "random_start": True}
-    metrics |= {"adapter": {"kind": "lora"}, "readout": {"kind": "ridge"}, "general_base": 1.5, "general": None}
+    metrics |= {"adapter": {"kind": "lora"}, "readout": {"kind": "ridge", "primed": 3}}
+    metrics |= {"general_base": 1.5, "general": None}
     about = json.dumps({"labels": ["x", "y"], "metrics": metrics, "about": "a cook"})
     store._db.all("UPDATE versions SET about = ?", about)
     back = store.latest("me")
     assert back is not None and back.metrics == {"steps": 2} and back.labels == ("x", "y")
-    assert back.origin == Origin("torch", {"kind": "lora"}, {"kind": "ridge"}, "labels")
+    assert back.origin == Origin("torch", {"kind": "lora"}, {"kind": "ridge", "metric_episodes": 3}, "labels")
     assert (back.description, back.bits_per_byte, back.job) == ("a cook", BitsPerByte(1.5, None), "j1")
     assert store.with_job("j1") == {"me"}
+
+
+def test_an_import_of_version_0_1_gives_up_the_shared_numbers_of_its_row(store: Store) -> None:
+    layout = Layout([Segment("q.a", (2, 2)), Segment("center", (3,), shared=True), Segment("log_scale", (1,))])
+    whole = UserState(np.arange(8, dtype=np.float32)[None])
+    store.put("me", made(state=whole, layout=layout, kind="import"))
+    back = store.latest("me")
+    assert back is not None and back.layout == layout.personal and back.parameters == 5
+    np.testing.assert_array_equal(back.state.rows, [[0, 1, 2, 3, 7]])
+    np.testing.assert_array_equal(back.state.shared, [[4, 5, 6]])
 
 
 def test_rows_that_do_not_fit_half_stay_whole_and_infinite_ones_are_refused(store: Store) -> None:
