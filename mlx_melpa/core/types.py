@@ -34,6 +34,11 @@ class Example:
         return tuple(text for text in (self.text, self.target, *(turn for _, turn in self.messages)) if text)
 
     @property
+    def content(self) -> str:
+        """All of it but its source as one text, by which it is recognized."""
+        return repr((self.text, self.target, self.label, self.messages))
+
+    @property
     def nbytes(self) -> int:
         """Its size in bytes: texts and label as UTF-8."""
         return sum(len(text.encode()) for text in (*self.texts, self.label or ""))

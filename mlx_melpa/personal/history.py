@@ -39,8 +39,7 @@ class LearnedExamples:
 
 def example_hash(example: Example) -> int:
     """A hash of 64 bits over all of an example but its source."""
-    content = repr((example.text, example.target, example.label, example.messages))
-    return int.from_bytes(blake2b(content.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(blake2b(example.content.encode(), digest_size=8).digest(), "little")
 
 
 def label_set(previous: Version | None, examples: Sequence[Example]) -> tuple[str, ...]:

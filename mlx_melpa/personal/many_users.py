@@ -55,18 +55,16 @@ def by_user(run: Run, records: Sequence[Record]) -> dict[str, UserData]:
             raise DataError(f"{record.example.source}: names nobody; give each row a field 'user'")
         name = check_id(record.group)
         examples, description = users.get(name, UserData(()))
-        told = record.description if run.uses_descriptions else ""
-        users[name] = UserData((*examples, record.example), told or description)
+        read = record.description if run.uses_descriptions else ""
+        users[name] = UserData((*examples, record.example), read or description)
     return users
 
 
 def job_id(run: Run, users: Users, steps: int | None) -> str:
     """16 hex digits over users, examples, descriptions, run and steps: the same job has the same id."""
-    told = sorted(
-        (user, [repr((e.text, e.target, e.label, e.messages)) for e in data.examples]) for user, data in users.items()
-    )
+    examples = sorted((user, [e.content for e in data.examples]) for user, data in users.items())
     described = sorted((user, data.description) for user, data in users.items() if data.description)
-    content = repr((told, run.fingerprint, steps, *((described,) if described else ())))
+    content = repr((examples, run.fingerprint, steps, *((described,) if described else ())))
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

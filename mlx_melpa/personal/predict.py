@@ -56,13 +56,17 @@ def evaluate_state(run: Run, state: UserState, examples: Sequence[Example], labe
     if not labels:
         batch = run.problem.support([Episode("", tuple(examples), ())])
         return fits(run.problem.measure(engine_rows(run, [state]), batch, run.shared))[0]
-    onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
     found = probabilities(run, state, examples, labels)
     if state.counts is not None:
-        counts = recall(state.class_means, labels)["known"][0]
-        unlearned = (onehot * (counts == 0)).any(-1, keepdims=True)
-        found = np.where(unlearned, 1 / len(labels), found)
-    return fits(classified(found[None], onehot[None], np.ones((1, len(examples)))))[0]
+        learned = {label for label, count in zip(labels, state.counts, strict=False) if count}
+        found[[e.label not in learned for e in examples]] = 1 / len(labels)
+    return fits(measure_labels(found, examples, labels))[0]
+
+
+def measure_labels(found: np.ndarray, examples: Sequence[Example], labels: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Loss, accuracy and F1, each (1,), of probabilities (n, N) of n labelled examples."""
+    onehot = np.array([[label == e.label for label in labels] for e in examples], np.float32)
+    return classified(found[None], onehot[None], np.ones((1, len(examples))))
 
 
 def fits(measures: Mapping[str, np.ndarray]) -> list[Fit]:

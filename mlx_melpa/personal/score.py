@@ -4,16 +4,13 @@ from collections.abc import Sequence
 from math import log
 from typing import TypedDict
 
-import numpy as np
-
 from ..core.types import Example
 from ..errors import DataError
 from ..evaluation.perplexity import measure_texts
-from ..problems.language import classified
 from ..store import Version
 from ..store.run import Run
 from .examples import check
-from .predict import answer, engine_rows
+from .predict import answer, engine_rows, measure_labels
 
 
 class Score(TypedDict):
@@ -50,8 +47,7 @@ def _labelled(run: Run, version: Version, examples: Sequence[Example]) -> Score:
         raise DataError(
             f"no example has a label of '{version.user}' ({', '.join(labels)}); adapt to such examples first"
         )
-    onehot = np.array([[label == e.label for label in labels] for e in known], np.float32)
-    found = classified(answer(run, version, known)[None], onehot[None], np.ones((1, len(known))))
+    found = measure_labels(answer(run, version, known), known, labels)
     unknown = len(examples) - len(known)
     return {
         "base": {"loss": log(len(labels)), "accuracy": 1 / len(labels)},
