@@ -56,17 +56,17 @@ def export(
 def _moved(store: "Store", user: str, run: str) -> None:
     """Tells the store where the version's run lies now."""
     from mlx_melpa.errors import StoreError
-    from mlx_melpa.store.run import describe, fingerprint
+    from mlx_melpa.personal.resolve import run_folder
+    from mlx_melpa.store.run import fingerprint, register
 
-    folder = Path(run).expanduser()
-    folder = folder.resolve() if folder.is_dir() else store.run(run).path
+    folder = run_folder(store, run).resolve()
     found, version = fingerprint(folder), store.latest(user)
     if version is not None and version.run != found:
         raise StoreError(
             f"version {version.number} of '{user}' was adapted with run {version.run or 'none'}, not with {found} "
             f"in {folder}; leave out --run, or give that run's folder"
         )
-    store.add_run(folder.name, folder, found, describe(folder)["base"]["family"])
+    register(store, folder)
 
 
 def _metadata(run: "Run", version: "Version", layout: "Layout") -> "Metadata":

@@ -112,12 +112,12 @@ def follow(events: Iterator["Event"], to: Path, quiet: bool, log: "Logger | None
 def finish(last: "Event", to: Path, json: bool) -> None:
     """Registers a finished run in the store, so that `melpa adapt` finds it, and prints its last numbers."""
     from mlx_melpa.store import Store
-    from mlx_melpa.store.run import describe, fingerprint
+    from mlx_melpa.store.run import describe, fingerprint, register
 
     base, mark = describe(to)["base"], fingerprint(to)
     if base is not None:
         with Store() as store:
-            store.add_run(to.resolve().name, to, mark, base["family"])
+            register(store, to)
     measure = last.get("measure", "loss")
     if json:
         names = ("iteration", "seconds", "loss", "accuracy", "bits_per_byte", "best", "memory")

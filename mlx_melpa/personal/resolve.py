@@ -9,8 +9,8 @@ from ..backends.checkpoints import located
 from ..config.build import part_of
 from ..core.types import Example
 from ..errors import StoreError
-from ..store import Store, Version
-from ..store.run import Run, check_base, classifies, describe, load_run
+from ..store import RunRecord, Store, Version
+from ..store.run import Run, check_base, classifies, load_run, register
 from ..store.untrained import random_run, run_of
 
 
@@ -96,13 +96,23 @@ def choose_run(store: Store, labelled: bool, run: str | None = None, choice: Bas
     """
     if run is None:
         return _newest(store, labelled, choice)
-    folder = Path(run).expanduser()
-    path = folder if folder.is_dir() else store.run(run).path
+    path = run_folder(store, run)
     model = choice.model and located(choice.model)
     found = load_run(path, model=model, other_weights=choice.other_weights, backend=choice.backend)
     if found.fingerprint not in {known.fingerprint for known in store.runs()}:
-        store.add_run(path.resolve().name, path, found.fingerprint, describe(path)["base"]["family"])
+        register(store, path)
     return found
+
+
+def run_folder(store: Store, run: str) -> Path:
+    """The folder of a run that is given by folder, or by a name or fingerprint that the store knows."""
+    folder = Path(run).expanduser()
+    return folder if folder.is_dir() else store.run(run).path
+
+
+def finished_runs(store: Store, base_family: str | None = None) -> list[RunRecord]:
+    """The runs that the store knows and that can be loaded, newest first; only those for one base family if given."""
+    return [known for known in store.runs(base_family) if (known.path / "theta.safetensors").is_file()]
 
 
 def _folder(store: Store, fingerprint: str, whose: str) -> Path:
@@ -118,7 +128,7 @@ def _folder(store: Store, fingerprint: str, whose: str) -> Path:
 def _newest(store: Store, labelled: bool, choice: BaseChoice) -> Run:
     model, backend = choice.model, choice.backend
     base = None if model is None else part_of(backend or "mlx", "model").load(located(model))
-    runs = [r for r in store.runs(base.family if base else None) if (r.path / "theta.safetensors").is_file()]
+    runs = finished_runs(store, base.family if base else None)
     for known in runs:
         if classifies(known.path) == labelled:
             # a base that is loaded already decides the backend

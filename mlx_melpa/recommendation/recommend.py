@@ -15,6 +15,7 @@ from ..evaluation.evaluation import Evaluation
 from ..evaluation.methods import METHODS, Plan, Settings, measure
 from ..personal.examples import check, distinct
 from ..personal.history import label_set
+from ..personal.resolve import finished_runs, run_folder
 from ..store import Store
 from ..store.run import Run, classifies, load_run
 from .similarity import Similarity, similarity
@@ -150,10 +151,8 @@ def leave_one_out(examples: Sequence[Example], labels: tuple[str, ...]) -> list[
 def _paths(store: Store, labelled: bool, run: str | None) -> list[Path]:
     """The folders of runs that take such examples."""
     if run is not None:
-        folder = Path(run).expanduser()
-        return [folder if folder.is_dir() else store.run(run).path]
-    known = [found.path for found in store.runs() if (found.path / "theta.safetensors").is_file()]
-    fitting = [path for path in dict.fromkeys(known) if classifies(path) == labelled]
+        return [run_folder(store, run)]
+    fitting = [found.path for found in finished_runs(store) if classifies(found.path) == labelled]
     if not fitting:
         what, tasks = ("labelled examples", "") if labelled else ("text without labels", " --tasks TEXTS")
         raise StoreError(f"no known run takes {what}; make one with: melpa prepare pocket{tasks}")

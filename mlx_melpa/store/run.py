@@ -19,6 +19,7 @@ from ..core.layout import Layout
 from ..core.protocols import Parts
 from ..core.types import Json, Tree
 from ..errors import ModelError, StoreError
+from .store import Store
 from .version import Origin
 
 FORMAT = 1
@@ -41,7 +42,7 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """The number of inner steps that the run was trained for; at least 1 for a person's adaptation."""
+        """The number of inner steps that the run was trained for; at least 1 for a user's adaptation."""
         return max(1, self.composed.learner.steps)
 
     @property
@@ -86,7 +87,7 @@ class Run:
         return self.theta["problem"]
 
     def acting(self, stored: np.ndarray) -> np.ndarray:
-        """All weights in use (P',) under a person's stored numbers (1, P), in the order of the acting layout."""
+        """All weights in use (P',) under a user's stored numbers (1, P), in the order of the acting layout."""
         rows = self.ops.array(np.asarray(stored, np.float32))
         acting: np.ndarray = self.ops.numpy(self.problem.acting(rows, self.shared))[0]
         return acting
@@ -112,6 +113,11 @@ def describe(folder: Path) -> Json:
         found = info.get("format")
         raise StoreError(f"{path} has format {found}, this version reads {FORMAT}; use the version that made it")
     return info
+
+
+def register(store: Store, folder: Path) -> None:
+    """Records a finished run in the store, so that `melpa adapt` finds it."""
+    store.add_run(folder.resolve().name, folder, fingerprint(folder), describe(folder)["base"]["family"])
 
 
 def write(folder: Path, recipe: Recipe, info: Json) -> None:
