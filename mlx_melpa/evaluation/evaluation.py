@@ -1,7 +1,7 @@
 """The inputs of one evaluation that its methods share: a built recipe, its start, and the episodes."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -31,6 +31,8 @@ class Evaluation:
     seed: int = 0
     tasks_per_pass: int = 4
     advance: Advance = silent
+    _with_adam: dict[float, Composition] = field(default_factory=dict, init=False)
+    _features: Features = field(default_factory=dict, init=False)
 
     @property
     def classifies(self) -> bool:
@@ -60,10 +62,6 @@ class Evaluation:
         return self._with_adam[lr]
 
     @cached_property
-    def _with_adam(self) -> dict[float, Composition]:
-        return {}
-
-    @cached_property
     def random_start(self) -> Tree:
         """A random start for Adam."""
         return self.with_adam().begin(self.seed)
@@ -78,10 +76,6 @@ class Evaluation:
         center = self._validation_center
         self._read(episodes)
         return [FeatureTask.of(episode, self._features, center) for episode in episodes]
-
-    @cached_property
-    def _features(self) -> Features:
-        return {}
 
     def _read(self, episodes: Sequence[Episode]) -> None:
         features(self.setup, episodes, self._features)

@@ -27,6 +27,11 @@ class EpisodeSettings:
     shots: Count = 5
     queries: Count | None = 5
 
+    def draw(self, examples: Sequence[Example], rng: np.random.Generator) -> tuple[list[Example], list[Example]]:
+        """Draws `shots` examples as support and `queries` as query, fewer where there are not so many."""
+        drawn = draw(examples, len(examples) if self.queries is None else self.shots + self.queries, rng)
+        return drawn[: self.shots], drawn[self.shots :]
+
 
 def draw(examples: Sequence[Example], count: int, rng: np.random.Generator) -> list[Example]:
     """Draws `count` different examples in random order; all of them if there are fewer."""
@@ -93,15 +98,15 @@ class LabelledTasks(Tasks):
         A group with fewer labels gives all of them; a label with fewer examples gives fewer queries.
         """
         group = self.names[rng.integers(len(self.names))]
-        labelled, shots, queries = self.groups[group], self.settings.shots, self.settings.queries
+        labelled = self.groups[group]
         names = list(labelled)
         labels = tuple(names[i] for i in rng.permutation(len(names))[: self.ways])
         support: list[Example] = []
         query: list[Example] = []
         for label in labels:
-            drawn = draw(labelled[label], len(labelled[label]) if queries is None else shots + queries, rng)
-            support += drawn[:shots]
-            query += drawn[shots:]
+            some, others = self.settings.draw(labelled[label], rng)
+            support += some
+            query += others
         name, description = group or ", ".join(sorted(labels)), self.descriptions.get(group, "")
         return Episode(name, shuffled(support, rng), shuffled(query, rng), labels, description)
 
@@ -147,11 +152,8 @@ class UserTasks(Tasks):
     def episode(self, rng: np.random.Generator) -> Episode:
         """Draws a user, `shots` of their examples as support and `queries` (None: all) of the rest."""
         user = self.names[rng.integers(len(self.names))]
-        lines = self.users[user]
-        shots, queries = self.settings.shots, self.settings.queries
-        drawn = draw(lines, len(lines) if queries is None else shots + queries, rng)
-        support, query = tuple(drawn[:shots]), tuple(drawn[shots:])
-        return Episode(user, support, query, description=self.descriptions.get(user, ""))
+        support, query = self.settings.draw(self.users[user], rng)
+        return Episode(user, tuple(support), tuple(query), description=self.descriptions.get(user, ""))
 
 
 def gather(records: Sequence[Record], settings: EpisodeSettings) -> LabelledTasks | UserTasks:
