@@ -1,21 +1,20 @@
 """The cost of a recipe on this machine, from a few measured iterations."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from time import perf_counter
 
 from ..backends.base import BaseModel
 from ..config.build import compose
 from ..config.recipe import Recipe
 from ..config.train_settings import TrainSettings
 from ..core.types import Splits
+from ..evaluation.timing import timed
 from .outer_loop import OuterLoop
 
 MIN_ITERATIONS, MIN_SECONDS = 4, 2.0
-"""Iterations are measured until there are so many and they took so long, ..."""
+"""Measuring goes on until both are reached."""
 MAX_ITERATIONS, MAX_SECONDS = 500, 20.0
-"""... and no longer than until there are so many or they took so long."""
+"""Measuring ends as soon as one of them is reached."""
 GOLDEN = 0.618034
 """Multiples of it, modulo 1, fill an interval evenly however many are taken."""
 VALIDATION_EPISODES, METRIC_EPISODES = 4, 8
@@ -29,7 +28,7 @@ class Estimate:
     iterations: int
     iteration: float
     validation: float
-    priming: float
+    metric_episode: float
     memory: int
     tasks_per_pass: int
     seconds: float = 0.0
@@ -37,7 +36,7 @@ class Estimate:
     def total(self, s: TrainSettings, metric_episodes: int) -> float:
         """The seconds of a training whose metric is initialized from so many episodes."""
         validated = -(-s.iterations // s.validate_every) * s.validation_episodes
-        return s.iterations * self.iteration + validated * self.validation + metric_episodes * self.priming
+        return s.iterations * self.iteration + validated * self.validation + metric_episodes * self.metric_episode
 
     def to_json(self) -> dict[str, float]:
         """All numbers by name."""
@@ -68,7 +67,7 @@ def _measured(loop: OuterLoop) -> Estimate:
     while len(times) < MIN_ITERATIONS or sum(times) < MIN_SECONDS:
         # all over meta-training, which a learner may end at another cost than it began
         iteration = int(GOLDEN * len(times) % 1 * s.iterations)
-        times.append(_seconds(partial(loop.step, iteration)))
+        times.append(timed(partial(loop.step, iteration))[1])
         if sum(times) > MAX_SECONDS or len(times) == MAX_ITERATIONS:
             break
     validated = min(max(VALIDATION_EPISODES, loop.ranks), s.validation_episodes)
@@ -76,15 +75,9 @@ def _measured(loop: OuterLoop) -> Estimate:
     found = Estimate(
         iterations=s.iterations,
         iteration=sum(times) / len(times),
-        validation=_seconds(lambda: loop.validate(validated)) / validated,
-        priming=_seconds(lambda: loop.init_metric(few)) / few if few else 0.0,
+        validation=timed(lambda: loop.validate(validated))[1] / validated,
+        metric_episode=timed(lambda: loop.init_metric(few))[1] / few if few else 0.0,
         memory=ops.peak_memory(),
         tasks_per_pass=loop.passes.size,
     )
     return replace(found, seconds=found.total(s, metric))
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    began = perf_counter()
-    work()
-    return perf_counter() - began

@@ -16,13 +16,13 @@ from mlx_melpa.training.outer_loop import OuterLoop
 SMALL = ["train.validation_episodes=2", "train.tasks_per_step=2", "readout.metric_episodes=4"]
 
 
-def test_an_estimate_counts_iterations_validations_and_priming_and_writes_nothing(
+def test_an_estimate_counts_iterations_validations_and_metric_episodes_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     found = estimate(load_recipe("quickstart", [*SMALL, "train.iterations=10", "train.validate_every=4"]))
-    told = 10 * found.iteration + 3 * 2 * found.validation + 4 * found.priming
-    assert found.seconds == pytest.approx(told) and min(found.iteration, found.validation, found.priming) > 0
+    told = 10 * found.iteration + 3 * 2 * found.validation + 4 * found.metric_episode
+    assert found.seconds == pytest.approx(told) and min(found.iteration, found.validation, found.metric_episode) > 0
     assert found.memory > 20_000_000 and found.tasks_per_pass == 2
     assert not list(tmp_path.iterdir())
 
