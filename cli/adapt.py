@@ -3,12 +3,12 @@
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
 from .console import command, json_out, note, out, size, table
-from .options import AllowOtherWeights, Backend, Json, Model, User
+from .options import AllowOtherWeights, Backend, Json, Model, RunName, Steps, User, number_of_steps
 
 if TYPE_CHECKING:
     from mlx_melpa.personal.preview import Preview
@@ -22,12 +22,10 @@ Row = tuple[str, object]
 def adapt(
     data: Annotated[Path, typer.Argument(help="Examples: .jsonl, .csv or .txt, plain or .gz, or a folder of them.")],
     user: User,
-    run: Annotated[
-        str | None, typer.Option(help="What melpa prepare or meta-train made, by folder or name; the newest that fits.")
-    ] = None,
+    run: RunName = None,
     model: Model = None,
     allow_other_weights: AllowOtherWeights = False,
-    steps: Annotated[str, typer.Option(help="A number of steps, or auto.")] = "auto",
+    steps: Steps = "auto",
     backend: Backend = None,
     store_examples: Annotated[
         int | None,
@@ -52,7 +50,6 @@ def adapt(
     from mlx_melpa.data.readers import read_examples
     from mlx_melpa.personal.acceptance import MAX_FORGETTING
     from mlx_melpa.personal.adaptation import adapt_user
-    from mlx_melpa.personal.examples import check_description
     from mlx_melpa.personal.preview import preview
     from mlx_melpa.personal.resolve import BaseChoice, resolve_adaptation
     from mlx_melpa.store import Reservoir, Store, check_id
@@ -70,9 +67,8 @@ def adapt(
             notes += (f"{data} names {len(groups)} users; all of their examples are taken as those of '{user}'",)
         if not found.fingerprint:
             notes += ("this is a random start, not meta-learned: expect less of it than of a run",)
-        check_description(found, description)
         if dry_run:
-            _show_preview(preview(found, examples, previous), found.name, notes, json)
+            _show_preview(preview(found, examples, previous, description), found.name, notes, json)
             return
         known = store.description(user) if found.uses_descriptions else ""
         result = adapt_user(
@@ -101,17 +97,6 @@ def adapt(
         json_out(_record(done))
     else:
         _show(done)
-
-
-def number_of_steps(text: str) -> int | Literal["auto"]:
-    """The value of --steps; raises RecipeError for anything but "auto" and a number up to 1000."""
-    from mlx_melpa.errors import RecipeError
-
-    if text == "auto":
-        return "auto"
-    if text.isdecimal() and int(text) <= 1000:
-        return int(text)
-    raise RecipeError(f"--steps {text}: give auto, or a number from 0 to 1000")
 
 
 class _Stored(NamedTuple):

@@ -7,20 +7,17 @@ from typing import Annotated
 
 import typer
 
-from .adapt import number_of_steps
 from .console import command, json_out, note, out, progress
-from .options import AllowOtherWeights, Backend, Json, Model
+from .options import AllowOtherWeights, Backend, Json, Model, RunName, Steps, number_of_steps
 
 
 @command
 def adapt_all(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Examples of many users, with a field 'user'.")],
-    run: Annotated[
-        str | None, typer.Option(help="What melpa prepare or meta-train made, by folder or name; the newest that fits.")
-    ] = None,
+    run: RunName = None,
     model: Model = None,
     allow_other_weights: AllowOtherWeights = False,
-    steps: Annotated[str, typer.Option(help="A number of steps, or auto.")] = "auto",
+    steps: Steps = "auto",
     backend: Backend = None,
     json: Json = False,
 ) -> None:

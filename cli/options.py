@@ -22,6 +22,11 @@ Sets = Annotated[
 ]
 Seed = Annotated[int, typer.Option("--seed", help="The seed of everything that is drawn.", min=0)]
 User = Annotated[str, typer.Option("--user", help="The user's id.", show_default=False)]
+RunName = Annotated[
+    str | None,
+    typer.Option("--run", help="What melpa prepare or meta-train made, by folder or name; the newest that fits."),
+]
+Steps = Annotated[str, typer.Option("--steps", help="A number of steps, or auto.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 # Episodes of a file of tasks.
@@ -31,11 +36,11 @@ Group = Annotated[
 Label = Annotated[str | None, typer.Option("--label", help="The field of the label.")]
 Ways = Annotated[int | None, typer.Option("--ways", help="Labels of an episode; the recipe's by default.", min=2)]
 Shots = Annotated[
-    int | None, typer.Option("--shots", help="Support examples per label or person; the recipe's by default.", min=1)
+    int | None, typer.Option("--shots", help="Support examples per label or user; the recipe's by default.", min=1)
 ]
 Queries = Annotated[
     int | None,
-    typer.Option("--queries", help="Test examples per label or person; the recipe's by default.", min=1),
+    typer.Option("--queries", help="Test examples per label or user; the recipe's by default.", min=1),
 ]
 
 Episodes = Annotated[int, typer.Option("--episodes", help="Test episodes, the same for all methods.", min=1)]
@@ -93,6 +98,17 @@ def renamed(command: str, flag: str, known: Container[str]) -> str | None:
         return None
     values = ", ".join(f"{before} is {after}" for before, after in VALUES.get(flag, {}).items())
     return f"{flag} is now {new}" + (f" ({values})" if values else "")
+
+
+def number_of_steps(text: str) -> int | Literal["auto"]:
+    """The value of --steps; raises RecipeError for anything but "auto" and a number up to 1000."""
+    from mlx_melpa.errors import RecipeError
+
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and int(text) <= 1000:
+        return int(text)
+    raise RecipeError(f"--steps {text}: give auto, or a number from 0 to 1000")
 
 
 def names(text: str | None) -> tuple[str, ...]:

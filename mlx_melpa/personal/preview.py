@@ -9,7 +9,7 @@ from ..core.types import Example
 from ..data.tokens import Encoder
 from ..store import Version
 from ..store.run import Run
-from .examples import check, distinct
+from .examples import check, check_description, distinct
 from .history import label_set, new_examples
 
 
@@ -33,8 +33,9 @@ class Preview:
     form: str
 
 
-def preview(run: Run, examples: Sequence[Example], previous: Version | None = None) -> Preview:
+def preview(run: Run, examples: Sequence[Example], previous: Version | None = None, description: str = "") -> Preview:
     """Counts what would be supervised, cut or is a duplicate; raises DataError as `adapt_user` does."""
+    check_description(run, description)
     form, once = check(run, examples), distinct(examples)
     label_set(previous, examples)
     new_examples(previous, once)
