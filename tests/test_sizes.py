@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-FILE, FUNCTION, STRICT, PARAMETERS, ANY = 250, 60, 40, 8, 300
+FILE, FUNCTION, STRICT, PARAMETERS, ANY = 250, 60, 40, 7, 300
 CAREFUL = ("mlx_melpa/personal/", "mlx_melpa/training/", "mlx_melpa/core/")
 TABLES = {"mlx_melpa/data/simulated/topics.py"}
 """Tables of data, of any length."""
@@ -57,10 +57,10 @@ def test_no_function_is_longer_than_a_screen() -> None:
 
 
 def test_functions_take_few_parameters() -> None:
-    """Settings of kinds are declared as parameters of their builders, which are left out."""
+    """Left out are builders, whose parameters are the settings of kinds, and the one function that takes 8."""
     many = {}
     for name, node in functions("mlx_melpa"):
-        builder = node.name == Path(name).stem
+        builder = node.name == Path(name).stem or node.name == "adapt_user"
         names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         count = len([each for each in names if each not in ("self", "cls")])
         if count > PARAMETERS and not builder:

@@ -236,14 +236,17 @@ def test_people_s_text_is_measured_in_bits_per_byte(shared: Path, tmp_path: Path
 
 
 def test_the_random_start_is_tuned_and_meta_learning_beats_it_on_the_sinusoid(curves_run: Run) -> None:
-    found = compare(curves_run, tasks_of(curves_run), CompareSettings(episodes=100, steps=5, curves=True))
+    counted: list[float] = []
+    settings = CompareSettings(episodes=100, steps=5, curves=True)
+    found = compare(curves_run, tasks_of(curves_run), settings, lambda count, text="": counted.append(count))
+    assert sum(counted) == 100
     assert list(found.results) == ["base", "random_start", "meta", "notes"]
     start = found.results["random_start"]
     assert start["best"]["loss"] < start["loss"] < found.results["base"]["loss"]
     assert start["best"]["steps"] >= 30
     assert found.results["meta"]["loss"] < start["loss"]
     steps, values = found.curves["random start"]
-    assert steps[0] == 0
+    assert steps[:4] == [0, 1, 2, 3] and found.curves["meta-learned"][0] == [0, 1, 2, 3, 4, 5]
     assert values[0] == pytest.approx(found.results["base"]["loss"], rel=1e-5)
     assert values[-1] == pytest.approx(start["best"]["loss"], rel=1e-5)
 

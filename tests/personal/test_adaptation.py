@@ -142,6 +142,13 @@ def test_a_second_version_keeps_labels_and_means_of_the_first(sorting: Run) -> N
     assert answer(sorting, second, more).argmax(-1).tolist() == [2, 2]
 
 
+def test_shared_numbers_of_an_import_stay_with_the_user(sorting: Run) -> None:
+    first = saved(adapt_user(sorting, NOTES, steps=0))
+    imported = replace(first, state=replace(first.state, shared=np.ones((1, 3), np.float32)))
+    second = adapt_user(sorting, [Example("sweep", label="home")], previous=imported, steps=0).version
+    assert first.state.shared is None and second.state.shared is imported.state.shared
+
+
 def test_what_is_learned_already_is_refused(sorting: Run) -> None:
     first = saved(adapt_user(sorting, NOTES, steps=0))
     with pytest.raises(DataError, match="version 1 of 'me' has learned all 10 examples already"):
