@@ -32,7 +32,7 @@ def few_shot(
             "NAME=RECIPE,KEY=VALUE,... such as no-curriculum=gb-moa,sampler=uniform."
         ),
     ],
-    shots: Annotated[str, typer.Option(help="Support examples per label or person; numbers with commas.")] = SHOTS,
+    shots: Annotated[str, typer.Option(help="Support examples per label or user; numbers with commas.")] = SHOTS,
     seeds: Annotated[
         int, typer.Option(help="Meta-trainings of each recipe, with seeds 0, 1, ...", min=1)
     ] = Settings.seeds,

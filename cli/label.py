@@ -40,11 +40,11 @@ def label(
     found = answer(run, version, examples)
     ranked = [sorted(zip(version.labels, map(float, row), strict=True), key=lambda pair: -pair[1]) for row in found]
     if json:
-        said = [
+        answers = [
             {"text": example.text, "label": pairs[0][0], "probabilities": dict(pairs)}
             for example, pairs in zip(examples, ranked, strict=True)
         ]
-        json_out(said)
+        json_out(answers)
     elif len(examples) == 1:
         for name, share in ranked[0]:
             out(f"{share:5.1%}  {name}")
@@ -59,6 +59,6 @@ def _plain(example: "Example") -> "Example":
     from mlx_melpa.errors import DataError
 
     if example.messages or (example.text and example.target):
-        told = "messages" if example.messages else "a prompt with its completion"
-        raise DataError(f'{example.source}: this row holds {told}, and labels are for one text; give {{"text": "..."}}')
+        what = "messages" if example.messages else "a prompt with its completion"
+        raise DataError(f'{example.source}: this row holds {what}, and labels are for one text; give {{"text": "..."}}')
     return Example(example.target or example.text)

@@ -45,18 +45,18 @@ def _loss(metrics: "Mapping[str, float | None]") -> str | None:
 def list_(json: Json = False) -> None:
     """List all users with an adapter."""
     with _store() as store:
-        people = store.users()
+        found = store.users()
     if json:
         times = [
-            {"created": when(p.created, iso=True), "updated": p.updated and when(p.updated, iso=True)} for p in people
+            {"created": when(p.created, iso=True), "updated": p.updated and when(p.updated, iso=True)} for p in found
         ]
-        json_out([vars(p) | made for p, made in zip(people, times, strict=True)])
-    elif not people:
+        json_out([vars(p) | made for p, made in zip(found, times, strict=True)])
+    elif not found:
         out("No users yet; run: melpa adapt --user me DATA")
     else:
         columns = ("user", "versions", "active", "bytes", "base", "last adapted")
         rows = [
-            (p.user, p.versions, p.active, size(p.nbytes), p.base_name, p.updated and when(p.updated)) for p in people
+            (p.user, p.versions, p.active, size(p.nbytes), p.base_name, p.updated and when(p.updated)) for p in found
         ]
         table(columns, rows)
 

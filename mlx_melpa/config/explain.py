@@ -94,10 +94,10 @@ def reference() -> str:
     return "\n\n".join(block for entry in entries() for block in _markdown(entry)) + "\n"
 
 
-def _means(asked: list[str], path: list[str]) -> bool:
-    """True if the names asked for stand in a path in this order, the last one at its end."""
+def _means(wanted: list[str], path: list[str]) -> bool:
+    """True if the wanted names stand in a path in this order, the last one at its end."""
     left = iter(path)
-    return asked[-1] == path[-1] and all(name in left for name in asked)
+    return wanted[-1] == path[-1] and all(name in left for name in wanted)
 
 
 def _key(name: str) -> Entry:

@@ -50,9 +50,9 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
     for episode in drawn[: EPISODES + 1]:
         ops.reset_peak_memory()
         (state, support, memory), seconds = timed(partial(adapt, episode))
-        peak, asked = ops.peak_memory(), replace(episode, query=episode.query[:1])
+        peak, single = ops.peak_memory(), replace(episode, query=episode.query[:1])
         rows = state["rows"]
-        _, answering = timed(lambda: problem.measure(rows, {**problem.questions([asked]), **memory}, theta["problem"]))  # noqa: B023
+        _, answering = timed(lambda: problem.measure(rows, {**problem.questions([single]), **memory}, theta["problem"]))  # noqa: B023
         personal = ops.numpy(rows) if steps else np.zeros((1, 0))
         means = averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
         nbytes = len(pack(UserState.from_arrays({"rows": personal, **means}))) if steps or memory else 0
@@ -83,8 +83,8 @@ def of_classifier(name: str, settings: Json, composed: Composition, drawn: Seque
     for episode in drawn[: EPISODES + 1]:
         ops.reset_peak_memory()
         known, seconds = timed(partial(fit, episode))
-        asked = Episode("", episode.query[:1], ())
-        _, answering = timed(partial(features, composed, [asked], {}))
+        single = Episode("", episode.query[:1], ())
+        _, answering = timed(partial(features, composed, [single], {}))
         width, ways = len(next(iter(known.values()))), len(episode.labels)
         numbers = ways * (width + 1) if name == "logistic_regression" else 0
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": 2 * (numbers or ways * width)}
@@ -93,18 +93,18 @@ def of_classifier(name: str, settings: Json, composed: Composition, drawn: Seque
     return {**_medians(found), "general": None, **_parameters(composed, numbers)}
 
 
-def of_context(asker: InContext, drawn: Sequence[Episode], settings: InContextSettings) -> Costs:
+def of_context(context: InContext, drawn: Sequence[Episode], settings: InContextSettings) -> Costs:
     """The costs of examples in context: nothing is adapted, and each answer reads the examples.
 
     nbytes: the examples of a user's prompt, as UTF-8.
     """
     found: list[Costs] = []
     for episode in drawn[: EPISODES + 1]:
-        asker.ops.reset_peak_memory()
-        _, seconds = timed(partial(asker.measure_both, episode, settings.examples))
+        context.ops.reset_peak_memory()
+        _, seconds = timed(partial(context.measure_both, episode, settings.examples))
         shown = [e for label in episode.labels or (None,) for e in of_label(episode, label)[: settings.examples]]
-        one = {"inference_ms": 1000 * seconds / (len(episode.query) + asker.classifies)}
-        found.append({**one, "nbytes": sum(e.nbytes for e in shown), "memory": asker.ops.peak_memory()})
+        one = {"inference_ms": 1000 * seconds / (len(episode.query) + context.classifies)}
+        found.append({**one, "nbytes": sum(e.nbytes for e in shown), "memory": context.ops.peak_memory()})
     return {**_medians(found), "seconds": 0.0, "flops": 0, "general": None, "parameters": 0, "share": 0.0}
 
 

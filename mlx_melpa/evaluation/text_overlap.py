@@ -50,12 +50,12 @@ def means(found: Overlaps) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def in_context(asked: InContext, drawn: Sequence[Episode], count: int) -> Overlaps:
+def in_context(context: InContext, drawn: Sequence[Episode], count: int) -> Overlaps:
     """The same for the base, which reads `count` of the support's texts first."""
     found = []
     for episode in drawn:
-        shown = asked.with_texts(episode, count).query[0]
-        found.append(scores(*write(asked.composed, None, shown, episode.query[0], asked.head)))
+        shown = context.with_texts(episode, count).query[0]
+        found.append(scores(*write(context.composed, None, shown, episode.query[0], context.head)))
     return {name: [one[name] for one in found] for name in NAMES}
 
 

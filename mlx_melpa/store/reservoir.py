@@ -70,10 +70,10 @@ def _texts(db: Database, owner: int) -> list[str]:
 
 
 def _text(example: Example) -> str:
-    told = {name: value for name, value in vars(example).items() if value and name != "source"}
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":"))
+    fields = {name: value for name, value in vars(example).items() if value and name != "source"}
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
 
 def _example(text: str) -> Example:
-    told = {"text": "", **json.loads(text)}
-    return Example(**{**told, "messages": tuple((role, said) for role, said in told.get("messages", ()))})
+    fields = {"text": "", **json.loads(text)}
+    return Example(**{**fields, "messages": tuple((role, text) for role, text in fields.get("messages", ()))})

@@ -80,8 +80,8 @@ class InContext:
         if isinstance(self.head, Completion):
             batch = self.problem.query([self.with_texts(episode, count)])
             return [dict(self.problem.measure(self.rows, batch, self.shared))]
-        asked = self.with_labelled(episode, count)
-        batch = self.problem.query([asked])
+        prompted = self.with_labelled(episode, count)
+        batch = self.problem.query([prompted])
         scores = self.ops.numpy(self.problem.scores(self.rows, batch, self.shared)).astype(np.float64)
         onehot, weights = (self.ops.numpy(batch[name])[:, :-1] for name in ("onehot", "weights"))
         plain, empty = scores[:, :-1], scores[:, -1:]
@@ -99,17 +99,17 @@ class InContext:
         for n in range(count, -1, -1):
             shown = [e for label in episode.labels for e in of_label(episode, label)[:n]]
             shown.sort(key=episode.support.index)
-            said = "".join(f"{e.text}{after}{words[e.label or '']}\n\n{before}" for e in shown)
-            if len(encoder.ids(said)) <= room:
+            prompt = "".join(f"{e.text}{after}{words[e.label or '']}\n\n{before}" for e in shown)
+            if len(encoder.ids(prompt)) <= room:
                 break
-        query = [Example(said + e.text, label=e.label) for e in episode.query]
-        return replace(episode, query=(*query, Example(said + CONTENT_FREE, label=episode.labels[0])))
+        query = [Example(prompt + e.text, label=e.label) for e in episode.query]
+        return replace(episode, query=(*query, Example(prompt + CONTENT_FREE, label=episode.labels[0])))
 
     def with_texts(self, episode: Episode, count: int) -> Episode:
         """The episode's texts after `count` of the support; the beginning of a long one is cut."""
         template = self.head.template
-        said = [(template.format(text=e.text) if e.text else "") + (e.target or "") for e in episode.support[:count]]
-        query = [replace(e, text="\n\n".join([*said, *([e.text] if e.text else [])])) for e in episode.query]
+        shown = [(template.format(text=e.text) if e.text else "") + (e.target or "") for e in episode.support[:count]]
+        query = [replace(e, text="\n\n".join([*shown, *([e.text] if e.text else [])])) for e in episode.query]
         return replace(episode, query=tuple(query))
 
 

@@ -13,7 +13,7 @@ from ...core.types import Array, Batch, Episode, Tree
 
 
 def task2vec(composed: Composition, episode: Episode, theta: Tree | None = None) -> np.ndarray:
-    """The log-normalized Fisher (own,) of a person's numbers on the support set: log(1 + F / mean F), 0 where F is 0.
+    """The log-normalized Fisher (own,) of a user's numbers on the support set: log(1 + F / mean F), 0 where F is 0.
 
     F is computed at the initial row under `theta`, the same random start by default.
     """
