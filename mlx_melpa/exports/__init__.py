@@ -1,17 +1,15 @@
 """Exports: a user's adapter as files for other tools, and back. `melpa export --to mlx-lm`."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..backends.base import BaseModel
-from ..errors import ExportError
 from .common import Exported, Imported, adapter_values, layout_of
 from .melpa import FILE, build, melpa, read_melpa
 from .mlx_lm import CONFIG, mlx_lm
 from .peft import peft
-from .read_mlx_lm import read_mlx_lm
+from .read_mlx_lm import read_config, read_mlx_lm
 
 
 @dataclass(frozen=True)
@@ -39,12 +37,5 @@ def base_name(folder: Path) -> str | None:
     """The base model that a folder's files name; None where they name none."""
     if (folder / FILE).is_file():
         return read_melpa(folder).metadata.base.get("name")
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ExportError(
-            f"there is no adapter in {folder} ({error.strerror}: {CONFIG}); give an export's folder"
-        ) from error
-    except ValueError as error:
-        raise ExportError(f"{folder / CONFIG} is no JSON ({error}); export the adapter again") from error
+    config = read_config(folder / CONFIG)
     return config.get("melpa", {}).get("base", {}).get("name") or config.get("model")

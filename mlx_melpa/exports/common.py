@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,9 @@ from ..adapters.lora import Lora
 from ..backends.adapted import AdaptedBase
 from ..backends.base import BaseModel
 from ..core.bases import Adapter, Settings
+from ..core.engine import Engine
 from ..core.layout import Layout
+from ..core.types import Array
 from ..errors import ExportError
 
 TEXTS = (
@@ -124,16 +126,25 @@ def check_weights(tool: str, written: Mapping[str, np.ndarray], taken: Mapping[s
 
 
 def check_logits(
-    tool: str, logits: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]], precision: float
+    tool: str,
+    adapted: AdaptedBase,
+    values: np.ndarray,
+    theirs: Callable[[Array, Array], Array],
+    ops: Engine,
+    precision: float,
 ) -> tuple[float, float]:
-    """The largest difference between a tool's logits and ours, and our largest logit.
+    """The largest difference between a tool's logits and ours, and our largest logit, over TEXTS.
 
-    `logits` are ours, those of the base alone, and the tool's, one triple a text; `precision` is the relative precision
-    of the tool's. Raises ExportError where they differ, and where the adapter changes nothing.
+    `theirs` gives the tool's logits (N, V) of tokens (1, L) at positions (N,), and `precision` is their relative
+    precision. Raises ExportError where they differ, and where the adapter changes nothing.
     """
-    difference = scale = change = 0.0
-    for ours, plain, theirs in logits:
-        difference = max(difference, float(np.abs(theirs - ours).max()))
+    rows, difference, scale, change = ops.array(values[None]), 0.0, 0.0, 0.0
+    for text in TEXTS:
+        ids = adapted.base.tokenizer.encode(text)
+        tokens, index = ops.array(np.array([ids])), ops.array(np.arange(len(ids)))
+        found = adapted.logits(rows, tokens, index), adapted.logits(0 * rows, tokens, index), theirs(tokens, index)
+        ours, plain, tools = (ops.numpy(logits) for logits in found)
+        difference = max(difference, float(np.abs(tools - ours).max()))
         scale, change = max(scale, float(np.abs(ours).max())), max(change, float(np.abs(ours - plain).max()))
     if change == 0:
         raise ExportError(

@@ -1,7 +1,7 @@
 """LoRA in mlx-lm's own files, compared with our logits before it is called done."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from ..backends.mlx.patches import CPU
 from ..core.layout import Layout
 from ..errors import ExportError
 from .common import (
-    TEXTS,
     Exported,
     Metadata,
     adapter_values,
@@ -86,16 +85,8 @@ def _compare(
     model = _loaded(adapted.base, draft)
     taken = dict(ops.flatten(model.parameters()))
     check_weights("mlx-lm", weights, {name: ops.numpy(taken[name]) for name in weights if name in taken})
-
-    def logits() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        rows = mx.array(values[None])
-        for text in TEXTS:
-            tokens = mx.array([adapted.base.tokenizer.encode(text)])
-            index = mx.arange(tokens.size)
-            ours, plain = (adapted.logits(r, tokens, index) for r in (rows, mx.zeros_like(rows)))
-            yield ops.numpy(ours), ops.numpy(plain), ops.numpy(model(tokens)[0])
-
-    return check_logits("mlx-lm", logits(), mx.finfo(model(mx.array([[1]])).dtype).eps)
+    precision = mx.finfo(model(mx.array([[1]])).dtype).eps
+    return check_logits("mlx-lm", adapted, values, lambda tokens, _: model(tokens)[0], ops, precision)
 
 
 def _loaded(base: BaseModel, draft: Path) -> nn.Module:

@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from ..backends.checkpoints import Config
 from ..core.types import Array
 from ..errors import ExportError
 from .common import (
-    TEXTS,
     Exported,
     Metadata,
     adapter_values,
@@ -102,16 +101,7 @@ def _compare(
 
     peft_logits, taken = _loaded(adapted.base, draft)
     check_weights("peft", weights, {name: ops.numpy(weight) for name, weight in taken.items()})
-
-    def logits() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        rows = ops.array(values[None])
-        for text in TEXTS:
-            tokens = ops.array([adapted.base.tokenizer.encode(text)])
-            index = ops.array(np.arange(tokens.shape[1]))
-            ours, plain = adapted.logits(rows, tokens, index), adapted.base.logits(tokens, index)
-            yield ops.numpy(ours), ops.numpy(plain), ops.numpy(peft_logits(tokens, index))
-
-    return check_logits("peft", logits(), ops.precision())
+    return check_logits("peft", adapted, values, peft_logits, ops, ops.precision())
 
 
 def _loaded(base: BaseModel, draft: Path) -> tuple[Callable[[Array, Array], Array], dict[str, Array]]:

@@ -47,16 +47,25 @@ def read_mlx_lm(base: BaseModel, folder: Path) -> Imported:
     return Imported(settings, layout.row(weights), Metadata(layout, known))
 
 
-def _config(path: Path) -> Config:
+def read_config(path: Path) -> Config:
+    """Reads adapter_config.json; raises ExportError where it is missing or no JSON object."""
     try:
-        described = json.loads(path.read_text(encoding="utf-8"))
+        described: Config = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ExportError(
-            f"{path} can't be read: {error.strerror}; give a folder that mlx-lm or melpa wrote"
+            f"there is no adapter in {path.parent} ({error.strerror}: {path.name}); give a folder that mlx-lm or melpa "
+            "wrote"
         ) from error
     except ValueError as error:
         raise ExportError(f"{path} is no JSON ({error}); export the adapter again") from error
-    kind = described.get("fine_tune_type", "lora") if isinstance(described, dict) else None
+    if not isinstance(described, dict):
+        raise ExportError(f"{path} is no JSON object; export the adapter again")
+    return described
+
+
+def _config(path: Path) -> Config:
+    described = read_config(path)
+    kind = described.get("fine_tune_type", "lora")
     if kind != "lora":
         raise ExportError(
             f"{path} describes '{kind}' fine-tuning, which is no LoRA row; train it with --fine-tune-type lora"

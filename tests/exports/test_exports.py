@@ -228,3 +228,5 @@ def test_a_row_for_another_base_is_refused(base: Base, put: Put, tmp_path: Path)
     assert "does not fit this adapter of" in refused(lambda: read(load("pocket"), tmp_path / "out"))
     assert base_name(tmp_path / "out") == base.name
     assert "there is no adapter in" in refused(lambda: base_name(tmp_path))
+    (tmp_path / "adapter_config.json").write_text("[]")
+    assert "is no JSON object" in refused(lambda: base_name(tmp_path))

@@ -80,7 +80,7 @@ CONFIGS = {
     '{"fine_tune_type": "dora"}': "describes 'dora' fine-tuning",
     '{"fine_tune_type": "full"}': "describes 'full' fine-tuning",
     '{"lora_parameters": {"rank": 4, "alpha": 8}}': "has the scale None",
-    "[]": "describes 'None' fine-tuning",
+    "[]": "is no JSON object",
     "{": "is no JSON",
 }
 
