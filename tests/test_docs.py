@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from melpa_cli.main import COMMANDS, load
@@ -79,6 +80,19 @@ def test_every_command_and_flag_exists(page: Path) -> None:
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         for flag in (word.strip("[]`.,)") for word in words if word.startswith("--")):
             assert flag in known, f"melpa {' '.join(words)}: {flag} is unknown"
+
+
+def options(command: Any) -> set[str]:
+    """All options of a command and of its subcommands."""
+    inner = getattr(command, "commands", {}).values()
+    return {option for parameter in command.params for option in parameter.opts}.union(*map(options, inner))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_flag_that_stands_alone_is_one_of_some_command(page: Path) -> None:
+    known = set[str]().union(*(options(load(name)) for name in COMMANDS))
+    alone = re.findall(r"`(--[a-z-]+)", FENCED.sub("", text(page)))
+    assert [flag for flag in alone if flag not in known] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
