@@ -1,4 +1,4 @@
-"""Adapters: what is added to a frozen layer, with a task axis. `adapter: lora` in a recipe."""
+"""Adapters: small trainable weights beside a frozen layer, with a task axis. `adapter: lora` in a recipe."""
 
 from collections.abc import Callable
 

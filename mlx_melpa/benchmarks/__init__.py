@@ -1,1 +1,1 @@
-"""Measurements: of speed, beside other packages and the machine's limit, and of streams. `melpa bench speed`"""
+"""Benchmarks of speed, few-shot accuracy and continual learning. `melpa bench`"""

@@ -1,1 +1,1 @@
-"""From a recipe's text to its parts: parser, schema, checks, and what builds them."""
+"""From a recipe's text to its parts: parser, schema, checks, and the building."""

@@ -1,1 +1,1 @@
-"""What every part is made of: rows and layouts, sites, the inner loop, class means, micro-batches."""
+"""Rows and layouts, sites, the inner loop, class means, micro-batches: the base of every part."""

@@ -1,1 +1,1 @@
-"""Measures on unseen tasks: curves, streams, intervals, costs, and the methods they are compared with."""
+"""Evaluation on unseen tasks: curves, streams, intervals, costs, and the baselines."""

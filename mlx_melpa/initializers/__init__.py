@@ -1,4 +1,4 @@
-"""Initializers: where a task's row starts. `initializer: universal` in a recipe."""
+"""Initializers: make the row that a task starts from. `initializer: universal` in a recipe."""
 
 from .hypernetwork import hypernetwork
 from .proto_head import proto_head

@@ -1,4 +1,4 @@
-"""Learners: ways back from the end of the inner loop to the meta-parameters. `learner: fomaml` in a recipe."""
+"""Learners: compute the gradient of the query loss by the meta-parameters. `learner: fomaml` in a recipe."""
 
 from collections.abc import Callable
 

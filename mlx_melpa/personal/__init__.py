@@ -1,1 +1,1 @@
-"""One user: adaptation, acceptance, prediction, generation, and the way to their base, run and version."""
+"""One user: adaptation, acceptance test, prediction, generation, and the choice of base, run and version."""

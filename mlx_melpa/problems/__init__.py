@@ -1,4 +1,4 @@
-"""Problems: what is to be learned, from episodes to per-task losses. `problem: language` in a recipe."""
+"""Problems: turn episodes into the losses of each task. `problem: language` in a recipe."""
 
 from .language import language
 from .regression import regression

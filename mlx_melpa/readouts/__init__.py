@@ -1,4 +1,4 @@
-"""Readouts: how a language model's states become losses and answers. `readout: prototypes` in a recipe."""
+"""Readouts: turn a model's hidden states into losses and answers. `readout: prototypes` in a recipe."""
 
 from .completion import completion
 from .labels import labels

@@ -1,4 +1,4 @@
-"""Regularizers: what keeps rows near what they were. `regularizer: l2` in a recipe."""
+"""Regularizers: penalties on a row in the inner loss. `regularizer: l2` in a recipe."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Update rules: how rows move along their gradients. `rule: meta_sgd` in a recipe."""
+"""Update rules: change rows by their gradients. `rule: meta_sgd` in a recipe."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Samplers: which tasks an iteration of meta-training sees. `sampler: curriculum` in a recipe."""
+"""Samplers: choose the tasks of an iteration of meta-training. `sampler: curriculum` in a recipe."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Users' adapters on disk: versions, rollback, pruning, removal; and where the runs lie."""
+"""Users' adapters on disk: versions, rollback, pruning, removal; and meta-trained runs."""
 
 from .reservoir import Reservoir
 from .store import Store

@@ -1,4 +1,4 @@
-"""Tasks: where episodes come from."""
+"""Tasks: sources of episodes, from files, data sets and simulators. `tasks: jsonl` in a recipe."""
 
 from collections.abc import Callable
 
