@@ -56,7 +56,14 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | No
     from rich.text import Text
 
     cells = [list(row) for row in rows]
-    grid = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    grid = Table(
+        title=title,
+        title_justify="left",
+        show_header=any(columns),
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+    )
     for i, name in enumerate(columns):
         values = [row[i] for row in cells if row[i] is not None]
         right = bool(values) and all(isinstance(v, int | float) for v in values)

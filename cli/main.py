@@ -38,8 +38,8 @@ COMMANDS = {
     "recipes": Entry("recipes", CHECKS, "List the packaged recipes, or copy one."),
     "explain": Entry("explain", CHECKS, "Explain a recipe's key, kind or setting."),
     "validate": Entry("validate", CHECKS, "Check a recipe and show every setting."),
-    "verify": Entry("verify", CHECKS, "Hold each learner's gradients against finite differences."),
-    "bench": Entry("bench", CHECKS, "Measure speed beside other packages."),
+    "verify": Entry("verify", CHECKS, "Compare each learner's gradients with finite differences."),
+    "bench": Entry("bench", CHECKS, "Measure speed, few-shot accuracy and continual learning."),
     "doctor": Entry("doctor", CHECKS, "Say what this machine has, and what would speed it up."),
 }
 

@@ -160,7 +160,8 @@ def remove(user: User, yes: Yes = False, json: Json = False) -> None:
     """Delete a user and every byte stored for them."""
     with _store() as store:
         count = len(store.history(user))
-        agree(f"Delete '{user}' and {count} versions for good?", yes, "nothing deleted")
+        what = "one version" if count == 1 else f"{count} versions"
+        agree(f"Delete '{user}' and {what} for good?", yes, "nothing deleted")
         store.remove(user)
     if json:
         json_out({"user": user, "deleted": count})

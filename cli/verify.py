@@ -20,7 +20,7 @@ def verify(
     seed: Seed = 0,
     json: Json = False,
 ) -> None:
-    """Hold each learner's gradients against finite differences and their definitions; exit 1 where one misses."""
+    """Compare each learner's gradients with finite differences and their definitions; exit 1 where one differs."""
     import mlx_melpa.backends.mlx  # noqa: F401  (a fast BLAS first)
     from mlx_melpa.config.build import on_backend
     from mlx_melpa.config.recipe import load_recipe

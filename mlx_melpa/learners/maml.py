@@ -36,7 +36,7 @@ def maml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Maml:
     """Builds exact MAML over `steps` inner steps (Finn et al. 2017).
 
     Use it when second derivatives may pay: few steps at large learned rates. Memory is that of one step plus K rows.
-    Not when time counts: an iteration takes 1.7 times that of `fomaml`, which was as good on simulated people.
+    Not when time counts: `fomaml` takes less per iteration, and was as good on simulated people.
 
     steps: inner steps of an episode; 0 trains the start on the query loss.
     """

@@ -3,8 +3,8 @@
 penalty = s/2 sum_i w_i (F_i + prior) (rows_i - start_i)^2
 After a task  F <- decay F + min(G / mean(G), cap),  G_i = the mean over its examples of each one's squared gradient.
 G is scaled to mean 1, so that each task counts alike. The one anchor is `start`, where the last task ended (both as in
-Schwarz et al. 2018). The cap is ours: a few numbers have thousands of times the mean (on pocket the readout's
-temperature 43,000 times), and a step overshoots if rate s F > 2. If `learn` is true, the strength s and the importance
+Schwarz et al. 2018). The cap is ours: a few numbers, such as the readout's temperature, have thousands of times
+the mean, and a step overshoots if rate s F > 2. If `learn` is true, the strength s and the importance
 w (else 1) are meta-learned; single tasks train them through `prior` alone, since their F is 0.
 """
 
