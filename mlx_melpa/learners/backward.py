@@ -53,7 +53,7 @@ class Trajectory(NamedTuple):
 
 StepVjp = Callable[[Stage, int, State, Array, State], tuple[State, Tree]]
 """A learner's reverse of step k: (stage, k, state, inner gradient, cotangent of the next state) gives the cotangents of
-the state and of theta without its initializer."""
+the state and of the parts of theta that it reads."""
 
 
 def forward(parts: Parts, theta: Tree, support: Batch, steps: int, state: State | None = None) -> Trajectory:
@@ -79,11 +79,6 @@ def query_gradient(
     return losses, grads
 
 
-def step_parameters(theta: Tree) -> Tree:
-    """The parts of theta that a step reads: all but the initializer."""
-    return {name: part for name, part in theta.items() if name != "initializer"}
-
-
 def initializer_vjp(parts: Parts, theta: Tree, support: Batch, cotangent: State) -> Tree:
     """The cotangent of the first state, pulled back to theta's initializer and problem."""
     read = {name: theta[name] for name in ("initializer", "problem")}
@@ -93,11 +88,13 @@ def initializer_vjp(parts: Parts, theta: Tree, support: Batch, cotangent: State)
 def exact(parts: Parts, theta: Tree) -> StepVjp:
     """The reverse of a whole step, its inner gradient included: second derivatives."""
 
+    read = {name: theta[name] for name in ("problem", "rule", "regularizer")}
+
     def step_vjp(stage: Stage, k: int, state: State, grads: Array, cotangent: State) -> tuple[State, Tree]:
         def step(at: tuple[State, Tree]) -> State:
             return inner_loop.step(parts, at[1], k, at[0], stage.support)
 
-        return parts.ops.vjp(step, (state, step_parameters(theta)), cotangent)
+        return parts.ops.vjp(step, (state, read), cotangent)
 
     return step_vjp
 
@@ -105,11 +102,13 @@ def exact(parts: Parts, theta: Tree) -> StepVjp:
 def first_order(parts: Parts, theta: Tree) -> StepVjp:
     """The reverse of a step whose inner gradient is held constant."""
 
+    read = {"rule": theta["rule"]}
+
     def step_vjp(stage: Stage, k: int, state: State, grads: Array, cotangent: State) -> tuple[State, Tree]:
         def step(at: tuple[State, Tree]) -> State:
             return inner_loop.move(parts, at[1], k, at[0], grads)
 
-        return parts.ops.vjp(step, (state, step_parameters(theta)), cotangent)
+        return parts.ops.vjp(step, (state, read), cotangent)
 
     return step_vjp
 
@@ -121,7 +120,7 @@ class Backward:
         self.parts, self.theta, self.memories = parts, theta, memories
         self.losses: Array | None = None
         self.cotangent: State | None = None
-        self.dtheta: Tree = parts.ops.zeros_like(step_parameters(theta))
+        self.dtheta: dict[str, Tree] = {}
 
     def through(self, number: int, stage: Stage, kept: Trajectory, step_vjp: StepVjp) -> None:
         """Goes back over a stage, from the cotangent of the next stage's first state to that of its own."""
@@ -131,8 +130,8 @@ class Backward:
             self.cotangent = {**ops.zeros_like(states[-1]), "rows": rows}
         for k in reversed(range(stage.steps + 1)):
             if k < stage.steps:
-                self.cotangent, d = step_vjp(stage, k, states[k], grads.pop(), self.cotangent)
-                self.dtheta = ops.add(self.dtheta, d)
+                self.cotangent, of_theta = step_vjp(stage, k, states[k], grads.pop(), self.cotangent)
+                self._add_to_theta(of_theta)
                 ops.evaluate(self.cotangent, self.dtheta)
             state = states.pop()
             for term in stage.terms[k]:
@@ -154,17 +153,22 @@ class Backward:
     def _add(self, state: State, rows: Array, shared: Tree) -> None:
         """Adds a gradient over a state's rows and over what is shared."""
         ops = self.parts.ops
-        self.dtheta = {**self.dtheta, "problem": ops.add(self.dtheta["problem"], shared)}
+        self._add_to_theta({"problem": shared})
         more = {**ops.zeros_like(state), "rows": rows}
         self.cotangent = more if self.cotangent is None else ops.add(self.cotangent, more)
+
+    def _add_to_theta(self, gradient: Tree) -> None:
+        """Adds a gradient over some parts of theta."""
+        for name, part in gradient.items():
+            self.dtheta[name] = self.parts.ops.add(self.dtheta[name], part) if name in self.dtheta else part
 
     def at_start(self, support: Batch) -> tuple[Array, Tree]:
         """The outer losses (T,) and the gradient of their sum over theta."""
         ops = self.parts.ops
-        begun = initializer_vjp(self.parts, self.theta, support, self.cotangent)
-        shared = ops.add(self.dtheta["problem"], begun["problem"])
-        found = {**self.dtheta, "initializer": begun["initializer"], "problem": shared}
-        gradient = {name: found[name] for name in self.theta}
+        self._add_to_theta(initializer_vjp(self.parts, self.theta, support, self.cotangent))
+        gradient = {
+            name: self.dtheta[name] if name in self.dtheta else ops.zeros_like(part) for name, part in self.theta.items()
+        }
         ops.evaluate(self.losses, gradient)
         return self.losses, gradient
 
