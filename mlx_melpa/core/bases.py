@@ -136,19 +136,20 @@ class Model(Protocol):
 class Readout(Kind, Protocol):
     """From the base's states to losses and answers; its segments follow the adapter's in a row."""
 
+    ops: Engine
     encoder: Encoder
     classifies: ClassVar[bool]
     """True if it chooses among labels, False if it writes text."""
     metric_episodes: int = 0
     """Training episodes from which meta-training computes shared weights in closed form (`init_metric`); 0 for none."""
     words: str = "own"
-    """What labels are called: by their own names, or by letters that mean another label in each task."""
+    """The names of labels: their own, or letters that mean another label in each task."""
     template: str = ""
-    """What stands around a text, with {text} in its place; empty where texts are read as they are."""
+    """The text around an example, with {text} in its place; empty where examples are read as they are."""
 
-    @abstractmethod
     def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
         """Its own weights, for states of a width; `frozen` is True if the first block is."""
+        return ()
 
     @abstractmethod
     def support(self, episodes: Sequence[Episode]) -> Batch:
@@ -160,11 +161,14 @@ class Readout(Kind, Protocol):
 
     @abstractmethod
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
-        """Encodes one user's examples, to be answered without a support set."""
+        """Encodes one user's examples without a support set."""
 
-    @abstractmethod
     def losses(self, model: Model, weights: Weights, batch: Batch) -> Array:
-        """Per-task losses (T,), nats."""
+        """Per-task losses (T,), nats: the mean cross-entropy of the labels, if it classifies."""
+        z, counted = self.scores(model, weights, batch), self.loss_weights(batch)
+        likely = (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)
+        each = (self.ops.log_sum_exp(z) - likely).reshape(*z.shape[:2])
+        return (each * counted).sum(-1) / self.ops.maximum(counted.sum(-1), 1)
 
     def scores(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Logits (T, B, N) of the labels, if it classifies."""
@@ -178,12 +182,12 @@ class Readout(Kind, Protocol):
         """The mean feature (T, ways, d') of each label's support examples, if it has a linear head."""
         raise TypeError("this readout has no linear head")
 
-    def judged(self, batch: Batch) -> Array:
-        """Weights (T, B) of the examples that count."""
+    def loss_weights(self, batch: Batch) -> Array:
+        """Weights (T, B) of the examples in the loss."""
         return batch["weights"]
 
     def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
-        """What answers later without the support set; {} where the row alone does."""
+        """What later questions need of the support set; {} if they need the row alone."""
         return {}
 
     def temperature_change(self, model: Model, weights: Weights, batch: Batch) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..config.build import Composition
 from ..core import inner_loop
-from ..core.class_means import averaged
+from ..core.class_means import average
 from ..core.types import Batch, Episode, Json, Tree
 from ..store import UserState
 from ..store.version import pack
@@ -54,7 +54,7 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
         rows = state["rows"]
         _, answering = timed(lambda: problem.measure(rows, {**problem.questions([single]), **memory}, theta["problem"]))  # noqa: B023
         personal = ops.numpy(rows) if steps else np.zeros((1, 0))
-        means = averaged(*(ops.numpy(memory[name])[0] for name in ("prior", "known"))) if memory else {}
+        means = average(*(ops.numpy(memory[name])[0] for name in ("class_sums", "class_counts"))) if memory else {}
         nbytes = len(pack(UserState.from_arrays({"rows": personal, **means}))) if steps or memory else 0
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": nbytes}
         found.append({**one, "memory": peak, "flops": count_flops(composed, support, steps, bool(memory))})

@@ -167,7 +167,8 @@ class Backward:
         ops = self.parts.ops
         self._add_to_theta(initializer_vjp(self.parts, self.theta, support, self.cotangent))
         gradient = {
-            name: self.dtheta[name] if name in self.dtheta else ops.zeros_like(part) for name, part in self.theta.items()
+            name: self.dtheta[name] if name in self.dtheta else ops.zeros_like(part)
+            for name, part in self.theta.items()
         }
         ops.evaluate(self.losses, gradient)
         return self.losses, gradient

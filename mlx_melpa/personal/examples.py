@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..core.class_means import recall
+from ..core.class_means import load_class_means
 from ..core.types import Episode, Example
 from ..errors import DataError
 from ..store import Version
@@ -91,7 +91,7 @@ def split_examples(
     folds = make_folds([*sample, *replayed], set(new), labels, rng, description) if enough else []
     more = labels and len(available) > len(sample)
     calibration = (*(draw(available, rng, MAX_TOGETHER) if more else sample), *replayed)
-    memory = recall(previous.state.class_means if previous else {}, labels, replayed)
+    memory = load_class_means(previous.state.class_means if previous else {}, labels, replayed)
     notes = tuple(_notes(len(given), len(examples), len(once), len(new), previous, description))
     sets = (tuple(new), tuple(available), sample, replayed, held_out, calibration)
     return UserExamples(form, labels, description, previous, *sets, memory, tuple(folds), notes)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..core.class_means import recall
+from ..core.class_means import load_class_means
 from ..core.microbatches import chunks
 from ..core.types import Array, Episode, Example
 from ..errors import DataError
@@ -43,7 +43,7 @@ def answer(run: Run, version: Version, examples: Sequence[Example]) -> np.ndarra
 def probabilities(run: Run, state: UserState, examples: Sequence[Example], labels: tuple[str, ...]) -> np.ndarray:
     """Probabilities (n, N) of labels, the state's own first, under its row and class means."""
     rows = engine_rows(run, [state])
-    memory = {name: run.ops.array(value) for name, value in recall(state.class_means, labels).items()}
+    memory = {name: run.ops.array(value) for name, value in load_class_means(state.class_means, labels).items()}
     answer = partial(run.problem.answer, rows, labels=labels, memory=memory, shared=run.shared)
     return np.concatenate([answer(examples=part) for part in chunks(examples, BATCH_SIZE)])
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..core import inner_loop
-from ..core.class_means import alone, averaged, recall
+from ..core.class_means import average, load_class_means, single_examples
 from ..core.microbatches import chunks
 from ..core.types import Array, Batch, Example, State
 from ..store import UserState
@@ -40,9 +40,9 @@ class Trained:
         found = []
         for i, (user, state) in enumerate(zip(self.users, stored, strict=True)):
             count = len(user.labels)
-            classes = averaged(memory["prior"][i][:count], memory["known"][i][:count]) if memory else {}
+            classes = average(memory["class_sums"][i][:count], memory["class_counts"][i][:count]) if memory else {}
             one = run.ops.map_tree(lambda array, i=i: array[i : i + 1], {"rows": end["rows"], "carry": end["carry"]})
-            regularizer = _finish_task(run, one, user, recall(classes, user.labels))
+            regularizer = _finish_task(run, one, user, load_class_means(classes, user.labels))
             learned = user.learned.hashes
             shared = None if user.previous is None else user.previous.state.shared
             found.append(UserState(state.rows, **classes, learned=learned, regularizer=regularizer, shared=shared))
@@ -61,7 +61,7 @@ class Trained:
         examples = [*user.new, *user.replayed]
         order = np.random.default_rng(0).permutation(len(examples))
         for part in chunks([examples[i] for i in order], MAX_TOGETHER):
-            memory = problem.remember(rows, part, user.labels, memory, run.shared)
+            memory = problem.summarize(rows, part, user.labels, memory, run.shared)
         return dict(memory)
 
 
@@ -120,5 +120,7 @@ def _finish_task(run: Run, end: State, user: UserExamples, memory: Mapping[str, 
 
     Class means are constants in the gradients of single examples.
     """
-    left = inner_loop.end(run.parts, run.theta, end, lambda: alone(run.parts, user.sample, user.labels, memory))
+    left = inner_loop.end(
+        run.parts, run.theta, end, lambda: single_examples(run.parts, user.sample, user.labels, memory)
+    )
     return {name: run.ops.numpy(value) for name, value in left.items()}

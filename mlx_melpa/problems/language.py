@@ -71,9 +71,9 @@ class Language(RowProblem, Problem):
         ready: Batch = self._arrays(batch)
         for i, part in enumerate(ready.get("parts", ()) if self.model.frozen_blocks else ()):
             with self.ops.lane(i):
-                first, part["start"] = self.model.frozen_states(part["tokens"])
+                first, part["prefix_states"] = self.model.frozen_states(part["tokens"])
                 if "pool" in part:
-                    part["lexical"] = (first * part["pool"].reshape(*part["pool"].shape, 1)).sum(1)
+                    part["first_block_mean"] = (first * part["pool"].reshape(*part["pool"].shape, 1)).sum(1)
         self.ops.evaluate(ready)
         return ready
 
@@ -90,7 +90,7 @@ class Language(RowProblem, Problem):
         read = read if self._encodes == "support" else (*read, *self._descriptions(episodes))
         for i, part in enumerate(read):
             with ops.lane(i):
-                states = part["start"] if "start" in part else self.model.hidden(base, part["tokens"])
+                states = part["prefix_states"] if "prefix_states" in part else self.model.hidden(base, part["tokens"])
                 real = ops.where(part["tokens"] == self.readout.encoder.pad, 0.0, 1.0)
                 mean = (ops.cast(states, real) * real.reshape(*real.shape, 1)).sum(1)
                 mean = mean / ops.sqrt((mean * mean).mean(-1).reshape(-1, 1) + TINY)
@@ -117,12 +117,12 @@ class Language(RowProblem, Problem):
     def answer(
         self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch, shared: Tree
     ) -> np.ndarray:
-        """Probabilities (n, N) of one person's labels under rows (1, P), by what `remember` gave."""
+        """Probabilities (n, N) of one person's labels under rows (1, P), by what `summarize` gave."""
         asked = self.readout.ask(examples, labels)
         found = self.ops.numpy(self.predict(rows, self._ready({**asked, **memory}), shared))[0]
         return found[np.argsort(asked["order"])]
 
-    def remember(
+    def summarize(
         self,
         rows: Array,
         examples: Sequence[Example],
@@ -200,7 +200,7 @@ class Language(RowProblem, Problem):
             count, spelled = (ops.numpy((batch[k] * batch["weights"]).sum(-1)) for k in ("count", "bytes"))
             return {"loss": loss, "perplexity": np.exp(loss), "bits_per_byte": loss * count / spelled / log(2)}
         probabilities = ops.numpy(self.predict(rows, batch, shared))
-        onehot, counted = ops.numpy(batch["onehot"]), ops.numpy(self.readout.judged(batch))
+        onehot, counted = ops.numpy(batch["onehot"]), ops.numpy(self.readout.loss_weights(batch))
         found = classified(probabilities, onehot, counted)
         return {name: np.where(counted.any(-1), values, np.nan) for name, values in found.items()}
 

@@ -7,7 +7,6 @@ import numpy as np
 from ..core.bases import Base, Model, Readout, Tokenizer
 from ..core.bounds import Count
 from ..core.engine import Engine
-from ..core.layout import Segment
 from ..core.types import Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder
 from ..errors import DataError
@@ -32,25 +31,17 @@ class Completion(Readout):
             "or a causal model"
         )
 
-    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
-        """Nothing beside the adapter."""
-        return ()
-
     def support(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes learn from."""
+        """The support sets of T episodes."""
         return self._batch([ep.support for ep in episodes])
 
     def query(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes are judged on."""
+        """The query sets of T episodes."""
         return self._batch([ep.query for ep in episodes])
 
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...] = ()) -> Batch:
-        """One task of texts to be judged on; there are no labels to choose from."""
+        """One task of texts; there are no labels."""
         return self._batch([tuple(examples)])
-
-    def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
-        """Nothing: the row alone writes."""
-        return {}
 
     def _batch(self, parts: Sequence[Sequence[Example]]) -> Batch:
         """Besides likelihood.collect's arrays: weights (T, E), count (T, E) the supervised tokens, bytes (T, E) the

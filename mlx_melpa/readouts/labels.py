@@ -9,7 +9,6 @@ import numpy as np
 from ..core.bases import Base, Model, Readout, Tokenizer
 from ..core.bounds import Count
 from ..core.engine import Engine
-from ..core.layout import Segment
 from ..core.types import Array, Batch, Episode, Example, Weights
 from ..data.tokens import Encoder
 from ..errors import DataError
@@ -37,10 +36,6 @@ class Labels(Readout):
             f"'{base.tokenizer.mask_token}', or set readout: prototypes"
         )
 
-    def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
-        """Nothing beside the adapter."""
-        return ()
-
     def candidates(self, labels: Sequence[str]) -> list[str]:
         """The word of each label: itself, or a letter by its place (a task's labels come in random order)."""
         if self.words == "own":
@@ -50,34 +45,30 @@ class Labels(Readout):
         return [" " + letter for letter in ascii_uppercase[: len(labels)]]
 
     def support(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes learn from."""
+        """The support sets of T episodes."""
         return self._batch([ep.support for ep in episodes], [ep.labels for ep in episodes])
 
     def query(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes are judged on; a label has the word that it has in the support."""
+        """The query sets of T episodes; a label has the same word as in the support set."""
         return self._batch([ep.query for ep in episodes], [ep.labels for ep in episodes])
 
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
-        """One task of examples to be answered; order (n,): which example stands at each place."""
+        """One task of examples; order (n,): which example stands at each place."""
         batch = self._batch([tuple(examples)], [labels])
         return {**batch, "order": np.arange(len(examples))}
 
-    def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
-        """Nothing: the row alone answers."""
-        return {}
-
     def _batch(self, parts: list[tuple[Example, ...]], labels: list[tuple[str, ...]]) -> Batch:
-        """Besides likelihood.collect's arrays: onehot (T, E, N), weights (T, E), real (T, N) marks labels there."""
+        """Besides likelihood.collect's arrays: onehot (T, E, N), weights (T, E), label_mask (T, N)."""
         words = [self.candidates(own) for own in labels]
         size, ways = max(len(p) for p in parts), max(len(w) for w in words)
         tasks = len(parts)
-        onehot, real = np.zeros((tasks, size, ways), np.float32), np.zeros((tasks, ways), np.float32)
+        onehot, mask = np.zeros((tasks, size, ways), np.float32), np.zeros((tasks, ways), np.float32)
         weights = np.zeros((tasks, size), np.float32)
         readings = []
         for t, (examples, own) in enumerate(zip(parts, labels, strict=True)):
             place = {label: c for c, label in enumerate(own)}
             ids = [self.encoder.ids(word) for word in words[t]]
-            real[t, : len(ids)] = 1
+            mask[t, : len(ids)] = 1
             task: list[Reading] = []
             for e, example in enumerate(examples):
                 weights[t, e] = 1
@@ -86,7 +77,7 @@ class Labels(Readout):
                 task += self._read(example, ids, e * ways)
             readings.append(task)
         arrays = collect(readings, size * ways, self.encoder.pad, self.ops.LANES)
-        return {**arrays, "onehot": onehot, "real": real, "weights": weights}
+        return {**arrays, "onehot": onehot, "label_mask": mask, "weights": weights}
 
     def _read(self, example: Example, words: list[tuple[int, ...]], slot: int) -> list[Reading]:
         room = self.encoder.max_length - max(len(w) for w in words)
@@ -113,17 +104,7 @@ class Labels(Readout):
     def scores(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Length-normalized log-likelihoods (T, E, N); -1e9 for labels that a task lacks."""
         each = score(self.ops, model, weights, batch).reshape(*batch["onehot"].shape)
-        return each + (batch["real"] - 1).reshape(batch["real"].shape[0], 1, -1) * 1e9
-
-    def judged(self, batch: Batch) -> Array:
-        """Weights (T, E) of all that is scored."""
-        return batch["weights"]
-
-    def losses(self, model: Model, weights: Weights, batch: Batch) -> Array:
-        """Mean cross-entropy over the candidates (T,), nats."""
-        z = self.scores(model, weights, batch)
-        each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
-        return (each * batch["weights"]).sum(-1) / self.ops.maximum(batch["weights"].sum(-1), 1)
+        return each + (batch["label_mask"] - 1).reshape(batch["label_mask"].shape[0], 1, -1) * 1e9
 
 
 def labels(

@@ -66,7 +66,7 @@ def score(ops: Engine, model: Model, weights: Weights, batch: Batch) -> Array:
     read, of_all = [], []
     for i, part in enumerate(batch["parts"]):
         with ops.lane(i):
-            logits = model.logits(weights, part["tokens"], part["index"], part.get("start"))
+            logits = model.logits(weights, part["tokens"], part["index"], part.get("prefix_states"))
             of_all.append(ops.log_sum_exp(logits).reshape(-1))
             read.append(logits.reshape(-1))
     words = ops.take(_joined(ops, read), batch["which"] * logits.shape[-1] + batch["token"], 0)
@@ -78,7 +78,7 @@ def entropy(ops: Engine, model: Model, weights: Weights, batch: Batch) -> Array:
     found = []
     for i, part in enumerate(batch["parts"]):
         with ops.lane(i):
-            logits = model.logits(weights, part["tokens"], part["index"], part.get("start"))
+            logits = model.logits(weights, part["tokens"], part["index"], part.get("prefix_states"))
             found.append(ops.log_sum_exp(logits).reshape(-1) - (ops.softmax(logits) * logits).sum(-1))
     return (ops.take(_joined(ops, found), batch["which"], 0) * batch["share"]).sum(-1)
 

@@ -5,12 +5,13 @@ first block where that is frozen (closest to words; else left out), u scaling to
 . attention) over an example's tokens; class c's prototype = sum of the features of its support examples;
 score(i, c) = exp(s) cos(f_i, prototype_c), where a support example is scored against prototypes that leave it out.
 At a random start attention and center are 0 and the metric is the unit matrix: plain means. Meta-training begins from
-the metric that whitens what varies within classes (`prime`), the closed form of linear discriminant analysis. All three
-are the run's, the same for everyone.
-A batch may bring "prior" (T, N, d) and "known" (T, N): class sums and counts of examples that are no longer at hand.
+the metric that whitens the variance within classes (`init_metric`), as linear discriminant analysis does. The run
+learns all three, and all users share them.
+A batch may bring class_sums (T, N, d) and class_counts (T, N) of earlier examples that are not in it.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from math import log
 from typing import Literal
 
@@ -29,29 +30,36 @@ TINY = 1e-6
 SHRINK = 0.1
 
 
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """What features are, and how their scores are scaled.
+
+    temperature: the factor of the scores, before it is fitted; larger is surer.
+    metric: learned weighs tokens and features by meta-training; plain takes plain means.
+    metric_episodes: training episodes from which the metric's start is computed; 0 starts from the unit matrix.
+    max_length: texts are cut there, in tokens.
+    """
+
+    temperature: Positive = 10.0
+    metric: Literal["learned", "plain"] = "learned"
+    metric_episodes: Natural = 100
+    max_length: Count = 128
+
+
 class Prototypes(Readout):
     """Snell et al. 2017 on adapted features, with the temperature as one more number of the row."""
 
     verify_with = ({"temperature": 4.0},)
     classifies = True
 
-    def __init__(
-        self,
-        ops: Engine,
-        tokenizer: Tokenizer,
-        temperature: float,
-        metric: str,
-        metric_episodes: int,
-        max_length: int,
-    ):
-        self.ops, self.encoder = ops, Encoder(tokenizer, max_length)
-        self.temperature, self.metric = temperature, metric
-        self.metric_episodes = metric_episodes if metric == "learned" else 0
+    def __init__(self, ops: Engine, tokenizer: Tokenizer, settings: FeatureSettings):
+        self.ops, self.settings, self.encoder = ops, settings, Encoder(tokenizer, settings.max_length)
+        self.metric_episodes = settings.metric_episodes if settings.metric == "learned" else 0
 
     def segments(self, width: int, frozen: bool) -> tuple[Segment, ...]:
-        """The readout's numbers at the end of a row, for states of a width; `frozen` says that the first block is."""
-        scale = Segment(SCALE, (1,), ("constant", log(self.temperature)))
-        if self.metric == "plain":
+        """The log temperature, a user's own; attention, center and metric where they are learned, shared."""
+        scale = Segment(SCALE, (1,), ("constant", log(self.settings.temperature)))
+        if self.settings.metric == "plain":
             return (scale,)
         wide = width * (1 + frozen)
         return (
@@ -62,40 +70,40 @@ class Prototypes(Readout):
         )
 
     def support(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes learn from: each example is scored against prototypes that leave it out."""
+        """The support sets of T episodes: each example is scored against prototypes that leave it out."""
         return self._batch([[(e, True, True) for e in ep.support] for ep in episodes], episodes)
 
     def query(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes are judged on; it brings the support along, unscored."""
+        """The query sets of T episodes, and with them the support sets, which are not scored."""
         both = [[(e, True, False) for e in ep.support] + [(e, False, True) for e in ep.query] for ep in episodes]
         return self._batch(both, episodes)
 
     def _batch(self, marked: list[list[tuple[Example, bool, bool]]], episodes: Sequence[Episode]) -> Batch:
-        """NumPy arrays of examples, each with whether it is given and whether it is scored.
+        """NumPy arrays of examples; each comes with two flags, in the support set and scored.
 
         parts: passes of examples of like length, each tokens (T*B', L) and pool (T*B', L), which averages over real
-        tokens; onehot (T, B, N); given (T, B) marks what makes prototypes; weights (T, B) what is scored. A task's
-        examples are in the order of their lengths.
+        tokens; onehot (T, B, N); in_support (T, B) is 1 for examples that make prototypes, weights (T, B) for scored
+        ones. A task's examples are in the order of their lengths.
         """
         tasks, size = len(marked), max(len(m) for m in marked)
         ways = max(len(ep.labels) for ep in episodes)
         onehot = np.zeros((tasks, size, ways), np.float32)
-        given, weights = np.zeros((tasks, size), np.float32), np.zeros((tasks, size), np.float32)
+        in_support, weights = np.zeros((tasks, size), np.float32), np.zeros((tasks, size), np.float32)
         sequences: list[list[tuple[int, ...]]] = []
         for t, (examples, episode) in enumerate(zip(marked, episodes, strict=True)):
             place = {label: c for c, label in enumerate(episode.labels)}
             encoded = sorted(((self.encoder.whole(m[0].text), m) for m in examples), key=lambda pair: len(pair[0]))
             missing = size - len(examples)  # padding stands first: it is shortest
             sequences.append([(self.encoder.pad,)] * missing + [tokens for tokens, _ in encoded])
-            for i, (_, (example, is_given, is_scored)) in enumerate(encoded, missing):
+            for i, (_, (example, is_support, is_scored)) in enumerate(encoded, missing):
                 if example.label in place:
                     onehot[t, i, place[example.label]] = 1
-                given[t, i], weights[t, i] = is_given, is_scored
+                in_support[t, i], weights[t, i] = is_support, is_scored
         ends = cuts(np.array([[len(s) for s in task] for task in sequences]), self.ops.LANES)
         parts = tuple(
             self._part([s for task in sequences for s in task[a:b]]) for a, b in zip([0, *ends], ends, strict=False)
         )
-        return {"parts": parts, "onehot": onehot, "given": given, "weights": weights}
+        return {"parts": parts, "onehot": onehot, "in_support": in_support, "weights": weights}
 
     def _part(self, sequences: list[tuple[int, ...]]) -> Batch:
         tokens = pad(sequences, self.encoder.pad)
@@ -104,7 +112,7 @@ class Prototypes(Readout):
         return {"tokens": tokens, "pool": pool.astype(np.float32)}
 
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
-        """One task of examples to be answered, with no support: what decides is the batch's prior.
+        """One task of examples without a support set: the class sums that join the batch make the prototypes.
 
         order (n,): which example stands at each place.
         """
@@ -112,10 +120,9 @@ class Prototypes(Readout):
         return {**batch, "order": np.argsort([len(self.encoder.whole(e.text)) for e in examples], kind="stable")}
 
     def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
-        """What answers later without the support at hand: its class sums and counts, and those of before with them."""
-        sums, member = self.means(self.features(model, weights, batch), batch)
-        prior, known = (batch["prior"], batch["known"]) if "prior" in batch else (0.0, 0.0)
-        return {"prior": sums + prior, "known": member.sum(1) + known}
+        """Class sums and counts of the support set and of the earlier examples that the batch brings."""
+        sums, counts, _ = self.sums(self.features(model, weights, batch), batch)
+        return {"class_sums": sums, "class_counts": counts}
 
     def features(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Features (T, B, d'), float32; d' is d, or 2d with the first block's means."""
@@ -123,10 +130,10 @@ class Prototypes(Readout):
         parts = []
         for i, part in enumerate(batch["parts"]):
             with ops.lane(i):
-                hidden = ops.cast(model.hidden(weights, part["tokens"], part.get("start")), part["pool"])
+                hidden = ops.cast(model.hidden(weights, part["tokens"], part.get("prefix_states")), part["pool"])
                 pool = self._pool(weights[ATTENTION], hidden, part["pool"]) if ATTENTION in weights else part["pool"]
                 means = [(hidden * pool.reshape(*pool.shape, 1)).sum(1)]
-                means += [part["lexical"]] if "lexical" in part else []
+                means += [part["first_block_mean"]] if "first_block_mean" in part else []
                 found = ops.concatenate([m / ops.sqrt((m * m).sum(-1).reshape(-1, 1) + TINY) for m in means], -1)
                 parts.append(found.reshape(tasks, -1, found.shape[-1]))
         found = ops.concatenate(parts, 1)
@@ -164,79 +171,75 @@ class Prototypes(Readout):
         root = np.sqrt(mean / (np.maximum(values, 0) + SHRINK * mean))
         return {CENTER: np.concatenate(centers).mean(0), METRIC: (vectors * root) @ vectors.T}
 
-    def means(self, features: Array, batch: Batch) -> tuple[Array, Array]:
-        """Class sums (T, N, d) of what is given, and which examples they hold (T, B, N)."""
-        member = batch["onehot"] * batch["given"].reshape(*batch["given"].shape, 1)
-        return self.ops.swap(member) @ features, member
+    def sums(self, features: Array, batch: Batch) -> tuple[Array, Array, Array]:
+        """Class sums (T, N, d), class counts (T, N), and the examples of this batch in them (T, B, N)."""
+        member = members(batch)
+        sums, counts = self.ops.swap(member) @ features, member.sum(1)
+        if "class_sums" in batch:
+            sums, counts = sums + batch["class_sums"], counts + batch["class_counts"]
+        return sums, counts, member
 
     def scores(self, model: Model, weights: Weights, batch: Batch) -> Array:
         """Logits (T, B, N), each example left out of its own class; classes without examples get -1e9."""
         ops = self.ops
         f = self.features(model, weights, batch)
-        sums, member = self.means(f, batch)
-        count = member.sum(1)
-        if "prior" in batch:
-            sums, count = sums + batch["prior"], count + batch["known"]
-        own = (f * f).sum(-1).reshape(*f.shape[:2], 1)
+        sums, counts, member = self.sums(f, batch)
+        own = column((f * f).sum(-1))
         dots = f @ ops.swap(sums)
         size = (sums * sums).sum(-1).reshape(sums.shape[0], 1, -1) + member * (own - 2 * dots)
         scale = ops.sqrt(ops.maximum(own, TINY)) * ops.sqrt(ops.maximum(size, TINY))
-        held = self.ops.minimum(count, 1).reshape(member.shape[0], 1, -1)
+        there = ops.minimum(counts, 1).reshape(member.shape[0], 1, -1)
         temperature = ops.exp(weights[SCALE]).reshape(-1, 1, 1)
-        return temperature * (dots - member * own) / scale * held + (held - 1) * 1e9
+        return temperature * (dots - member * own) / scale * there + (there - 1) * 1e9
 
     def temperature_change(self, model: Model, weights: Weights, batch: Batch) -> np.ndarray:
-        """How much each task's log temperature has to change (T,) to fit a support set, each example left out.
+        """Changes (T,) of the log temperatures that fit a support set, by leave-one-out.
 
-        s = argmin  - sum_i log p_s(y_i) + (s - s_0)^2 / (2 SPREAD^2), from the row's own s_0. Where a batch brings a
-        memory of "known" examples, s_0 is theirs, and the row gets the mean over all examples, as a class does.
+        s = argmin  - sum_i log p_s(y_i) + (s - s_0)^2 / (2 SPREAD^2), from the row's own s_0. A batch may bring
+        class_counts of earlier examples, which s_0 was fitted to: the row then gets the mean over all examples.
         """
         z, onehot, counted = map(
-            self.ops.numpy, (self.scores(model, weights, batch), batch["onehot"], self.judged(batch))
+            self.ops.numpy, (self.scores(model, weights, batch), batch["onehot"], self.loss_weights(batch))
         )
         found = np.array(
             [temperature_change(*task) for task in zip(z.astype(np.float64), onehot, counted, strict=True)], np.float32
         )
-        known = self.ops.numpy(batch["known"]).sum(-1) if "known" in batch else 0.0
+        known = self.ops.numpy(batch["class_counts"]).sum(-1) if "class_counts" in batch else 0.0
         change: np.ndarray = found * counted.sum(-1) / np.maximum(counted.sum(-1) + known, 1)
         return change
 
-    def judged(self, batch: Batch) -> Array:
-        """Weights (T, B) of what is judged: an example that is all that its class has counts no more than padding.
+    def loss_weights(self, batch: Batch) -> Array:
+        """Weights (T, B) of scored examples; 0 for the only example of its class.
 
-        It is left out of its own class, and nothing stays of that.
+        Without it, its class has no prototype.
         """
-        if "given" not in batch:
+        if "in_support" not in batch:
             return batch["weights"]
-        member = batch["onehot"] * batch["given"].reshape(*batch["given"].shape, 1)
-        count = member.sum(1) + batch.get("known", 0.0)
+        member = members(batch)
+        count = member.sum(1) + batch.get("class_counts", 0.0)
         alone = (member * self.ops.maximum(2 - count, 0).reshape(member.shape[0], 1, -1)).sum(-1)
         return batch["weights"] * (1 - alone)
 
-    def losses(self, model: Model, weights: Weights, batch: Batch) -> Array:
-        """Mean cross-entropy (T,) of what is judged, nats."""
-        z, counted = self.scores(model, weights, batch), self.judged(batch)
-        each = (self.ops.log_sum_exp(z) - (z * batch["onehot"]).sum(-1).reshape(*z.shape[:2], 1)).reshape(*z.shape[:2])
-        return (each * counted).sum(-1) / self.ops.maximum(counted.sum(-1), 1)
+
+def members(batch: Batch) -> Array:
+    """Which examples of a batch are in the support set of which class (T, B, N)."""
+    return batch["onehot"] * column(batch["in_support"])
+
+
+def column(x: Array) -> Array:
+    """The same numbers (T, B, 1) of (T, B)."""
+    return x.reshape(*x.shape, 1)
 
 
 def prototypes(
     ops: Engine,
     tokenizer: Tokenizer,
     *,
-    temperature: Positive = 10.0,
-    metric: Literal["learned", "plain"] = "learned",
-    metric_episodes: Natural = 100,
-    max_length: Count = 128,
+    features: FeatureSettings = FeatureSettings(),
 ) -> Prototypes:
     """Builds the readout (Snell et al. 2017, with a learned metric).
 
     Use it when a label has one or two examples, or labels come and go: new ones need no training.
     Not when a label has five examples or more: `ridge` is more accurate there.
-
-    temperature: the factor of the scores, before it is fitted; larger is surer.
-    metric: learned weighs tokens and features by meta-training; plain takes plain means.
-    metric_episodes: training episodes from which the metric's start is computed; 0 starts from the unit matrix.
-    max_length: texts are cut there, in tokens.
     """
-    return Prototypes(ops, tokenizer, temperature, metric, metric_episodes, max_length)
+    return Prototypes(ops, tokenizer, features)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..config.kinds import kind_class, kinds
+from ..config.schema import build
 from ..core.bases import Settings
 from ..core.engine import Engine
 from ..core.protocols import Learner, Parts, Problem
@@ -40,7 +41,7 @@ class Choice(NamedTuple):
 
     def build(self, *given: Any) -> Any:
         """Builds the instance."""
-        return kinds(self.part)[self.kind](*given, **self.settings)
+        return build(kinds(self.part)[self.kind], given, self.settings)
 
 
 def choices(part: str) -> list[Choice]:

@@ -20,6 +20,7 @@ from mlx_melpa.initializers.universal import Universal
 from mlx_melpa.learners.maml import Maml
 from mlx_melpa.problems.regression import Regression
 from mlx_melpa.readouts.linear import Linear
+from mlx_melpa.readouts.prototypes import FeatureSettings
 from mlx_melpa.tasks.sinusoid import SinusoidTasks
 from mlx_melpa.verification.cases import ADAPTER, Case, Choice, choices
 from mlx_melpa.verification.suite import errors
@@ -184,9 +185,9 @@ def universal(ops: Any, problem: Any = None) -> Universal:
     return Universal(ops)
 
 
-def head(ops: Any, tokenizer: Any, *, ways: int = 5, temperature: float = 4.0) -> Linear:
+def head(ops: Any, tokenizer: Any, *, ways: int = 5, features: FeatureSettings = FeatureSettings()) -> Linear:  # noqa: B008
     """Builds the dummy."""
-    return Linear(ops, tokenizer, ways, temperature, "plain", 0, 128)
+    return Linear(ops, tokenizer, ways, features)
 
 
 def network(ops: Any, *, hidden: int = 4) -> Regression:

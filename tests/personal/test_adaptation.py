@@ -103,7 +103,7 @@ def test_many_notes_are_all_heard_for_the_temperature_and_solved_together(sortin
     support = parts.problem.support([Episode("", tuple(notes), (), labels)])
     rows = parts.problem.with_temperature(parts.initializer.make(sorting.theta, support, 1), support, sorting.shared)
     assert version.state.rows[0, -1] == pytest.approx(float(parts.ops.numpy(rows)[0, -1]), abs=2e-3)  # fp16
-    kept = parts.ops.numpy(parts.problem.memory(rows, support, sorting.shared)["prior"])[0] / (len(notes) / 2)
+    kept = parts.ops.numpy(parts.problem.memory(rows, support, sorting.shared)["class_sums"])[0] / (len(notes) / 2)
     (means, weights), (wanted, solved) = (np.split(each, 2, 1) for each in (version.state.means, kept))
     np.testing.assert_allclose(means, wanted, atol=1e-3)  # fp16
     # In float32 the third digit depends on the order of the sums: the system's condition number is about 1e3.

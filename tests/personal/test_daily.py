@@ -12,7 +12,7 @@ import pytest
 from mlx_melpa.config.build import compose
 from mlx_melpa.config.recipe import recipe_of
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.class_means import recall, remembering
+from mlx_melpa.core.class_means import load_class_means, with_memory
 from mlx_melpa.core.layout import Layout
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.evaluation.perplexity import general_ability, general_texts
@@ -61,7 +61,7 @@ def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
     rows, labels, squares = parts.ops.array(first.state.rows), first.labels, []
     for example in examples[:6]:
         batch = parts.problem.support([Episode("", (example,), (), labels)])
-        batch = remembering(parts, batch, recall(first.state.class_means, labels))
+        batch = with_memory(parts, batch, load_class_means(first.state.class_means, labels))
         slope = parts.ops.grad(lambda r, batch=batch: parts.problem.losses(r, batch, run.shared).sum(), rows)
         squares.append(parts.ops.numpy(slope)[0] ** 2)
     fisher = np.mean(squares, 0)
@@ -70,7 +70,7 @@ def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
 
     second = saved(adapt_user(run, examples[6:], previous=first, steps=3), 2)
     support = parts.problem.support([Episode("", tuple(examples[6:]), (), second.labels)])
-    support = remembering(parts, support, recall(first.state.class_means, second.labels))
+    support = with_memory(parts, support, load_class_means(first.state.class_means, second.labels))
 
     def moved(carried: Any) -> np.ndarray:
         begun = {
@@ -145,9 +145,9 @@ def test_kept_examples_are_halved_for_good_and_those_given_again_are_left_out() 
 
 def test_class_means_leave_a_place_to_examples_that_stand_for_themselves() -> None:
     state = {"means": np.array([[1.0, 2], [3, 4]], np.float16), "counts": np.array([5, 2], np.int32)}
-    found = recall(state, ("home", "work", "new"), [*NOTES[:2], *NOTES[5:8]])
-    np.testing.assert_array_equal(found["known"], [[3, 0, 0]])
-    np.testing.assert_array_equal(found["prior"], [[[3, 6], [0, 0], [0, 0]]])
+    found = load_class_means(state, ("home", "work", "new"), [*NOTES[:2], *NOTES[5:8]])
+    np.testing.assert_array_equal(found["class_counts"], [[3, 0, 0]])
+    np.testing.assert_array_equal(found["class_sums"], [[[3, 6], [0, 0], [0, 0]]])
 
 
 def test_counts_stay_those_of_all_examples_when_some_are_rehearsed(sorting: Run) -> None:

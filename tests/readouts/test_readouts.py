@@ -15,7 +15,7 @@ from mlx_melpa.errors import DataError
 from mlx_melpa.problems.language import Language, language
 from mlx_melpa.readouts.completion import completion
 from mlx_melpa.readouts.labels import labels
-from mlx_melpa.readouts.prototypes import prototypes
+from mlx_melpa.readouts.prototypes import FeatureSettings, prototypes
 
 WORDS = ("the", "little", "dog", "ran", "to", "a", "big", "red", "house", "and", "saw", "one", "happy", "bird", "tree")
 
@@ -106,7 +106,9 @@ def cross_entropy(logits: np.ndarray, one: Episode, scored: tuple[Example, ...])
 
 @pytest.mark.parametrize("shots", [1, 3])
 def test_prototypes_agree_with_a_leave_one_out_loop(stories: Adapted, shots: int, unshared: Unshared) -> None:
-    problem = unshared(language(ops, stories, prototypes(ops, stories.base.tokenizer, temperature=7.0)))
+    problem = unshared(
+        language(ops, stories, prototypes(ops, stories.base.tokenizer, features=FeatureSettings(temperature=7.0)))
+    )
     one = episode(1, shots=shots)
     row = random_rows(problem, 1)[0]
     assert row[-1] == pytest.approx(np.log(7.0))

@@ -11,10 +11,10 @@ import pytest
 from mlx_melpa.backends.mlx import model, ops
 from mlx_melpa.config.build import engine
 from mlx_melpa.config.kinds import kinds
-from mlx_melpa.core.class_means import averaged, recall
+from mlx_melpa.core.class_means import average, load_class_means
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.problems.language import Language, language
-from mlx_melpa.readouts.prototypes import prototypes
+from mlx_melpa.readouts.prototypes import FeatureSettings, prototypes
 from mlx_melpa.readouts.ridge import inverse, ridge
 
 WORDS = ("the", "little", "dog", "ran", "to", "a", "big", "red", "house", "and", "saw", "one", "happy", "bird", "tree")
@@ -31,7 +31,13 @@ def adapted(shared: Path) -> Any:
 
 @pytest.fixture
 def problem(adapted: Any, unshared: Callable[[Language], Language]) -> Language:
-    return unshared(language(ops, adapted, ridge(ops, adapted.base.tokenizer, strength=STRENGTH, temperature=HEAT)))
+    return unshared(
+        language(
+            ops,
+            adapted,
+            ridge(ops, adapted.base.tokenizer, strength=STRENGTH, features=FeatureSettings(temperature=HEAT)),
+        )
+    )
 
 
 def episode(seed: int, names: str = "abc", shots: int = 3, queries: int = 2) -> Episode:
@@ -113,8 +119,8 @@ def test_memory_answers_as_the_examples_did_and_earlier_ones_count_as_their_mean
     rows, readout = ops.array(row[None]), problem.readout
     support, query = problem.prepare([one])
     kept = readout.memory(problem.model, problem.weights(rows, {}), support)
-    state = averaged(*(ops.numpy(kept[name])[0] for name in ("prior", "known")))
-    asked = {**problem.questions([one]), **{k: ops.array(v) for k, v in recall(state).items()}}
+    state = average(*(ops.numpy(kept[name])[0] for name in ("class_sums", "class_counts")))
+    asked = {**problem.questions([one]), **{k: ops.array(v) for k, v in load_class_means(state).items()}}
     whole = ops.numpy(readout.scores(problem.model, problem.weights(rows, {}), query))[0][
         ops.numpy(query["weights"])[0] > 0
     ]
@@ -123,7 +129,7 @@ def test_memory_answers_as_the_examples_did_and_earlier_ones_count_as_their_mean
     )  # kept in fp16
     new = episode(3, names="bc")
     later = Episode("l", new.support, new.query, ("a", "b", "c"))
-    memory = {k: ops.array(v) for k, v in recall(state, later.labels).items()}
+    memory = {k: ops.array(v) for k, v in load_class_means(state, later.labels).items()}
     _, query = problem.prepare([later])
     found = ops.numpy(readout.scores(problem.model, problem.weights(rows, {}), {**query, **memory}))[0]
     old, u = features(problem, row, one.support), features(problem, row, later.support)
@@ -142,18 +148,18 @@ def test_examples_remembered_part_by_part_are_the_sums_of_all(problem: Language)
     one, row = episode(6, names="ab", shots=4), rows_of(problem, 1)
     examples = tuple(one.support[i] for i in np.random.default_rng(0).permutation(8))
     rows, labels = ops.array(row), one.labels
-    whole = problem.remember(rows, examples, labels, {}, {})
-    first = problem.remember(rows, examples[:5], labels, {}, {})
-    both = problem.remember(rows, examples[5:], labels, first, {})
-    wide = whole["prior"].shape[-1] // 2
-    assert np.abs(whole["prior"] - both["prior"])[..., :wide].max() < 1e-4
-    assert (whole["known"] == both["known"]).all() and both["known"].tolist() == [[4, 4]]
+    whole = problem.summarize(rows, examples, labels, {}, {})
+    first = problem.summarize(rows, examples[:5], labels, {}, {})
+    both = problem.summarize(rows, examples[5:], labels, first, {})
+    wide = whole["class_sums"].shape[-1] // 2
+    assert np.abs(whole["class_sums"] - both["class_sums"])[..., :wide].max() < 1e-4
+    assert (whole["class_counts"] == both["class_counts"]).all() and both["class_counts"].tolist() == [[4, 4]]
     u, y = features(problem, row[0], examples), onehot(examples, labels)
     held = y[:5].sum(0)
     means = y[:5].T @ u[:5] / np.maximum(held, 1)[:, None]
     targets = np.concatenate([y[5:], np.eye(2)])
     expected = solved(np.concatenate([u[5:], means]), targets, even(targets, np.array([1.0] * 3 + [*held])))
-    assert np.abs(both["prior"][0, :, wide:] / 4 - expected.T).max() < 2e-3
+    assert np.abs(both["class_sums"][0, :, wide:] / 4 - expected.T).max() < 2e-3
 
 
 def test_tasks_of_a_batch_are_answered_as_each_alone_and_a_missing_class_never(problem: Language) -> None:
@@ -190,12 +196,12 @@ def test_temperatures_are_where_left_out_examples_and_the_pull_to_the_row_s_own_
         one = episode(4, names=names, shots=shots)
         batch, share = problem.support([one]), 1.0
         if known:
-            kept = problem.remember(row, episode(7, names=names, shots=known).support, one.labels, {}, {})
+            kept = problem.summarize(row, episode(7, names=names, shots=known).support, one.labels, {}, {})
             batch |= {name: ops.array(value) for name, value in kept.items()}
             share = shots / (shots + known)
         before = ops.numpy(problem.readout.scores(problem.model, problem.weights(row, {}), batch))[0].astype(np.float64)
         weights, found = (
-            ops.numpy(problem.readout.judged(batch))[0],
+            ops.numpy(problem.readout.loss_weights(batch))[0],
             ops.numpy(problem.with_temperature(row, batch, {}))[0],
         )
         np.testing.assert_array_equal(found[:-1], ops.numpy(row)[0, :-1])

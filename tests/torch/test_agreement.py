@@ -123,7 +123,7 @@ def test_losses_of_the_readouts_that_write(put: Callable[..., Any], readout: str
         problem = PROBLEMS["language"](ops, adapted, READOUTS[readout](ops, adapted.base.tokenizer))
         rows = np.random.default_rng(1).normal(0, 0.1, (1, problem.layout.size)) if rows is None else rows
         support, _ = problem.prepare([episode])
-        assert all("start" in part for part in support["parts"])
+        assert all("prefix_states" in part for part in support["parts"])
         found.append(ops.numpy(problem.losses(ops.array(rows), support, {})))
     np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...core.class_means import averaged
+from ...core.class_means import average
 from ...problems.language import classified
 from .methods.method import EncodedTask, Means, Method, State
 from .methods.single_task import SingleTask
@@ -58,7 +58,7 @@ def merged(tasks: Sequence[tuple[Sequence[str], Means]], labels: Sequence[str]) 
             at = [place[label] for label in own]
             sums[at] += means[name].astype(np.float32) * means["counts"][:, None]
             counts[at] += means["counts"]
-        together |= {name: averaged(sums, counts)["means"], "counts": counts}
+        together |= {name: average(sums, counts)["means"], "counts": counts}
     return together
 
 

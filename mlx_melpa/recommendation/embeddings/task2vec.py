@@ -6,7 +6,7 @@ import numpy as np
 
 from ...config.build import Composition
 from ...core import inner_loop
-from ...core.class_means import ALONE
+from ...core.class_means import BATCH_SIZE
 from ...core.microbatches import chunks
 from ...core.protocols import Parts
 from ...core.types import Array, Batch, Episode, Tree
@@ -31,7 +31,7 @@ def fisher(parts: Parts, theta: Tree, rows: Array, episode: Episode) -> np.ndarr
     count = parts.problem.support([episode])["weights"].shape[1]
 
     def each() -> Iterator[Batch]:
-        for scored in chunks(list(np.eye(count)), ALONE):
+        for scored in chunks(list(np.eye(count)), BATCH_SIZE):
             yield {**parts.problem.support([episode] * len(scored)), "weights": parts.ops.array(np.array(scored))}
 
     return parts.ops.numpy(inner_loop.squares(parts, theta, rows, each()))[0]

@@ -73,7 +73,7 @@ def test_all_labels_so_far_are_candidates(composed: Composition, encoded: list[E
         prior = np.stack([sums[label] / counts[label] for label in labels]).astype(np.float16).astype(np.float32)
         many = np.array([counts[label] for label in labels], np.float32)
         ops = composed.parts.ops
-        asked = {**asked, "prior": ops.array((prior * many[:, None])[None]), "known": ops.array(many[None])}
+        asked = {**asked, "class_sums": ops.array((prior * many[:, None])[None]), "class_counts": ops.array(many[None])}
     found = made.ops.numpy(made.problem.predict(state.rows, asked, made.shared))
     assert found.shape[-1] == 5
     right = classified(found, made.ops.numpy(asked["onehot"]), made.ops.numpy(asked["weights"]))["accuracy"][0]

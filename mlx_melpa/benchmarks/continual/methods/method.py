@@ -14,7 +14,7 @@ import numpy as np
 
 from ....config.build import Composition
 from ....core import inner_loop
-from ....core.class_means import alone, averaged, recall
+from ....core.class_means import average, load_class_means, single_examples
 from ....core.layout import Layout
 from ....core.protocols import Parts
 from ....core.types import Array, Batch, Episode, Example, Tree
@@ -188,8 +188,8 @@ class Method:
 
         def examples() -> Iterator[Batch]:
             for one in tasks:
-                means = recall(state.means[one.task.name])
-                for batch in alone(self.start.parts, one.task.train, one.task.labels, means):
+                means = load_class_means(state.means[one.task.name])
+                for batch in single_examples(self.start.parts, one.task.train, one.task.labels, means):
                     self.count(batch, backward=True)
                     yield batch
 
@@ -201,11 +201,11 @@ class Method:
         kept = self.problem.memory(row, one.support, self.shared)
         if not kept:
             return {}
-        return averaged(*(self.ops.numpy(kept[name])[0] for name in ("prior", "known")))
+        return average(*(self.ops.numpy(kept[name])[0] for name in ("class_sums", "class_counts")))
 
     def as_memory(self, means: Means) -> Batch:
         """Class means as the entries of a batch that the readout reads."""
-        return {name: self.ops.array(value) for name, value in recall(means).items()}
+        return {name: self.ops.array(value) for name, value in load_class_means(means).items()}
 
     def count(self, batch: Batch, backward: bool = False) -> None:
         """Counts the operations of one pass over a batch."""
