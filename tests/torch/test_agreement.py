@@ -21,6 +21,7 @@ from mlx_melpa.initializers import KINDS as INITIALIZERS
 from mlx_melpa.learners import KINDS as LEARNERS
 from mlx_melpa.problems import KINDS as PROBLEMS
 from mlx_melpa.readouts import KINDS as READOUTS
+from mlx_melpa.readouts.prototypes import FeatureSettings
 from mlx_melpa.regularizers import KINDS as REGULARIZERS
 from mlx_melpa.rules import KINDS as RULES
 from mlx_melpa.store.run import load_run
@@ -94,7 +95,7 @@ def test_meta_gradients_on_a_language_model(put: Callable[..., Any], learner: st
     found, start = [], None
     for name in ENGINES:
         ops, adapted = engine(name), put(name, adapter, **({} if adapter == "prompt" else {"layers": 2}))
-        readout = READOUTS["prototypes"](ops, adapted.base.tokenizer, metric="plain")
+        readout = READOUTS["prototypes"](ops, adapted.base.tokenizer, features=FeatureSettings(metric="plain"))
         problem = PROBLEMS["language"](ops, adapted, readout)
         if start is None:  # away from the start: factors of zero would leave the others without a gradient
             start = problem.layout.draw(np.random.default_rng(0)) + 0.02 * noise.standard_normal(problem.layout.size)
