@@ -35,7 +35,9 @@ class Model:
 def words(ops: Any, seed: int = 0, ways: int = 3) -> tuple[Language, list[Episode]]:
     """The problem, and two tasks of words whose label says which letters they prefer; the second has a label less."""
     rng = np.random.default_rng([seed, 3])
-    readout = kinds("readout")["linear"](ops, Letters(), ways=ways, features=FeatureSettings(temperature=4.0, metric="plain"))
+    readout = kinds("readout")["linear"](
+        ops, Letters(), ways=ways, features=FeatureSettings(temperature=4.0, metric="plain")
+    )
     return language(ops, Model(ops, rng), readout), [_task(rng, ways), _task(rng, ways - 1)]
 
 
