@@ -34,7 +34,7 @@ def chat(
     while (line := ask("> ")) is not None and line != "/quit":
         if line == "/base":
             compare = not compare
-            note("the base answers too" if compare else "the base is silent")
+            note("the base's answer is shown first" if compare else "the base's answer is not shown")
         elif line.startswith("/"):
             _set(writer, line)
         elif line:

@@ -135,7 +135,7 @@ def agree(question: str, yes: bool, otherwise: str) -> None:
     try:
         agreed = yes or typer.confirm(question, default=False, err=True)
     except typer.Abort:
-        note("\nnobody answered; --yes answers beforehand")
+        note("\nno answer was given; --yes skips the question")
         agreed = False
     if not agreed:
         note(otherwise)

@@ -53,7 +53,7 @@ def import_(
         return
     out(f"Version {number} of '{user}': {found.adapter['kind']} on {loaded.name}, {found.row.size:,} numbers.")
     if version.run is None:
-        note("it comes without a run: it answers as it is, and adapting it further goes without a meta-learned rule")
+        note("it comes without a run: adapting it further takes Adam in place of a meta-learned rule")
 
 
 def _version(store: "Store", base: "BaseModel", found: "Imported", backend: str) -> tuple["Version", bool]:

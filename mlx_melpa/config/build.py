@@ -22,9 +22,9 @@ DRAWN = 20
 
 @dataclass(frozen=True)
 class Composition:
-    """What a recipe builds. `base` and `model` (the base with its adapter) are None for problems without one.
+    """A built recipe. `base` and `model` (the base with its adapter) are None for problems without one.
 
-    `free` is the layout of all weights with nothing held by the learner: a random start's steps update them all.
+    `free` is the layout of all weights with none held by the learner: the steps of a random start update them all.
     """
 
     recipe: Recipe
@@ -41,7 +41,7 @@ class Composition:
 
     @property
     def problem(self) -> Any:
-        """What is learned."""
+        """The problem that is learned."""
         return self.parts.problem
 
     @property
@@ -70,8 +70,8 @@ class Composition:
         row, _ = self.problem.init(np.random.default_rng([seed, 0]))
         return {**theta, "problem": self.problem.init_metric(row, theta["problem"], episodes, size)}
 
-    def baseline(self, lr: float) -> "Composition":
-        """The same problem with Adam at a rate, to be run from a random start: what is not meta-learned.
+    def random_start(self, lr: float) -> "Composition":
+        """The same problem with Adam at a rate, from a random start: nothing of it is meta-learned.
 
         A head in closed form is not learned: a random start begins with it too.
         """
@@ -135,7 +135,7 @@ def compose(recipe: Recipe, base: Any = None) -> Composition:
     else:
         problem = recipe.make("problem", ops)
     free = problem.acting_layout
-    problem = problem.with_layout(recipe.held(free))
+    problem = problem.with_layout(recipe.frozen_layout(free))
     initializer = recipe.make("initializer", ops, problem)
     problem = problem.with_decoder(initializer.decoder)
     rule = recipe.make("rule", ops, problem.layout)

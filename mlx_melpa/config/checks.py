@@ -66,8 +66,8 @@ def _check_learner(resolved: Resolved, complain: Complain) -> None:
     if resolved["initializer"] and _class("initializer", resolved).latent and "problem" not in trains:
         complain(
             ("learner",),
-            f"learner '{resolved['learner']['kind']}' does not go back along the steps, and initializer "
-            f"'{resolved['initializer']['kind']}' makes the rows of each; take learner: fomaml or maml",
+            f"learner '{resolved['learner']['kind']}' has no gradient through the steps, and initializer "
+            f"'{resolved['initializer']['kind']}' decodes the row at each of them; take learner: fomaml or maml",
         )
     if resolved["regularizer"]:
         settings = {name: value for name, value in resolved["regularizer"].items() if name != "kind"}

@@ -1,4 +1,4 @@
-"""What a recipe's keys, kinds and settings mean, read from the docstrings of what they build.
+"""The meaning of a recipe's keys, kinds and settings, read from the docstrings of their builders.
 
 A builder's docstring has, as paragraphs: what it builds, with the paper; more, where that is needed; then
 
@@ -66,7 +66,7 @@ class Entry:
             yield from entry.walk()
 
     def record(self) -> dict[str, Any]:
-        """What is there of it, in plain dicts and lists."""
+        """The fields that are not empty, as plain dicts and lists."""
         found = {name: value for name, value in vars(self).items() if value}
         return found | ({"below": [entry.record() for entry in self.below]} if self.below else {})
 

@@ -122,10 +122,10 @@ class Recipe:
             if part.learnable and name not in learner.trains:
                 raise RecipeError(f"recipe {self.name}: {name}: {untrained(self.resolved, learner.trains, name)}")
 
-    def held(self, layout: Layout) -> Layout:
-        """The layout with what the learner's steps leave where it is marked as shared; raises RecipeError."""
-        held: Layout = kind_class("learner", self.kind("learner")).hold(layout, self.settings("learner"))
-        return held
+    def frozen_layout(self, layout: Layout) -> Layout:
+        """The layout with the weights that the inner steps do not update marked as shared; raises RecipeError."""
+        frozen: Layout = kind_class("learner", self.kind("learner")).hold(layout, self.settings("learner"))
+        return frozen
 
     def dump(self) -> str:
         """The resolved recipe as YAML, which loads to the same recipe."""

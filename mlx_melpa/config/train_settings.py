@@ -56,7 +56,7 @@ OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
-    """How meta-training runs.
+    """The settings of meta-training.
 
     iterations: outer steps.
     tasks_per_step: episodes whose gradients make one outer step.

@@ -58,7 +58,7 @@ class Evaluation:
     def with_adam(self, lr: float = FIRST_RATE) -> Composition:
         """The same setup with Adam as its rule, without anything that was meta-learned."""
         if lr not in self._with_adam:
-            self._with_adam[lr] = self.setup.baseline(lr)
+            self._with_adam[lr] = self.setup.random_start(lr)
         return self._with_adam[lr]
 
     @cached_property

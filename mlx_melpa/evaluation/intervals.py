@@ -1,6 +1,6 @@
-"""The mean of a measure over seeds and episodes, or orders of tasks, that are crossed, and its interval
+"""The mean of a measure over seeds and episodes, or orders of tasks, that are crossed, and its interval.
 
-x[s, e] = mean + seed_s + episode_e + rest: a few seeds, each asked the same episodes, or in the same orders. The
+x[s, e] = mean + seed_s + episode_e + rest: a few seeds, each measured on the same episodes or in the same orders. The
 variance of the mean is var(seed means) / S + var(episode means) / E, which counts the rest twice and so errs to the
 wide side; with one seed the first is left out. Degrees of freedom after Welch and Satterthwaite: where seeds differ
 much, three of them say little. In simulations such intervals held the mean 92% (three seeds, differing much) to 97% of

@@ -127,7 +127,7 @@ class _Steps(Method):
 
     @abstractmethod
     def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Composition, Tree]:
-        """What adapts, and the parameters theta that its steps begin from."""
+        """The setup that adapts, and the parameters theta of its start."""
 
     def eval_steps(self, steps: int) -> Sequence[int]:
         """The numbers of steps on the way at which a curve is measured."""

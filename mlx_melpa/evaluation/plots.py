@@ -74,8 +74,8 @@ def plot_matrix(path: str | Path, r: np.ndarray, *, title: str = "", measure: st
         for j, value in enumerate(row):
             if value == value:  # NaN if a task was not measured
                 dark = "white" if shown.norm(value) < 0.6 else "black"
-                said = f"{100 * value:.0f}" if percent else f"{value:.2f}"
-                axes.text(j, i, said, ha="center", va="center", color=dark, fontsize=7)
+                text = f"{100 * value:.0f}" if percent else f"{value:.2f}"
+                axes.text(j, i, text, ha="center", va="center", color=dark, fontsize=7)
     places = range(len(r))
     axes.set_xticks(places, [str(i + 1) for i in places])
     axes.set_yticks(places, [str(i + 1) for i in places])

@@ -1,4 +1,4 @@
-"""What `melpa eval` measures: numbers of episodes, methods, and the seed."""
+"""Settings of `melpa eval`: numbers of episodes, methods, and the seed."""
 
 from dataclasses import dataclass
 

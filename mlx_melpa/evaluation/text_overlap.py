@@ -40,8 +40,8 @@ def adapted(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps:
         state = inner_loop.adapt(parts, theta, parts.problem.support([episode]), steps)
         example = episode.query[0]
         acting = parts.ops.numpy(parts.problem.acting(state["rows"], theta["problem"]))
-        said, meant = write(composed, acting[:, : composed.model.layout.size], example, example, composed.readout)
-        found.append(scores(said, meant))
+        written, wanted = write(composed, acting[:, : composed.model.layout.size], example, example, composed.readout)
+        found.append(scores(written, wanted))
     return {name: [one[name] for one in found] for name in NAMES}
 
 
@@ -67,10 +67,10 @@ def write(
     The text has at most half of the tokens of the readout's texts.
     """
     most = max(1, composed.readout.encoder.max_length // 2)
-    tokens, meant = opening(head, shown, example, head.encoder.max_length - most)
+    tokens, wanted = opening(head, shown, example, head.encoder.max_length - most)
     engine = part_of(composed.recipe.backend, "generate")
     pieces = engine.write(composed.model, rows, tokens, max_tokens=most, temp=0.0, seed=0)
-    return "".join(pieces), meant
+    return "".join(pieces), wanted
 
 
 def opening(head: Writer, shown: Example, example: Example, room: int) -> tuple[list[int], str]:
@@ -81,10 +81,10 @@ def opening(head: Writer, shown: Example, example: Example, room: int) -> tuple[
         turns = example.messages[:last]
         tokens = prompt_tokens(head, encoder.tokenizer, "messages", turns) if turns else first or [encoder.pad]
         return tokens[-room:], example.messages[last][1]
-    begun, meant = ("", example.target or "") if example.text else halves(example.target or "")
+    begun, wanted = ("", example.target or "") if example.text else halves(example.target or "")
     before = head.template.format(text=shown.text) if shown.text else ""
     tokens = [*encoder.ids(before), *encoder.ids(begun)]
-    return [*first, *tokens[-(room - len(first)) :]] or [encoder.pad], meant
+    return [*first, *tokens[-(room - len(first)) :]] or [encoder.pad], wanted
 
 
 def halves(text: str) -> tuple[str, str]:
@@ -99,11 +99,11 @@ def words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.lower())
 
 
-def scores(said: str, meant: str) -> dict[str, float]:
+def scores(written: str, wanted: str) -> dict[str, float]:
     """BLEU and ROUGE-L of one text."""
     from rouge_score.rouge_scorer import RougeScorer
     from sacrebleu import BLEU
 
-    bleu = BLEU(effective_order=True).sentence_score(said.strip(), [meant.strip()]).score / 100
-    rouge = RougeScorer(["rougeL"], tokenizer=SimpleNamespace(tokenize=words)).score(meant, said)["rougeL"].fmeasure
+    bleu = BLEU(effective_order=True).sentence_score(written.strip(), [wanted.strip()]).score / 100
+    rouge = RougeScorer(["rougeL"], tokenizer=SimpleNamespace(tokenize=words)).score(wanted, written)["rougeL"].fmeasure
     return {"bleu": float(bleu), "rouge_l": float(rouge)}

@@ -9,6 +9,7 @@ from ..errors import StoreError
 from ..evaluation.perplexity import general_ability, general_texts
 from ..store import NOT_MEASURED, BitsPerByte, UserState
 from ..store.run import Run
+from ..store.version import NOT_FINITE
 from .cross_validation import MIN_EXAMPLES
 from .examples import UserExamples
 from .predict import Fit, engine_rows, evaluate_state
@@ -71,7 +72,7 @@ def measure(trained: Trained, search: StepSearch, steps: int, state: UserState, 
     """Measures a user's state after a number of steps. Raises StoreError for a row that is not finite."""
     run, (data,) = trained.run, trained.users
     if not state.finite:
-        raise StoreError("the adapted row holds numbers that are not finite; adapt again with a lower lr")
+        raise StoreError(NOT_FINITE)
     new = search.fits[steps] if search.fits else trained.fits(engine_rows(run, [state]))[0]
     earlier = evaluate_state(run, state, data.held_out, data.labels) if before.earlier else None
     bits = BitsPerByte(before.bits_per_byte.base, bits_per_byte(run, state)) if steps else before.bits_per_byte

@@ -13,7 +13,7 @@ from ..data.readers import Record
 from ..errors import DataError, MelpaError
 from ..store import NOT_MEASURED, Store, check_id
 from ..store.run import Run
-from ..store.version import pack, unpack
+from ..store.version import NOT_FINITE, pack, unpack
 from .acceptance import Measures
 from .adaptation import adapt_user
 from .examples import MAX_SUPPORT, UserExamples, split_examples
@@ -21,8 +21,6 @@ from .predict import engine_rows
 from .result import metrics_of, version_of
 from .step_search import Steps
 from .train import train
-
-DIVERGED = "the adapted row holds numbers that are not finite; adapt again with fewer --steps"
 
 
 class UserData(NamedTuple):
@@ -151,7 +149,7 @@ def _store_batch(
 ) -> Iterator[UserResult]:
     for (user, data), one in zip(users.items(), json.loads(found), strict=True):
         if one is None:
-            yield UserResult(user, None, DIVERGED)
+            yield UserResult(user, None, NOT_FINITE)
             continue
         state = unpack(base64.b64decode(one["state"]))
         yield UserResult(user, store.put(user, version_of(run, data, state, one["metrics"], job=job)))

@@ -14,6 +14,7 @@ from ..errors import StoreError
 
 REGULARIZER = "carry."
 """Prefix of the regularizer's arrays on disk."""
+NOT_FINITE = "the adapted row holds numbers that are not finite; adapt again with fewer --steps"
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,7 +173,7 @@ def check_id(user: str) -> str:
 def pack(state: UserState, half: bool = True) -> bytes:
     """Writes a state as safetensors; the row and the regularizer's arrays as fp16 if `half` and they fit, else fp32."""
     if not state.finite or not all(np.isfinite(array).all() for array in state.regularizer.values()):
-        raise StoreError("the adapted row holds numbers that are not finite; adapt again with a lower lr")
+        raise StoreError(NOT_FINITE)
     arrays = {name: np.ascontiguousarray(array) for name, array in state.arrays().items()}
     return save(arrays | {name: _compact(arrays[name], half) for name in filter(_is_rounded, arrays)})
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..core import inner_loop as adapt
+from ..core import inner_loop
 from ..core.protocols import Parts
 from ..core.types import AnyEpisode, Tree
 
@@ -19,6 +19,6 @@ def difficulty(parts: Parts, theta: Tree, episodes: Sequence[AnyEpisode], by: st
         return np.mean([difficulty(parts, theta, place, by) for place in zip(*episodes, strict=True)], axis=0)
     problem = parts.problem
     support = problem.support(episodes)
-    rows = adapt.begin(parts, theta, support)["rows"]
+    rows = inner_loop.begin(parts, theta, support)["rows"]
     values = (problem.entropies if by == "entropy" else problem.losses)(rows, support, theta["problem"])
     return parts.ops.numpy(values).astype(np.float64)

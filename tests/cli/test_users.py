@@ -107,7 +107,7 @@ def test_remove_asks_unless_told() -> None:
     kept = run(app, ["users", "remove", "Ольга"], input="n\n")
     assert kept.exit_code == 1 and "Delete 'Ольга' and 2 versions for good?" in kept.stderr
     silent = run(app, ["users", "remove", "Ольга"], input="")
-    assert silent.exit_code == 1 and "--yes answers beforehand" in silent.stderr and "Aborted" not in silent.stderr
+    assert silent.exit_code == 1 and "--yes skips the question" in silent.stderr and "Aborted" not in silent.stderr
     assert json.loads(run(app, ["users", "remove", "Ольга", "--yes", "--json"]).stdout) == {
         "user": "Ольга",
         "deleted": 2,

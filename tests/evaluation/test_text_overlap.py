@@ -72,7 +72,7 @@ def test_a_row_s_writing_is_greedy_and_its_own(composed: Composition) -> None:
 def test_every_task_is_written_for_by_its_own_row(composed: Composition) -> None:
     texts = ["the cat sat on the red mat", "a dog ran up a green hill"]
     drawn = [Episode("", (Example("", target=text),) * 4, (Example("", target=text),)) for text in texts]
-    baseline = composed.baseline(0.01)
+    baseline = composed.random_start(0.01)
     before, after = (overlap.adapted(baseline, baseline.begin(0), drawn, steps) for steps in (0, 30))
     assert len(before["bleu"]) == len(after["rouge_l"]) == 2
     assert overlap.means(after)["rouge_l"] > 0.5 > overlap.means(before)["rouge_l"], "half learned by heart"

@@ -142,7 +142,7 @@ def test_a_code_as_long_as_the_row_and_a_learner_without_a_walk_are_refused(shar
     path.write_text(
         "problem: regression\ntasks: sinusoid\ninitializer: subspace\nlearner: reptile\ntrain: {iterations: 1}\n"
     )
-    with pytest.raises(RecipeError, match=r"learner 'reptile' does not go back along the steps.*take learner: fomaml"):
+    with pytest.raises(RecipeError, match=r"learner 'reptile' has no gradient through the steps.*take learner: fomaml"):
         load_recipe(path)
 
 
@@ -151,7 +151,7 @@ def test_the_baseline_of_a_subspace_moves_whole_rows(tmp_path: Path) -> None:
     path.write_text("problem: regression\ntasks: sinusoid\ninitializer: subspace\nlearner: maml\n")
     composed = compose(load_recipe(path))
     assert composed.layout.size == 128
-    plain = composed.baseline(1e-3)
+    plain = composed.random_start(1e-3)
     assert plain.layout == composed.problem.acting_layout
     assert plain.begin(0)["initializer"]["start"].shape == (plain.layout.size,)
 

@@ -106,7 +106,7 @@ def test_a_run_trains_the_body_and_a_person_s_weights_are_whole_again(tmp_path: 
 def test_a_baseline_is_not_held_by_the_learner(tmp_path: Path) -> None:
     made = composed(tmp_path)
     assert made.problem.acting_layout.shared.size > 0
-    assert made.baseline(1e-2).layout.size == made.problem.acting_layout.size
+    assert made.random_start(1e-2).layout.size == made.problem.acting_layout.size
     assert not composed(tmp_path, "learner=maml").problem.acting_layout.shared.size
 
 

@@ -88,7 +88,7 @@ def test_rows_that_do_not_fit_half_stay_whole_and_infinite_ones_are_refused(stor
     big, exact = store.latest("big"), store.latest("exact")
     assert big is not None and big.state.rows[0, 0] == 70000.5
     assert exact is not None and exact.state.rows[0, 0] == np.float32(0.1)
-    with pytest.raises(StoreError, match="not finite; adapt again with a lower lr"):
+    with pytest.raises(StoreError, match="not finite; adapt again with fewer --steps"):
         store.put("me", made(np.nan))
     assert [p.user for p in store.users()] == ["big", "exact"]
 

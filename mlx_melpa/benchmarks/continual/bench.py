@@ -80,7 +80,7 @@ class Bench:
         if run and job.start != "random":
             composed, theta = self.composed, run.theta
         else:
-            composed = self.composed.baseline(chosen.lr)
+            composed = self.composed.random_start(chosen.lr)
             theta = composed.begin(job.seed)
         start = Initialization(composed, theta, flop_counter(composed))
         own: Json = {} if chosen.strength is None else {"strength": chosen.strength}

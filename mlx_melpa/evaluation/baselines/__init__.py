@@ -1,1 +1,1 @@
-"""What is not meta-learned: frozen features, in-context examples, random start, multi-task."""
+"""Baselines without meta-learning: frozen features, in-context examples, random start, multi-task."""

@@ -33,7 +33,7 @@ class AdamSettings(NamedTuple):
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is tried, how it is measured, and when a rate is dropped."""
+    """The rates that are tried, the steps at which they are measured, and the rules that drop a rate."""
 
     rates: tuple[float, ...] = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
     steps: tuple[int, ...] = (1, 2, 3, 5, 8, 12, 20, 30, 50, 75, 100)
@@ -44,7 +44,7 @@ class Schedule:
     """Measurements without a gain after which a rate ends, from `patient_until` steps on: slow rates gain late."""
     patient_until: int = 20
     survivors: Mapping[int, int] = field(default_factory=lambda: {30: 3, 50: 2})
-    """How many rates go on after a number of steps."""
+    """Rates that go on after a number of steps."""
 
     def eval_steps(self, steps: int, most: int) -> list[int]:
         """The usual numbers of steps up to `most`, and `steps` unless it is 0."""
@@ -107,7 +107,7 @@ class Search:
 
     def measures_along(self, lr: float, batches: Sequence[TaskBatch], eval_steps: Sequence[int]) -> Iterator[float]:
         """Adapts all batches side by side; gives the mean of the main measure after each number of steps."""
-        parts = self.setup.baseline(lr).parts
+        parts = self.setup.random_start(lr).parts
         states = [inner_loop.begin(parts, self.theta, batch.encoded[0]) for batch in batches]
         for before, now in pairwise([0, *eval_steps]):
             values = []

@@ -16,7 +16,7 @@ STEPS = 2
 @pytest.mark.parametrize("name", ["naive", "maml", "ewc"])
 def test_passes_of_learning_are_counted(composed: Composition, name: str) -> None:
     texts = tuple(Example(f"number {i}", label="ab"[i % 2]) for i in range(4))
-    baseline = composed.baseline(0.01)
+    baseline = composed.random_start(0.01)
     counter = flop_counter(baseline)
     method = KINDS[name](Initialization(baseline, baseline.begin(0), counter), steps=STEPS, seed=0, tasks=1)
     task = encode_task(composed.parts, Task("one", ("a", "b"), texts, texts))

@@ -44,7 +44,7 @@ def encoded(composed: Composition) -> list[EncodedTask]:
 
 
 def method(composed: Composition, name: str = "naive") -> Method:
-    baseline = composed.baseline(0.01)
+    baseline = composed.random_start(0.01)
     return KINDS[name](Initialization(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3)
 
 

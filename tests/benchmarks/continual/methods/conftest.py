@@ -60,7 +60,7 @@ def built(composed: Composition) -> Callable[..., Method]:
     """Builds a method by its name, from a random start with Adam: two steps a task, three stored examples a task."""
 
     def make(name: str, **settings: float) -> Method:
-        baseline, stores = composed.baseline(0.01), KINDS[name].stores_examples
+        baseline, stores = composed.random_start(0.01), KINDS[name].stores_examples
         settings = {"buffer": 3} | settings if stores else settings
         return KINDS[name](Initialization(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3, **settings)
 
