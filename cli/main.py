@@ -9,7 +9,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from .options import renamed
 
-MAIN, PERSON, CHECKS = "The main job", "One person", "Recipes and checks"
+MAIN, USER, CHECKS = "The main job", "One user", "Recipes and checks"
 
 
 class Entry(NamedTuple):
@@ -24,17 +24,17 @@ COMMANDS = {
     "quickstart": Entry("quickstart", MAIN, "See the whole job once, offline, in a few minutes."),
     "prepare": Entry("prepare", MAIN, "Meta-train for any base model from what is at hand."),
     "meta-train": Entry("meta_train", MAIN, "Learn how to adapt, over many tasks or people."),
-    "adapt": Entry("adapt", MAIN, "Adapt to one person's examples, in seconds."),
+    "adapt": Entry("adapt", MAIN, "Adapt to one user's examples, in seconds."),
     "adapt-all": Entry("adapt_all", MAIN, "Adapt to all users of a file, in batches."),
-    "export": Entry("export", MAIN, "Write a person's adapter for mlx-lm and other tools."),
+    "export": Entry("export", MAIN, "Write a user's adapter for mlx-lm and other tools."),
     "eval": Entry("eval_", MAIN, "Measure a run on unseen tasks, beside the baselines."),
-    "label": Entry("label", PERSON, "Give a text this person's own labels."),
-    "generate": Entry("generate", PERSON, "Write as this person's adapted model."),
-    "chat": Entry("chat", PERSON, "Talk to the adapted model, and compare with the base."),
-    "score": Entry("score", PERSON, "Measure how well the adapter fits a file."),
-    "recommend": Entry("recommend", PERSON, "Say which run and which method suit new data."),
-    "users": Entry("users", PERSON, "List, show, roll back, prune or remove stored adapters."),
-    "import": Entry("import_", PERSON, "Read an exported adapter into the store."),
+    "label": Entry("label", USER, "Give a text this user's own labels."),
+    "generate": Entry("generate", USER, "Write as this user's adapted model."),
+    "chat": Entry("chat", USER, "Talk to the adapted model, and compare with the base."),
+    "score": Entry("score", USER, "Measure how well the adapter fits a file."),
+    "recommend": Entry("recommend", USER, "Say which run and which method suit new data."),
+    "users": Entry("users", USER, "List, show, roll back, prune or remove stored adapters."),
+    "import": Entry("import_", USER, "Read an exported adapter into the store."),
     "recipes": Entry("recipes", CHECKS, "List the packaged recipes, or copy one."),
     "explain": Entry("explain", CHECKS, "Explain a recipe's key, kind or setting."),
     "validate": Entry("validate", CHECKS, "Check a recipe and show every setting."),

@@ -179,7 +179,7 @@ def examples(user: User, json: Json = False) -> None:
         store.history(user)  # raises for an unknown user
         stored = store.stored_examples(user)
     if json:
-        json_out([{n: v for n, v in vars(e).items() if v and n != "source"} for e in stored.examples])
+        json_out([example.fields for example in stored.examples])
     elif not stored.examples:
         out(f"None are stored; to store up to 50: melpa adapt --user {shlex.quote(user)} DATA --store-examples 50")
     else:

@@ -39,6 +39,11 @@ class Example:
         return repr((self.text, self.target, self.label, self.messages))
 
     @property
+    def fields(self) -> dict[str, object]:
+        """Its fields by name, those that are not empty, without the source."""
+        return {name: value for name, value in vars(self).items() if value and name != "source"}
+
+    @property
     def nbytes(self) -> int:
         """Its size in bytes: texts and label as UTF-8."""
         return sum(len(text.encode()) for text in (*self.texts, self.label or ""))

@@ -70,8 +70,7 @@ def _texts(db: Database, owner: int) -> list[str]:
 
 
 def _text(example: Example) -> str:
-    fields = {name: value for name, value in vars(example).items() if value and name != "source"}
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(example.fields, ensure_ascii=False, separators=(",", ":"))
 
 
 def _example(text: str) -> Example:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import typer
 from melpa_cli import console
-from melpa_cli.main import CHECKS, COMMANDS, MAIN, PERSON, app, load
+from melpa_cli.main import CHECKS, COMMANDS, MAIN, USER, app, load
 from typer.testing import CliRunner
 
 from mlx_melpa import __version__
@@ -24,7 +24,7 @@ START = [sys.executable, "-c", "from melpa_cli.main import app; app(prog_name='m
 
 def test_help_names_every_command_in_its_panel() -> None:
     shown = run(app, ["--help"]).stdout
-    assert shown.index(MAIN) < shown.index(PERSON) < shown.index(CHECKS)
+    assert shown.index(MAIN) < shown.index(USER) < shown.index(CHECKS)
     for name, entry in COMMANDS.items():
         assert shown.index(entry.panel) < shown.index(f"│ {name} ") < shown.index(entry.help)
     assert run(app, []).stdout.strip() == shown.strip()

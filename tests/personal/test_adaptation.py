@@ -96,7 +96,7 @@ def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None
     assert found.version.state.rows[0, -1] == pytest.approx(float(parts.ops.numpy(rows)[0, -1]), abs=2e-3)  # fp16
 
 
-def test_many_notes_are_all_heard_for_the_temperature_and_solved_together(sorting: Run) -> None:
+def test_many_examples_all_fit_the_temperature_and_are_solved_together(sorting: Run) -> None:
     notes = [Example(f"{e.text} {i}", label=e.label) for i in range(30) for e in NOTES]
     parts, labels = sorting.composed.parts, ("home", "work")
     version = adapt_user(sorting, notes, steps=0).version
@@ -155,7 +155,7 @@ def test_what_is_learned_already_is_refused(sorting: Run) -> None:
         adapt_user(sorting, NOTES, previous=first)
 
 
-def test_the_guard_keeps_the_earlier_version(writing: Run) -> None:
+def test_a_worse_version_is_rejected(writing: Run) -> None:
     first = adapt_user(writing, LINES)
     assert first.accepted and first.after.new.loss < first.before.new.loss - 0.1 and first.steps > 0
     random = np.random.default_rng(0)
@@ -199,7 +199,7 @@ def test_what_is_given_again_counts_once_in_what_is_measured_and_stored(sorting:
     np.testing.assert_array_equal(again.version.state.means, alone.version.state.means)
 
 
-def test_kept_examples_of_a_version_that_was_taken_back_are_not_rehearsed(sorting: Run) -> None:
+def test_kept_examples_of_a_version_that_was_taken_back_are_not_replayed(sorting: Run) -> None:
     first = replace(adapt_user(sorting, NOTES, steps=0).version, user="me", number=1)
     gone = [Example(f"sweep the floor {i}", label="home") for i in range(20)]
     found = adapt_user(sorting, [Example("sign it", label="work")], previous=first, steps=0, stored=gone)

@@ -1,4 +1,4 @@
-"""Day after day: kept examples rehearse and judge, a regularizer goes on, and time and bytes stay constant."""
+"""Day after day: stored examples are replayed and held out, a regularizer goes on, time and bytes stay constant."""
 
 import time
 from dataclasses import replace
@@ -150,7 +150,7 @@ def test_class_means_leave_a_place_to_examples_that_stand_for_themselves() -> No
     np.testing.assert_array_equal(found["class_sums"], [[[3, 6], [0, 0], [0, 0]]])
 
 
-def test_counts_stay_those_of_all_examples_when_some_are_rehearsed(sorting: Run) -> None:
+def test_counts_stay_those_of_all_examples_when_some_are_replayed(sorting: Run) -> None:
     first = saved(adapt_user(sorting, NOTES, steps=1))
     more = [Example("sweep the floor", label="home"), Example("sign the offer", label="work")]
     found = adapt_user(sorting, more, previous=first, steps=1, stored=NOTES)
@@ -163,7 +163,7 @@ def test_counts_stay_those_of_all_examples_when_some_are_rehearsed(sorting: Run)
     assert found.data.new == tuple(more) and len(found.version.state.learned) == 12
 
 
-def test_a_label_that_a_version_never_heard_of_counts_as_a_guess(sorting: Run) -> None:
+def test_a_label_that_a_version_has_not_learned_counts_as_a_guess(sorting: Run) -> None:
     first, labels = saved(adapt_user(sorting, NOTES, steps=0)), (*LABELS, "new")
     known, strange = Example("sweep the floor", label="home"), Example("sing a song", label="new")
     alone = evaluate_state(sorting, first.state, [known], labels)
@@ -188,7 +188,7 @@ def test_the_fit_to_earlier_examples_is_that_of_the_answers(sorting: Run) -> Non
     assert (metrics["earlier_before"], metrics["earlier_after"]) == tuple(fit.loss for fit in fits)
 
 
-def test_the_guard_refuses_what_forgets_and_a_margin_lets_it_pass(writing: Run) -> None:
+def test_a_version_that_forgets_is_rejected_unless_the_margin_allows_it(writing: Run) -> None:
     first = saved(adapt_user(writing, LINES, steps=10))
     other = [Example("", target=f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}") for n in range(7)]
     asked: dict[str, Any] = {
@@ -205,7 +205,7 @@ def test_the_guard_refuses_what_forgets_and_a_margin_lets_it_pass(writing: Run) 
     assert adapt_user(writing, other, previous=first, steps=20, max_forgetting=100).accepted
 
 
-def test_general_ability_is_told_and_guarded(writing: Run) -> None:
+def test_bits_per_byte_are_measured_and_may_rise_by_a_margin(writing: Run) -> None:
     texts = general_texts()[TEXTS]
     base, first = general_ability(writing.composed, texts=texts), adapt_user(writing, LINES, steps=10)
     under = general_ability(writing.composed, writing.acting(first.version.state.rows), texts)
@@ -229,7 +229,7 @@ def test_bits_per_byte_are_not_measured_without_a_step(sorting: Run, monkeypatch
     assert adapt_user(sorting, NOTES, steps=0).after.bits_per_byte == NOT_MEASURED
 
 
-def test_rehearsal_keeps_earlier_examples_from_getting_worse(writing: Run) -> None:
+def test_replay_keeps_earlier_examples_from_getting_worse(writing: Run) -> None:
     first = saved(adapt_user(writing, LINES, steps=10))
     other = [Example("", target=f"{n * 137 % 1000} {n * 59 % 100} + = {n * 91 % 1000}") for n in range(7)]
     odd, even = split_replay(LINES, [], ())
