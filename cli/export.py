@@ -9,7 +9,7 @@ from .console import command, json_out, note, out, size, table
 from .options import AllowOtherWeights, Json, Model, User
 
 if TYPE_CHECKING:
-    from mlx_melpa.core.bases import Base
+    from mlx_melpa.backends.base import BaseModel
     from mlx_melpa.core.layout import Layout
     from mlx_melpa.exports.common import Exported, Metadata
     from mlx_melpa.store import Store, Version
@@ -78,7 +78,7 @@ def _metadata(run: "Run", version: "Version", layout: "Layout") -> "Metadata":
     return Metadata(layout, version.base, version.run if same else None, readout, version.labels, arrays)
 
 
-def _next(report: "Exported", base: "Base") -> list[str]:
+def _next(report: "Exported", base: "BaseModel") -> list[str]:
     import shlex
 
     model = shlex.quote(str(base.folder) if base.name == "pocket" else base.name)

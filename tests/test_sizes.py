@@ -35,10 +35,10 @@ def sources(*folders: str) -> Iterator[tuple[str, str]]:
             yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
-def functions(*folders: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+def functions(*folders: str) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
     for name, text in sources(*folders):
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield name, node
 
 
@@ -60,7 +60,7 @@ def test_functions_take_few_parameters() -> None:
     """Left out are builders, whose parameters are the settings of kinds, and the one function that takes 8."""
     many = {}
     for name, node in functions("mlx_melpa"):
-        builder = node.name == Path(name).stem or node.name == "adapt_user"
+        builder = node.name in (Path(name).stem, "adapt_user")
         names = [a.arg for a in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
         count = len([each for each in names if each not in ("self", "cls")])
         if count > PARAMETERS and not builder:

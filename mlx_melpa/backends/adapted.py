@@ -134,9 +134,9 @@ class AdaptedBase(ABC):
                 slot.bind(None)
 
     @contextmanager
-    def _reusing(self, start: Array | None) -> Iterator[None]:
-        if start is not None and self.frozen_blocks:
-            self._frozen.mode, self._frozen.hidden = "reuse", start
+    def _reusing(self, prefix_states: Array | None) -> Iterator[None]:
+        if prefix_states is not None and self.frozen_blocks:
+            self._frozen.mode, self._frozen.hidden = "reuse", prefix_states
         try:
             yield
         finally:
@@ -151,16 +151,18 @@ class AdaptedBase(ABC):
         finally:
             self._frozen.reset()
 
-    def hidden(self, weights: Weights | Array, tokens: Array, start: Array | None = None) -> Array:
-        """The last hidden states (T*B, L, d); `start` is the output of the frozen blocks, if it is known."""
-        with self.bound(weights), self._reusing(start):
+    def hidden(self, weights: Weights | Array, tokens: Array, prefix_states: Array | None = None) -> Array:
+        """The last hidden states (T*B, L, d); `prefix_states` is the output of the frozen blocks, if it is known."""
+        with self.bound(weights), self._reusing(prefix_states):
             whole = self.base.hidden(self.opened(tokens))
         return whole[:, self._before :] if self._before else whole
 
-    def logits(self, weights: Weights | Array, tokens: Array, index: Array, start: Array | None = None) -> Array:
+    def logits(
+        self, weights: Weights | Array, tokens: Array, index: Array, prefix_states: Array | None = None
+    ) -> Array:
         """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
         index = index + self._before * (1 + index // tokens.shape[1])
-        with self.bound(weights), self._reusing(start):
+        with self.bound(weights), self._reusing(prefix_states):
             return self.base.logits(self.opened(tokens), index)
 
     def detach(self) -> None:

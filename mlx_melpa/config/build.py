@@ -12,7 +12,7 @@ from ..core.layout import Layout
 from ..core.protocols import Learner, Parts
 from ..core.types import Splits, Tree
 from ..errors import MelpaError, RecipeError
-from ..problems.language import described
+from ..problems.language import description
 from .kinds import kinds
 from .recipe import Recipe
 
@@ -24,7 +24,7 @@ DRAWN = 20
 class Composition:
     """A built recipe. `base` and `model` (the base with its adapter) are None for problems without one.
 
-    `free` is the layout of all weights with none held by the learner: the steps of a random start update them all.
+    `free` is the layout of all weights before `frozen_layout`: a random start's steps update them all.
     """
 
     recipe: Recipe
@@ -153,7 +153,7 @@ def check_descriptions(recipe: Recipe, splits: Splits) -> None:
     if recipe.context == "support":
         return
     drawn = (splits.train.episode(np.random.default_rng(i)) for i in range(DRAWN))
-    if not any(map(described, drawn)):
+    if not any(map(description, drawn)):
         raise RecipeError(
             f"recipe {recipe.name}: initializer.context: {recipe.context} reads a description of each task, and these "
             "texts have neither one nor labels; give their rows a field 'about' (tasks.about names another), or set "

@@ -124,7 +124,7 @@ class Recipe:
 
     def frozen_layout(self, layout: Layout) -> Layout:
         """The layout with the weights that the inner steps do not update marked as shared; raises RecipeError."""
-        frozen: Layout = kind_class("learner", self.kind("learner")).hold(layout, self.settings("learner"))
+        frozen: Layout = kind_class("learner", self.kind("learner")).freeze(layout, self.settings("learner"))
         return frozen
 
     def dump(self) -> str:

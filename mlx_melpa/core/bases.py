@@ -2,8 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -17,14 +16,14 @@ Settings = Mapping[str, Any]
 
 
 class Kind(Protocol):
-    """What every kind of a part says of itself."""
+    """The protocol of every kind of every part."""
 
     verify_with: ClassVar[tuple[Settings, ...]]
     """Settings of small instances that `melpa verify` checks; the first stands beside every other kind."""
 
 
 class Tokenizer(Protocol):
-    """What is used of a tokenizer of transformers."""
+    """The members of a transformers tokenizer that are used here."""
 
     bos_token_id: int | None
     eos_token_id: int | None
@@ -56,24 +55,17 @@ class Encoder(Protocol):
 
 
 class Base(Protocol):
-    """A frozen model with its tokenizer; `family` and `weights` are fingerprints, 16 hex digits each."""
+    """What problems and readouts ask of a base; engines have a `backends.base.BaseModel`."""
 
     name: str
-    kind: str
-    """causal, encoder or encoder-decoder."""
+    kind: Literal["causal", "encoder", "encoder-decoder"]
     tokenizer: Any
-    config: dict[str, Any]
     width: int
     """The size of a state."""
-    folder: Path | None
-    family: str
-    weights: str
-    parameters: int
-    sites: list[Site]
 
 
 class Adapter(Kind, Protocol):
-    """What is added to a frozen base: where it sits, which weights it has there, and how it acts.
+    """An adapter of a frozen base: its sites, its weights there, and its effect on their outputs.
 
     `scaled` in its segments marks the factor to which the update is proportional, where there is one.
     """
@@ -120,10 +112,10 @@ class Model(Protocol):
     frozen_blocks: int
     """Blocks below the first adapted one, whose states never change."""
 
-    def hidden(self, weights: Weights, tokens: Array, start: Array | None = None) -> Array:
-        """The last hidden states (T*B, L, d); `start` is the output of the frozen blocks, if it is known."""
+    def hidden(self, weights: Weights, tokens: Array, prefix_states: Array | None = None) -> Array:
+        """The last hidden states (T*B, L, d); `prefix_states` is the output of the frozen blocks, if it is known."""
 
-    def logits(self, weights: Weights, tokens: Array, index: Array, start: Array | None = None) -> Array:
+    def logits(self, weights: Weights, tokens: Array, index: Array, prefix_states: Array | None = None) -> Array:
         """The logits (N, V) at flat positions `index` (N,) of T*B*L, float32."""
 
     def frozen_states(self, tokens: Array) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ class Bounds(NamedTuple):
     above: bool = False
 
     def allows(self, value: float) -> bool:
-        """Says whether `value` lies in the range."""
+        """True if `value` lies in the range."""
         if self.low is not None and (value < self.low or (self.above and value == self.low)):
             return False
         return self.high is None or value <= self.high

@@ -1,4 +1,4 @@
-"""The protocol of what makes a row from a code."""
+"""The protocol of decoders, from a latent code to a row."""
 
 from abc import abstractmethod
 from typing import Protocol

@@ -1,4 +1,4 @@
-"""A row's map: which segment of the P numbers of an adapter is which weight."""
+"""The layout of a row: which of its P numbers are which weight."""
 
 import hashlib
 import json

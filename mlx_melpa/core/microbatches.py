@@ -1,4 +1,4 @@
-"""How many tasks one pass of the model takes: what the memory at hand allows, and fewer where it runs out."""
+"""Micro-batches: as many tasks in one pass of the model as memory allows, and fewer after it ran out."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ from .engine import Engine
 Found = TypeVar("Found")
 Task = TypeVar("Task")
 SHARE = 0.6
-"""Of the free memory, what the tasks of a pass may take."""
+"""The share of free memory that a pass may take."""
 
 
 class Passes:
@@ -30,7 +30,7 @@ class Passes:
         self.size = max(1, min(self.size, int(SHARE * free / each)))
 
     def each(self, tasks: Sequence[Task], work: Callable[[Sequence[Task]], Found]) -> Iterator[Found]:
-        """What `work` gives for pass after pass; where memory runs out, half as many tasks are taken from then on.
+        """Yields the result of `work` for each pass. When memory runs out, passes take half as many tasks from then on.
 
         Raises MelpaError where a single task does not fit.
         """

@@ -1,13 +1,13 @@
-"""How long work tells its progress."""
+"""The callback that reports progress."""
 
 from typing import Protocol
 
 
 class Advance(Protocol):
-    """Tells progress: `amount` of the work is done, and `text` names what is under way."""
+    """Reports that `amount` units of work are done; `text` names the current work."""
 
     def __call__(self, amount: float = 1, text: str = "", /) -> None: ...
 
 
 def silent(amount: float = 1, text: str = "", /) -> None:
-    """Tells nothing."""
+    """Reports nothing."""

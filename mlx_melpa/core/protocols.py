@@ -1,4 +1,4 @@
-"""The protocols: what each kind of part has to answer.
+"""The protocols of the kinds of each part.
 
 A kind inherits from its protocol. Members that not every kind needs have a default here, which does nothing.
 """
@@ -43,7 +43,7 @@ class Problem(Protocol):
 
     @abstractmethod
     def encode(self, context: str = "support") -> int:
-        """Lets supports bring what a task encoder reads, `context` and `present`; returns its width."""
+        """Adds a task encoder's inputs, `context` and `present`, to support batches; returns their width."""
 
     @abstractmethod
     def prepare(self, episodes: Sequence[AnyEpisode]) -> tuple[Batch, Batch]:
@@ -59,7 +59,7 @@ class Problem(Protocol):
 
     @abstractmethod
     def questions(self, episodes: Sequence[AnyEpisode]) -> Batch:
-        """Encodes the query sets of T episodes, to be answered with what `memory` kept of their supports."""
+        """Encodes the query sets of T episodes without their support sets; `memory` takes the place of these."""
 
     @abstractmethod
     def acting(self, rows: Array, shared: Tree) -> Array:
@@ -67,7 +67,7 @@ class Problem(Protocol):
 
     @abstractmethod
     def memory(self, rows: Array, support: Batch, shared: Tree) -> Batch:
-        """What answers later without the support, to stand in a batch of questions; {} where the row alone does."""
+        """What questions need of the support set, as entries of their batch; {} if they need the row alone."""
 
     @abstractmethod
     def losses(self, rows: Array, batch: Batch, shared: Tree) -> Array:
@@ -75,7 +75,7 @@ class Problem(Protocol):
 
     @abstractmethod
     def entropies(self, rows: Array, batch: Batch, shared: Tree) -> Array:
-        """Per-task entropies (T,) of the answers, nats; the losses where answers are numbers, which have none."""
+        """Per-task entropies (T,) of the predictions, nats; the losses if these are numbers, which have none."""
 
     @abstractmethod
     def predict(self, rows: Array, batch: Batch, shared: Tree) -> Array:
@@ -83,7 +83,7 @@ class Problem(Protocol):
 
     @abstractmethod
     def drift(self, rows: Array, before: Array, batch: Batch, shared: Tree) -> Array:
-        """Change of the answers to a batch (T,) since the rows before: KL in nats, or mean squares."""
+        """Change of the predictions for a batch (T,) since the rows before: KL in nats, or mean squares."""
 
     @abstractmethod
     def measure(self, rows: Array, batch: Batch, shared: Tree) -> Mapping[str, np.ndarray]:
@@ -133,11 +133,11 @@ class Rule(Kind, Protocol):
 
 
 Score = Callable[[Sequence[AnyEpisode], str], np.ndarray]
-"""How hard episodes are (n,), by "entropy" or by "loss", at the theta of the moment."""
+"""The difficulty of episodes (n,), by "entropy" or "loss", at the current theta."""
 
 
 class Sampler(Protocol):
-    """Which episodes an iteration sees. Draws depend on (seed, iteration, place), and on what `score` says.
+    """Draws the episodes of an iteration. Draws depend on (seed, iteration, place), and on `score`.
 
     `progress` is how far meta-training is, from 0 to 1. Without a score every task is equally likely.
     """
@@ -150,11 +150,11 @@ class Sampler(Protocol):
 
 
 Drift = Callable[[Array], Array]
-"""How far the answers to the support have moved (T,) since a row's own numbers were those given (T, own)."""
+"""Change (T,) of the predictions for the support since a row's own numbers were those given (T, own)."""
 
 
 class Regularizer(Kind, Protocol):
-    """What keeps a row's own numbers (T, P) near what they were, and its state from task to task."""
+    """A penalty that keeps a row's own numbers (T, P) near earlier ones, and its state from task to task."""
 
     learnable: bool = False
     """True if meta-training learns parameters of it."""
@@ -188,7 +188,7 @@ class Regularizer(Kind, Protocol):
 
 
 class Learner(Kind, Protocol):
-    """A way to the gradient of the query loss over theta."""
+    """Computes the meta-gradient: the derivative of the query loss over theta."""
 
     trains: frozenset[str] = frozenset({"initializer", "problem", "rule", "regularizer"})
     """The parts of theta that it can train."""
@@ -221,7 +221,7 @@ class Learner(Kind, Protocol):
         return {}
 
     @staticmethod
-    def hold(layout: Layout, settings: Settings) -> Layout:
+    def freeze(layout: Layout, settings: Settings) -> Layout:
         """The layout with the weights that the inner steps of these settings don't update marked as shared."""
         return layout
 

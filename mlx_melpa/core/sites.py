@@ -31,7 +31,7 @@ class Site:
         return f"{self.layer}.{self.path}"
 
     def matches(self, pattern: str) -> bool:
-        """Says whether a pattern such as `q_proj`, `mlp.*` or `*` names this site."""
+        """True if a pattern such as `q_proj`, `mlp.*` or `*` names this site."""
         return fnmatchcase(self.path, pattern) or fnmatchcase(self.path.rsplit(".", 1)[-1], pattern)
 
 

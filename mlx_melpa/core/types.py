@@ -1,4 +1,4 @@
-"""The shapes of the parts: what each kind of part offers. No behaviour."""
+"""Types that all parts share: examples, episodes, sets of tasks, batches. No behaviour."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -118,4 +118,4 @@ Json = dict[str, Any]
 
 
 State = Tree
-"""Where an adaptation stands: {"rows": (T, P), "memory": the rule's, "carry": the regularizer's}."""
+"""The state of an adaptation: {"rows": (T, P), "memory": the rule's, "carry": the regularizer's}."""

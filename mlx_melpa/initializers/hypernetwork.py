@@ -11,7 +11,7 @@ from ..core.layout import Layout, Segment
 from ..core.protocols import Initializer, Problem
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
-from .masks import Ranks, Scales
+from .hypernetwork_gates import Ranks, Scales
 from .task_encoder import Shapes, TaskEncoder, count, draw
 
 Act = Callable[[Array], Array]
@@ -66,11 +66,10 @@ class Chunked:
 
 
 class Hypernetwork(Initializer):
-    """Rows that begin as one learned start, to which H adds what it makes of a task's context.
+    """Rows that are one learned start plus H of a task's context.
 
-    H's last layer begins at 0, and its sums are divided by its width:
-    so meta-training begins as `universal` does, and a step of the outer optimizer moves rows about as far. Where the
-    context is empty rows are the start alone.
+    H's last layer begins at 0, and its sums are divided by its width. So meta-training begins as `universal` does, and
+    an outer step changes rows about as much. Without a context rows are the start alone.
     """
 
     verify_with = tuple(
@@ -164,7 +163,7 @@ def hypernetwork(
     writer: Whole | Chunked = Whole(ops, layout, act, embedding, hidden)
     if form == "chunked":
         writer = Chunked(ops, layout, act, embedding, hidden, chunk, place)
-    encoder = TaskEncoder(ops, problem.encode(context), embedding, told=context == "both")
+    encoder = TaskEncoder(ops, problem.encode(context), embedding, described=context == "both")
     mask = Ranks(ops, layout, embedding) if ranks else None
     if mask is not None and not any(mask.sizes):
         raise RecipeError(

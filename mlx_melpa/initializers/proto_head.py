@@ -1,4 +1,4 @@
-"""Proto-MAML: a linear head written from class prototypes, from where the steps adapt it with all else.
+"""Proto-MAML: the linear head begins at the class prototypes, and inner steps train it with the other weights.
 
 w_c = 2 mu_c,  b_c = -|mu_c|^2,  mu_c the mean feature of label c's support examples under the learned start:
 the scores are then -|g - mu_c|^2, but for what all labels share, those of a prototypical network. The meta-gradient

@@ -24,21 +24,21 @@ class TaskEncoder:
     """Self-attention over a task's examples, then their mean.
 
     h = tanh(x enter + bias);   h <- h + softmax(h query (h key)^T / sqrt(e)) (h value);   E = mean of h
-    With `told` the last one is no example but a description of the task: it enters as tanh(x enter + bias + mark).
+    With `described` the last one is the task's description, not an example: it enters as tanh(x enter + bias + mark).
     """
 
-    def __init__(self, ops: Engine, width: int, size: int, told: bool = False):
-        self.ops, self.size, self.told = ops, size, told
+    def __init__(self, ops: Engine, width: int, size: int, described: bool = False):
+        self.ops, self.size, self.described = ops, size, described
         square = (size, size)
         self.shapes: Shapes = {"enter": (width, size), "bias": (size,), "query": square, "key": square, "value": square}
-        if told:
+        if described:
             self.shapes["mark"] = (size,)
 
     def embed(self, meta: Tree, context: Array, present: Array) -> Array:
         """Task embeddings (T, e) of examples (T, S, d); `present` (T, S) is 0 for those that pad."""
         ops, (tasks, many) = self.ops, present.shape
         entered = context @ meta["enter"] + meta["bias"]
-        if self.told:
+        if self.described:
             last = ops.array(np.eye(1, many, many - 1))
             entered = entered + last.reshape(1, many, 1) * meta["mark"].reshape(1, 1, -1)
         h = ops.tanh(entered)

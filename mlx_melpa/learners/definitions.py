@@ -1,4 +1,4 @@
-"""The unrolled loop as one plain function of theta: what verification differentiates at once."""
+"""The unrolled loop as one plain function of theta, which verification differentiates as a whole."""
 
 from collections.abc import Callable, Sequence
 

@@ -1,12 +1,12 @@
-"""Implicit MAML: the gradient at the solution of the inner problem, whatever way led there.
+"""Implicit MAML: the meta-gradient at the solution of the inner problem, whatever steps led there.
 
 inner   rows = argmin of  loss(rows) + penalty(rows, start)  in a row's own numbers, by the rule's steps
 at it   A c = query gradient,  A the Hessian of both, by conjugate gradients
-back    theta gets  -(d inner gradient / d theta)' c  with the solution held, and what the query asks of theta directly
+back    theta gets  -(d inner gradient / d theta)' c  at a constant solution, and the query's own gradient over theta
 
 With `regularizer: l2`, the paper's lambda / 2 |rows - start|^2, A = H + lambda and the start gets lambda c: that is
-(I + H / lambda)^-1 times the query gradient, with the loss's Hessian H. The gradient knows nothing of the steps: a
-learned rule can't be trained, memory is that of one step, and it is right as far as the inner problem is solved.
+(I + H / lambda)^-1 times the query gradient, with the loss's Hessian H. The gradient does not depend on the
+steps: it can't train a learned rule, and it takes the memory of one step. It is exact if the inner problem is solved.
 """
 
 from collections.abc import Callable, Mapping
@@ -45,11 +45,11 @@ class Imaml(Learner):
 
     @staticmethod
     def lacks(regularizer: type[Regularizer], settings: Settings) -> str:
-        """It needs one that holds every number to its start, which `ewc` does by its prior."""
+        """It needs a pull of every number to its start, which `ewc` has by its prior."""
         return "" if regularizer.holds and settings.get("prior", 1) else NEEDS
 
     def numbers(self) -> Mapping[str, float]:
-        """What there was since this was last asked, for a run's metrics.
+        """Numbers since the last call, for a run's metrics.
 
         cg_residual (|rest| / |query gradient|) and inner_gradient (its norm where the steps ended) of the worst task;
         negative_curvature, the tasks that had it.
@@ -128,8 +128,8 @@ def imaml(
 ) -> Imaml:
     """Builds implicit MAML (Rajeswaran et al. 2019), for a regularizer that pulls rows to their start.
 
-    Each of the conjugate gradients costs a step of `maml`. Raises RecipeError where nothing holds rows to their start:
-    the solution would not depend on it.
+    Each of the conjugate gradients costs a step of `maml`. Raises RecipeError without a pull to the start: the
+    solution would not depend on it.
 
     Use it when inner steps are many: memory is that of one step, however many there are.
     Not when steps are few, as the inner problem is not solved then, or a rule should learn.

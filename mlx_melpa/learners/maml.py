@@ -1,4 +1,4 @@
-"""MAML: the exact meta-gradient, second derivatives and all."""
+"""MAML: the exact meta-gradient, with second derivatives."""
 
 from collections.abc import Callable
 from functools import partial

@@ -36,7 +36,7 @@ class MamlPlusPlus(Learner):
 
     @property
     def weights(self) -> tuple[float, ...]:
-        """What the query loss counts after 0 ... K steps; they sum to 1."""
+        """Weights of the query loss after 0 ... K steps; they sum to 1."""
         annealed = min(1.0, self.progress / self.multi_step) if self.multi_step else 1.0
         early = (1 - annealed) / self.steps
         return (0.0, *([early] * (self.steps - 1)), 1 - (self.steps - 1) * early)

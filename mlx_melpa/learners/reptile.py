@@ -1,4 +1,4 @@
-"""Reptile: move the start towards where adaptation ended."""
+"""Reptile: the start moves towards the adapted rows."""
 
 from collections.abc import Callable
 from typing import Annotated

@@ -1,8 +1,8 @@
 """Class means stored for each task of a stream, and the gradient through them.
 
-A question about an earlier task is answered under the current rows with the class means of its examples as they were
-at the task's end (see `problem.memory`); at test time they are stored and nothing else is. The gradient goes through
-them: they were computed with what all tasks share (a readout's metric), which would else be trained on one side only.
+An earlier task's query set is scored under the current rows with the class means of its support set, computed at the
+task's end (see `problem.memory`). At test time class means are all that is stored. The gradient goes through them:
+they depend on weights that all tasks share, such as a readout's metric.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""An adapted language model and a readout: a row is the adapter's numbers, then the readout's."""
+"""An adapted language model with a readout: a row holds the adapter's numbers, then the readout's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -28,9 +28,9 @@ class Language(RowProblem, Problem):
         self._encodes = ""
 
     def encode(self, context: str = "support") -> int:
-        """Lets supports bring what a task encoder reads, `context` and `present`, and says how wide that is.
+        """Adds a task encoder's inputs, `context` and `present`, to support batches; returns their width.
 
-        It reads the examples ("support"), the task's description, or both, the description last.
+        The encoder reads the examples ("support"), the task's description, or both, the description last.
         """
         self._encodes = context
         return int(self.model.base.width)
@@ -40,16 +40,16 @@ class Language(RowProblem, Problem):
         return self.support(episodes), self.query(episodes)
 
     def support(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes learn from, with the frozen prefix's states."""
+        """The support sets of T episodes, with the frozen prefix's states."""
         batch = self._ready(self.readout.support(episodes))
         return {**batch, **self._context(batch, episodes)} if self._encodes else batch
 
     def query(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes are judged on, with the frozen prefix's states."""
+        """The query sets of T episodes, with the frozen prefix's states."""
         return self._ready(self.readout.query(episodes))
 
     def questions(self, episodes: Sequence[Episode]) -> Batch:
-        """What T episodes are judged on without their supports, to be answered with what `memory` kept of those."""
+        """The query sets of T episodes without their support sets; `memory` takes the place of these."""
         return self.query([replace(episode, support=()) for episode in episodes])
 
     def init_metric(self, row: np.ndarray, shared: Tree, episodes: Sequence[Episode], size: int) -> Tree:
@@ -64,9 +64,10 @@ class Language(RowProblem, Problem):
         return {**shared, "shared": self.ops.array(self._shared.row({**before, **found}))}
 
     def _ready(self, batch: Batch) -> Batch:
-        """Arrays of the engine for those of NumPy, and beside every `tokens` what the frozen blocks make of them.
+        """The batch as the engine's arrays, with outputs of the frozen blocks beside every `tokens`.
 
-        start (T*B, L, d) is the last one's output; lexical (T*B, d), where tokens are pooled, the first one's mean.
+        prefix_states (T*B, L, d) is the last block's output. first_block_mean (T*B, d) is the first block's, averaged
+        over tokens, where tokens are pooled.
         """
         ready: Batch = self._arrays(batch)
         for i, part in enumerate(ready.get("parts", ()) if self.model.frozen_blocks else ()):
@@ -102,7 +103,7 @@ class Language(RowProblem, Problem):
 
     def _descriptions(self, episodes: Sequence[Episode]) -> tuple[Batch, ...]:
         """The tasks' descriptions as a part that is ready, padding alone where there is none."""
-        encoder, texts = self.readout.encoder, map(described, episodes)
+        encoder, texts = self.readout.encoder, map(description, episodes)
         tokens = pad([encoder.whole(text) if text else (encoder.pad,) for text in texts], encoder.pad)
         parts: tuple[Batch, ...] = self._ready({"parts": ({"tokens": tokens},)})["parts"]
         return parts
@@ -117,7 +118,7 @@ class Language(RowProblem, Problem):
     def answer(
         self, rows: Array, examples: Sequence[Example], labels: tuple[str, ...], memory: Batch, shared: Tree
     ) -> np.ndarray:
-        """Probabilities (n, N) of one person's labels under rows (1, P), by what `summarize` gave."""
+        """Probabilities (n, N) of one user's labels, under rows (1, P) and the memory of `summarize`."""
         asked = self.readout.ask(examples, labels)
         found = self.ops.numpy(self.predict(rows, self._ready({**asked, **memory}), shared))[0]
         return found[np.argsort(asked["order"])]
@@ -130,10 +131,7 @@ class Language(RowProblem, Problem):
         earlier: Mapping[str, np.ndarray],
         shared: Tree,
     ) -> dict[str, np.ndarray]:
-        """The readout's memory of one person's examples, and of the `earlier` memory, to answer without them.
-
-        It is computed under rows (1, P).
-        """
+        """The readout's memory of one user's examples, added to the `earlier` memory, under rows (1, P)."""
         support = self._ready(self.readout.support([Episode("", tuple(examples), (), labels)]))
         kept = self.memory(
             rows, {**support, **{name: self.ops.array(value) for name, value in earlier.items()}}, shared
@@ -141,7 +139,7 @@ class Language(RowProblem, Problem):
         return {name: self.ops.numpy(value) for name, value in kept.items()}
 
     def with_temperature(self, rows: Array, support: Batch, shared: Tree) -> Array:
-        """The rows with temperatures that fit a support batch; the same rows where they hold none."""
+        """The rows with the temperature fitted to a support batch; the same rows if they hold none."""
         if SCALE not in (s.name for s in self.layout.segments):
             return rows
         change = self.readout.temperature_change(self.model, self.weights(rows, shared), support)
@@ -149,7 +147,7 @@ class Language(RowProblem, Problem):
         return self.ops.concatenate([before, scale + self.ops.array(change[:, None])], 1)
 
     def memory(self, rows: Array, support: Batch, shared: Tree) -> Batch:
-        """The memory of a support batch, as the engine's arrays; nothing for a readout that needs none."""
+        """The memory of a support batch, as the engine's arrays; {} for a readout that needs none."""
         kept: Batch = self.readout.memory(self.model, self.weights(rows, shared), support)
         return kept
 
@@ -159,7 +157,7 @@ class Language(RowProblem, Problem):
         return means
 
     def ask(self, examples: Sequence[Example], labels: tuple[str, ...]) -> Batch:
-        """One person's examples with no support, to be predicted with what `memory` gave beside them."""
+        """One user's examples without a support set; the entries of `memory` join the batch."""
         return self._ready(self.readout.ask(examples, labels))
 
     def scores(self, rows: Array, batch: Batch, shared: Tree) -> Array:
@@ -185,7 +183,7 @@ class Language(RowProblem, Problem):
         return self.ops.softmax(self.scores(rows, batch, shared))
 
     def drift(self, rows: Array, before: Array, batch: Batch, shared: Tree) -> Array:
-        """Mean KL (T,), nats, from the answers under the rows before to those under rows, for labels."""
+        """Mean KL (T,), nats, from the label probabilities under the rows before to those under rows."""
         ops = self.ops
         now, then = (self.scores(each, batch, shared) for each in (rows, before))
         now, then = (z - ops.log_sum_exp(z).reshape(*z.shape[:2], 1) for z in (now, then))
@@ -193,7 +191,7 @@ class Language(RowProblem, Problem):
         return (each * batch["weights"]).sum(-1) / ops.maximum(batch["weights"].sum(-1), 1)
 
     def measure(self, rows: Array, batch: Batch, shared: Tree) -> Mapping[str, np.ndarray]:
-        """Per task: loss, and accuracy with macro F1, or perplexity with bits per byte; NaN where nothing is judged."""
+        """Per task: loss, and accuracy with macro F1, or perplexity with bits per byte; NaN without scored examples."""
         ops = self.ops
         if not self.readout.classifies:
             loss = ops.numpy(self.losses(rows, batch, shared)).astype(np.float64)
@@ -205,8 +203,8 @@ class Language(RowProblem, Problem):
         return {name: np.where(counted.any(-1), values, np.nan) for name, values in found.items()}
 
 
-def described(episode: Episode) -> str:
-    """What is told of a task: its own description, else the names of its labels, else nothing."""
+def description(episode: Episode) -> str:
+    """A task's description; the names of its labels where it has none; else empty."""
     return episode.description or (f"labels: {', '.join(sorted(episode.labels))}" if episode.labels else "")
 
 

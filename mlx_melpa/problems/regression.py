@@ -1,4 +1,4 @@
-"""Regression by a small network whose weights are the row: MAML's sinusoid, the closed check of the learners."""
+"""Regression by a small network whose weights are the row, as for MAML's sinusoid."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -29,10 +29,10 @@ class Regression(RowProblem, Problem):
         self._encodes = False
 
     def encode(self, context: str = "support") -> int:
-        """Lets supports bring what a task encoder reads, the points (x, y), and says how wide that is."""
+        """Adds a task encoder's inputs, the points (x, y), to support batches; returns their width."""
         if context != "support":
             raise RecipeError(
-                f"initializer.context: {context}: curves are points, and nobody describes them; set it to support"
+                f"initializer.context: {context}: curves are points without descriptions; set it to support"
             )
         self._encodes = True
         return 2
@@ -42,7 +42,7 @@ class Regression(RowProblem, Problem):
         return self.support(episodes), self.query(episodes)
 
     def support(self, episodes: Sequence[AnyEpisode]) -> Batch:
-        """What T episodes learn from."""
+        """The support sets of T episodes."""
         batch = self._stacked([e.x_support for e in episodes], [e.y_support for e in episodes])
         if self._encodes:
             points = self.ops.concatenate([batch["x"], batch["y"]], -1)
@@ -50,13 +50,13 @@ class Regression(RowProblem, Problem):
         return batch
 
     def query(self, episodes: Sequence[AnyEpisode]) -> Batch:
-        """What T episodes are judged on."""
+        """The query sets of T episodes."""
         return self._stacked([e.x_query for e in episodes], [e.y_query for e in episodes])
 
     questions = query
 
     def memory(self, rows: Array, support: Batch, shared: Tree) -> Batch:
-        """Nothing: the row alone answers."""
+        """Nothing: predictions need the row alone."""
         return {}
 
     def _stacked(self, x: Sequence[np.ndarray], y: Sequence[np.ndarray]) -> Batch:

@@ -3,11 +3,11 @@
 import numpy as np
 
 SPREAD = 0.5
-"""How far, as a standard deviation, people's log temperatures are thought to lie from where they begin."""
+"""Prior standard deviation of a user's log temperature around its initial value."""
 
 
 def temperature_change(z: np.ndarray, onehot: np.ndarray, weights: np.ndarray) -> float:
-    """By how much one task's log temperature has to change, from logits (B, N), classes (B, N) and weights (B,)."""
+    """The change of one task's log temperature that fits logits (B, N) to classes (B, N) with weights (B,)."""
 
     def nats(change: float) -> float:
         scaled = np.exp(change) * z

@@ -76,9 +76,9 @@ class Learned(Rule):
         ops, h = self.ops, self.hidden
         z = meta["gates"][s] @ ops.concatenate([x, hidden], 1) + meta["bias"][s]
         gates, new = ops.split(z, [3 * h], 1)
-        taken, kept, told = ops.split(0.5 + 0.5 * ops.tanh(0.5 * gates), [h, 2 * h], 1)  # sigmoids
-        cell = kept * cell + taken * ops.tanh(new)
-        hidden = told * ops.tanh(cell)
+        entering, kept, shown = ops.split(0.5 + 0.5 * ops.tanh(0.5 * gates), [h, 2 * h], 1)  # sigmoids
+        cell = kept * cell + entering * ops.tanh(new)
+        hidden = shown * ops.tanh(cell)
         return meta["out"][s] @ ops.concatenate([x, hidden], 1), hidden, cell
 
 

@@ -104,8 +104,8 @@ class Case:
         return self._on(f"{adapter}, {self.readout}", problem, episodes, learner, ops, seed)
 
     def _on(self, name: str, problem: Problem, episodes: Episodes, learner: Choice, ops: Engine, seed: int) -> Built:
-        hold = kind_class("learner", learner.kind).hold
-        problem = problem.with_layout(hold(problem.acting_layout, learner.settings))
+        freeze = kind_class("learner", learner.kind).freeze
+        problem = problem.with_layout(freeze(problem.acting_layout, learner.settings))
         initializer = self.initializer.build(ops, problem)
         problem = problem.with_decoder(initializer.decoder)
         rule, regularizer = self.rule.build(ops, problem.layout), self.regularizer.build(ops)

@@ -19,7 +19,7 @@ SLOPE_LIMIT = 1e-2
 
 
 class Error(NamedTuple):
-    """The relative error of a part of theta, what it is held against, and the largest error allowed."""
+    """The relative error of a part of theta, what it is compared with, and the largest error allowed."""
 
     part: str
     against: str

@@ -114,7 +114,7 @@ class Block:
         sites = adapter.choose([Site(0, role, WIDTH, WIDTH, role) for role in ROLES])
         self.layout = Layout(segment for site in sites for segment in adapter.segments(site))
 
-    def hidden(self, weights: Weights, tokens: Array, start: Array | None = None) -> Array:
+    def hidden(self, weights: Weights, tokens: Array, prefix_states: Array | None = None) -> Array:
         """States (T*B, L, d) of tokens (T*B, L)."""
         ops, before, (count, length) = self.ops, self.adapter.tokens, tokens.shape
         by_role = dict[str, list[Array]]()
@@ -135,6 +135,6 @@ class Block:
         h = adapted("feed_forward", h, h)
         return ops.split(h, [before], 1)[1] if before else h
 
-    def logits(self, weights: Weights, tokens: Array, index: Array, start: Array | None = None) -> Array:
+    def logits(self, weights: Weights, tokens: Array, index: Array, prefix_states: Array | None = None) -> Array:
         """Logits (N, V) at flat positions `index` (N,)."""
         return self.ops.take(self.hidden(weights, tokens).reshape(-1, WIDTH), index, 0) @ self.ops.swap(self.vectors)

@@ -1,4 +1,4 @@
-"""A hypernetwork that reads a description: what it makes of one, of none, and a person described from end to end."""
+"""A hypernetwork that reads a description: what it makes of one, of none, and a described person from end to end."""
 
 import json
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers.task_encoder import TaskEncoder
-from mlx_melpa.problems.language import described
+from mlx_melpa.problems.language import description
 from mlx_melpa.store import Store
 
 RECIPE = """
@@ -80,7 +80,7 @@ def test_a_description_is_the_mean_of_its_frozen_states_and_changes_the_row(comp
 def test_without_a_description_labels_are_named_and_without_labels_the_start_stays(composed: Any) -> None:
     ops, problem = composed.parts.ops, composed.parts.problem
     bare = Episode("", SUPPORT, (), ("work", "home"))
-    assert described(bare) == "labels: home, work" == described(replace(bare, description="labels: home, work"))
+    assert description(bare) == "labels: home, work" == description(replace(bare, description="labels: home, work"))
     both = (bare, replace(bare, description="labels: home, work"))
     contexts = [ops.numpy(problem.support([e])["context"]) for e in both]
     np.testing.assert_array_equal(*contexts)
@@ -96,7 +96,7 @@ def test_without_a_description_labels_are_named_and_without_labels_the_start_sta
 
 def test_an_encoder_of_both_tells_the_description_from_the_examples_by_its_mark() -> None:
     rng, context = np.random.default_rng(0), np.random.default_rng(1).standard_normal((1, 3, 4))
-    told, plain = TaskEncoder(ops, 4, 5, told=True), TaskEncoder(ops, 4, 5)
+    told, plain = TaskEncoder(ops, 4, 5, described=True), TaskEncoder(ops, 4, 5)
     meta = {name: ops.array(0.5 * rng.standard_normal(shape)) for name, shape in told.shapes.items()}
     x, w = context[0], {name: ops.numpy(value).astype(np.float64) for name, value in meta.items()}
     entered = x @ w["enter"] + w["bias"]

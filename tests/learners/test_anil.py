@@ -44,13 +44,13 @@ def test_the_last_adapted_blocks_and_the_readout_s_own_numbers_move() -> None:
         1: ["10.a", "readout.scale"],
         2: ["5.a", "10.a", "readout.scale"],
     }.items():
-        held = Anil.hold(whole, {"last": last})
+        held = Anil.freeze(whole, {"last": last})
         assert [s.name for s in held.personal.segments] == names
         assert (held.fingerprint, held.size) == (whole.fingerprint, whole.size)
     with pytest.raises(RecipeError, match="the last 3 of 3 adapted blocks leave the inner steps all there is: take"):
-        Anil.hold(whole, {"last": 3})
+        Anil.freeze(whole, {"last": 3})
     with pytest.raises(RecipeError, match="nothing to move: set it to 1"):
-        Anil.hold(layout("0.a", "1.a"), {"last": 0})
+        Anil.freeze(layout("0.a", "1.a"), {"last": 0})
 
 
 @pytest.mark.parametrize("backend", ["mlx", "torch"])

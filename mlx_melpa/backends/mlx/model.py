@@ -94,7 +94,7 @@ def wrap(name: str, model: nn.Module, tokenizer: Any, config: Config, folder: Pa
         model.set_dtype(mx.float32)
     model.freeze()
     model.eval()
-    # Gated delta layers pick a kernel without a gradient unless they are told that they train.
+    # Gated delta layers pick a kernel without a gradient unless they are in training mode.
     for module in model.modules():
         if hasattr(module, "A_log"):
             module.train()

@@ -21,7 +21,7 @@ class SharedPrompt:
         self._lends = all(type(cache) is KVCache for cache in make_prompt_cache(self.base.model))
         self._known, self._kept = np.zeros(0, np.int32), list[KVCache]()
 
-    def logits(self, weights: Weights, tokens: mx.array, index: mx.array, start: None = None) -> mx.array:
+    def logits(self, weights: Weights, tokens: mx.array, index: mx.array, prefix_states: None = None) -> mx.array:
         """The logits (N, V) at flat positions `index` (N,) of tokens (R, L), float32."""
         place, at = np.divmod(np.array(index), tokens.shape[1])
         begins = _agreement(np.array(tokens))[: at.min() if self._lends else 0]

@@ -14,6 +14,8 @@ class SharedPrompt:
     def __init__(self, adapted: Adapted):
         self.base, self.layout = adapted.base, adapted.layout
 
-    def logits(self, weights: Weights, tokens: torch.Tensor, index: torch.Tensor, start: None = None) -> torch.Tensor:
+    def logits(
+        self, weights: Weights, tokens: torch.Tensor, index: torch.Tensor, prefix_states: None = None
+    ) -> torch.Tensor:
         """The logits (N, V) at flat positions `index` (N,) of tokens (R, L), float32."""
         return self.base.logits(tokens, index)

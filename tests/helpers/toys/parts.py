@@ -39,7 +39,7 @@ def small(
     """
     ops = engine(backend)
     problem = kinds("problem")["regression"](ops, hidden=[10, 10], activation="tanh")
-    problem = problem if last is None else problem.with_layout(Anil.hold(problem.layout, {"last": last}))
+    problem = problem if last is None else problem.with_layout(Anil.freeze(problem.layout, {"last": last}))
     initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
     problem = problem.with_decoder(initializer.decoder)
     parts = Parts(

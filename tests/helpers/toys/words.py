@@ -25,7 +25,7 @@ class Model:
     def __init__(self, ops: Any, rng: np.random.Generator):
         self.ops, self.vectors = ops, ops.array(rng.standard_normal((1 + LETTERS, WIDTH)))
 
-    def hidden(self, weights: Weights, tokens: Array, start: Array | None = None) -> Array:
+    def hidden(self, weights: Weights, tokens: Array, prefix_states: Array | None = None) -> Array:
         """States (T*B, L, d) of tokens (T*B, L)."""
         states = self.ops.take(self.vectors, tokens, 0)
         weight = weights["0.weight"]

@@ -1,4 +1,4 @@
-"""What a hypernetwork may learn beside its writing: a scale for each site, and which of LoRA's ranks a task needs."""
+"""Gates of a hypernetwork: a learned scale for each site, and a mask of LoRA's ranks for each task."""
 
 import numpy as np
 
