@@ -1,80 +1,29 @@
 """Baselines: what they compute, how they are tuned, and what `melpa eval` prints."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from melpa_cli.main import app
+from toys.runs import HEAD, labelled, made
 from typer.testing import CliRunner
 
-from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import DataError, MelpaError
 from mlx_melpa.evaluation import curves, methods
 from mlx_melpa.evaluation import text_overlap as overlap
 from mlx_melpa.evaluation.baselines import frozen_features as frozen
 from mlx_melpa.evaluation.baselines.in_context import InContext, InContextSettings
-from mlx_melpa.evaluation.baselines.successive_halving import SCHEDULE, Schedule, Search, ranked
+from mlx_melpa.evaluation.baselines.successive_halving import SCHEDULE, Schedule
 from mlx_melpa.evaluation.compare import compare
-from mlx_melpa.evaluation.plots import plot_curves
 from mlx_melpa.evaluation.settings import USUAL, CompareSettings
-from mlx_melpa.evaluation.unseen_tasks import Sizes, TaskFiles, tasks_of
-from mlx_melpa.store.run import Run, load_run
-from mlx_melpa.training.meta_train import meta_train
+from mlx_melpa.evaluation.unseen_tasks import TaskFiles, tasks_of
+from mlx_melpa.store.run import Run
 
 MEASURES = {"accuracy", "f1", "ci95", "loss"}
 META = MEASURES | {"seconds_per_task", "worse_than_base", "worst_5_percent"}
-HEAD = """
-model: {model}
-adapter: {{kind: lora, rank: 2, sites: [q_proj, v_proj], layers: 1}}
-rule: {{kind: sgd, lr: 0.1}}
-learner: {{kind: fomaml, steps: 2}}
-train: {{iterations: 1, tasks_per_step: 1, validation_episodes: 1}}
-"""
-SINUSOID = """
-problem: {kind: regression, hidden: [10]}
-tasks: {kind: sinusoid, shots: 5, queries: 10}
-rule: {kind: sgd, lr: 0.02}
-learner: {kind: maml, steps: 1}
-train: {iterations: 200, tasks_per_step: 4, optimizer: {kind: adam, lr: 5e-3}, validation_episodes: 2}
-"""
-SUBJECTS = {"pets": ["dog", "cat", "bird"], "food": ["cake", "soup", "apple"], "play": ["ball", "doll", "kite"]}
-
-
-def made(folder: Path, text: str) -> Run:
-    (folder / "recipe.yaml").write_text(text)
-    list(meta_train(load_recipe(folder / "recipe.yaml"), folder / "run"))
-    return load_run(folder / "run")
-
-
-def labelled(path: Path, domains: Sequence[str]) -> Path:
-    rows = [
-        {"text": f"I see a {noun} number {i}", "label": noun, "domain": domain}
-        for domain in domains
-        for noun in SUBJECTS[domain]
-        for i in range(4)
-    ]
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return path
-
-
-@pytest.fixture(scope="module")
-def intents(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    folder = tmp_path_factory.mktemp("intents")
-    data = labelled(folder / "train.jsonl", ["pets", "food"])
-    tasks = (
-        f"{{kind: jsonl, train: {data}, group: domain, ways: 3, shots: 1, queries: 1, hold_out: [], validation: []}}"
-    )
-    head = HEAD.format(model=shared / "models" / "stories260k")
-    return made(folder, f"{head}tasks: {tasks}\nreadout: prototypes\n")
-
-
-@pytest.fixture(scope="module")
-def curves_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return made(tmp_path_factory.mktemp("sinusoid"), SINUSOID)
 
 
 def call(*arguments: Any) -> Any:
@@ -168,28 +117,6 @@ def test_no_steps_measure_the_start_itself(intents: Run) -> None:
     assert told["meta"]["accuracy"] == pytest.approx(measured.last["accuracy"].mean())
 
 
-def test_sizes_given_change_the_episodes_and_those_that_tune(intents: Run, tmp_path: Path) -> None:
-    data = labelled(tmp_path / "test.jsonl", ["play"])
-    test, splits, notes = tasks_of(intents, TaskFiles(data), Sizes(ways=2, shots=2, queries=1))
-    for one in (test.episode(np.random.default_rng(0)), splits.train.episode(np.random.default_rng(0))):
-        assert (len(one.labels), len(one.support), len(one.query)) == (2, 4, 2)
-    assert notes == ()
-
-
-def test_files_that_nothing_groups_are_tasks_by_their_labels(intents: Run, tmp_path: Path) -> None:
-    grouped = labelled(tmp_path / "test.jsonl", ["play"])
-    rows = [
-        {k: v for k, v in json.loads(line).items() if k in ("text", "label")}
-        for line in grouped.read_text().splitlines()
-    ]
-    plain = tmp_path / "plain.jsonl"
-    plain.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with pytest.raises(DataError, match="has no field"):
-        tasks_of(intents, TaskFiles(plain))
-    tasks = tasks_of(intents, TaskFiles(plain, group=""), Sizes(ways=2))
-    assert len(tasks.test.episode(np.random.default_rng(0)).labels) == 2
-
-
 def test_eval_refuses_what_it_cannot_judge(intents: Run, tmp_path: Path) -> None:
     seen = labelled(tmp_path / "seen.jsonl", ["pets"])
     with pytest.raises(DataError, match=r"training saw every task of .*seen\.jsonl: nothing is left to judge on"):
@@ -249,69 +176,3 @@ def test_the_random_start_is_tuned_and_meta_learning_beats_it_on_the_sinusoid(cu
     assert steps[:4] == [0, 1, 2, 3] and found.curves["meta-learned"][0] == [0, 1, 2, 3, 4, 5]
     assert values[0] == pytest.approx(found.results["base"]["loss"], rel=1e-5)
     assert values[-1] == pytest.approx(start["best"]["loss"], rel=1e-5)
-
-
-def searched(run: Run, drawn: Sequence[Any], schedule: Schedule = SCHEDULE, per_batch: int = 4) -> Search:
-    """A search from a random start of the run's network."""
-    theta = run.composed.random_start(1e-3).begin(0)
-    batches = list(curves.task_batches(run.composed.parts.problem, drawn, per_batch))
-    return Search(run.composed, theta, batches, "loss", schedule)
-
-
-def test_tuning_agrees_with_trying_everything(curves_run: Run) -> None:
-    drawn = curves.episodes(tasks_of(curves_run).splits.train, 30, 5)
-    search = searched(curves_run, drawn)
-    same, best = search.tune(3)
-    at = SCHEDULE.eval_steps(3, 100)
-    every = {}
-    for lr in SCHEDULE.rates:
-        parts = curves_run.composed.random_start(lr).parts
-        found = curves.curves(parts, search.theta, drawn, at, tasks_per_pass=30)
-        every |= {(lr, k): value for k, value in zip(at, found.means("loss"), strict=True)}
-    assert same == (min(SCHEDULE.rates, key=lambda lr: every[lr, 3]), 3)
-    assert every[best] <= 1.05 * min(every.values())
-
-
-def test_measuring_on_the_way_changes_no_step(curves_run: Run) -> None:
-    drawn = curves.episodes(tasks_of(curves_run).splits.train, 4, 5)
-    search = searched(curves_run, drawn, per_batch=3)
-    found = list(search.measures_along(1e-3, search.batches, [1, 5, 20]))
-    parts = curves_run.composed.random_start(1e-3).parts
-    whole = curves.curves(parts, search.theta, drawn, [1, 5, 20], tasks_per_pass=3)
-    np.testing.assert_allclose(found, whole.means("loss"), rtol=1e-5)
-
-
-def test_screening_drops_the_worst_and_keeps_two_to_the_end(curves_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def scripted(self: Search, lr: float, batches: Any, eval_steps: Sequence[int]) -> Any:
-        for k in eval_steps:
-            falls = {
-                3e-4: 5 - 0.01 * k,
-                1e-3: 4 - 0.02 * k,
-                3e-3: 3 - 0.02 * k,
-                1e-2: 2.0 + 0.1 * k,
-                3e-2: float("nan"),
-            }
-            yield falls[lr]
-
-    monkeypatch.setattr(Search, "measures_along", scripted)
-    search = searched(curves_run, curves.episodes(tasks_of(curves_run).splits.train, 4, 5))
-    at = SCHEDULE.eval_steps(3, 100)
-    found = search.screen(at, must=3)
-    # Past its best after one step, 1e-2 ends at 20, and what never was a number with it; two of three go on from 50.
-    assert {lr: max(curve) for lr, curve in found.items()} == {3e-4: 50, 1e-3: 100, 3e-3: 100, 1e-2: 20, 3e-2: 20}
-    assert min(max(curve) for curve in search.screen(at, must=75).values()) == 75
-    assert ranked(found, "loss") == [3e-3, 1e-3, 1e-2, 3e-4, 3e-2]
-    assert ranked(found, "loss", 1)[:2] == [1e-2, 3e-3]
-
-
-def test_a_plot_is_written(tmp_path: Path) -> None:
-    path = plot_curves(tmp_path / "a.png", {"meta": ([0, 1, 5], [0.5, 0.8, 0.9])}, lines={"prototypes": 0.7})
-    assert path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    import sys
-
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(MelpaError, match=r"pip install 'mlx-melpa\[plots\]'"):
-        plot_curves(tmp_path / "a.png", {"a": ([0], [1.0])})

@@ -19,10 +19,7 @@ from mlx_melpa.core.types import Episode
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import KINDS
 from mlx_melpa.initializers.hypernetwork import Hypernetwork
-from mlx_melpa.initializers.task_encoder import TaskEncoder
 from mlx_melpa.store import Store
-from mlx_melpa.tasks.sinusoid import sinusoid
-from mlx_melpa.training.meta_train import meta_train
 
 FORMS = ("whole", "chunked")
 HYPERNETWORK = dict(Hypernetwork.verify_with[0])
@@ -158,13 +155,6 @@ def leaves(maker: Any) -> Any:
     return ops.flatten(maker.init(np.random.default_rng(0), maker.writer.layout.draw(np.random.default_rng(0))))
 
 
-def test_an_encoder_of_a_task_with_no_examples_gives_zeros() -> None:
-    encoder = TaskEncoder(ops, WIDTH, 5)
-    meta = {name: ops.ones(shape) for name, shape in encoder.shapes.items()}
-    found = ops.numpy(encoder.embed(meta, ops.ones((1, 2, WIDTH)), ops.zeros((1, 2))))
-    np.testing.assert_array_equal(found, np.zeros((1, 5)))
-
-
 @pytest.mark.parametrize("cut", ["", "embed", "write"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_derivative_cut_within_the_encoder_or_the_writer_is_caught(form: str, cut: str) -> None:
@@ -179,15 +169,6 @@ def test_a_derivative_cut_within_the_encoder_or_the_writer_is_caught(form: str, 
     slopes = [e for e in errors("maml", parts, theta, support, query) if e.against == "finite differences"]
     error = next(e.relative_error for e in slopes if e.part == "initializer")
     assert error > 0.5 if cut else error < 1e-2
-
-
-def test_a_curve_is_encoded_by_its_points() -> None:
-    problem = small("sgd", RULES["sgd"], "none", {}, start=("hypernetwork", HYPERNETWORK))[0].problem
-    episode = sinusoid(shots=4, queries=3).train.episode(np.random.default_rng(0))
-    support, query = problem.prepare([episode])
-    wanted = np.concatenate([episode.x_support, episode.y_support], 1)
-    np.testing.assert_array_equal(ops.numpy(support["context"])[0], wanted)
-    assert ops.numpy(support["present"]).tolist() == [[1.0] * 4] and "context" not in query
 
 
 @pytest.fixture
@@ -260,19 +241,3 @@ def test_a_run_trains_its_encoder_and_gives_people_rows_of_their_own(
     assert np.abs(numbers["me"] - numbers["you"]).max() > 1e-5
     found = melpa("eval", run, "--episodes", 4, "--methods", "base,meta")
     assert 0 <= found["meta"]["accuracy"] <= 1
-
-
-def test_a_run_that_stopped_goes_on_with_its_encoder(tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text(
-        "problem: {kind: regression, hidden: [10]}\ntasks: sinusoid\nlearner: {kind: maml, steps: 1}\n"
-        "initializer: {kind: hypernetwork, form: whole, embedding: 8, hidden: 8}\n"
-        "train: {iterations: 9, tasks_per_step: 2, checkpoint_every: 2, validation_episodes: 2}\n"
-    )
-    recipe = load_recipe(tmp_path / "r.yaml")
-    list(meta_train(recipe, tmp_path / "whole"))
-    for event in meta_train(recipe, tmp_path / "stopped"):
-        if event["iteration"] == 5:
-            break
-    list(meta_train(recipe, tmp_path / "stopped", resume=True))
-    ends = [(tmp_path / name / "theta.safetensors").read_bytes() for name in ("whole", "stopped")]
-    assert ends[0] == ends[1]
