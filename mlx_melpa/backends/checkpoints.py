@@ -1,4 +1,4 @@
-"""Where a base model's files are, and what its configuration says: the same for every engine."""
+"""A base model's files and configuration, the same for every engine."""
 
 import json
 from pathlib import Path

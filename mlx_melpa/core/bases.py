@@ -55,7 +55,7 @@ class Encoder(Protocol):
 
 
 class Base(Protocol):
-    """What problems and readouts ask of a base; engines have a `backends.base.BaseModel`."""
+    """The members of a base that problems and readouts use; engines implement `backends.base.BaseModel`."""
 
     name: str
     kind: Literal["causal", "encoder", "encoder-decoder"]
@@ -126,7 +126,7 @@ class Model(Protocol):
 
 
 class Readout(Kind, Protocol):
-    """From the base's states to losses and answers; its segments follow the adapter's in a row."""
+    """From the base's states to losses and predictions; its segments follow the adapter's in a row."""
 
     ops: Engine
     encoder: Encoder
@@ -179,7 +179,7 @@ class Readout(Kind, Protocol):
         return batch["weights"]
 
     def memory(self, model: Model, weights: Weights, batch: Batch) -> Batch:
-        """What later questions need of the support set; {} if they need the row alone."""
+        """The entries that later query batches need of the support set; {} if they need the row alone."""
         return {}
 
     def temperature_change(self, model: Model, weights: Weights, batch: Batch) -> np.ndarray:
@@ -191,5 +191,5 @@ class Readout(Kind, Protocol):
         return {}
 
     def lacks(self, base: Base) -> str:
-        """Why it can't read from this base, with the remedy; empty if it can."""
+        """The reason why it can't read from this base, with the remedy; empty if it can."""
         return ""

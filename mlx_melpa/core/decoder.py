@@ -9,7 +9,7 @@ from .types import Array, Tree
 
 
 class Decoder(Protocol):
-    """Makes a person's numbers (T, own) from codes (T, size); its parameters are part of theta["problem"]."""
+    """Makes a user's numbers (T, own) from codes (T, size); its parameters are part of theta["problem"]."""
 
     size: int
 

@@ -154,7 +154,7 @@ class Engine(Protocol):
     def reset_peak_memory(self) -> None: ...
 
     def memory_available(self) -> int | None:
-        """What arrays may still take; None where the system doesn't say."""
+        """Free memory for arrays; None if the system doesn't report it."""
 
     def out_of_memory(self, error: BaseException, /) -> bool:
         """True if an error of the engine means that memory ran out."""
@@ -177,4 +177,4 @@ class Engine(Protocol):
         """Every rank's bytes, in the order of ranks."""
 
     def identity(self) -> dict[str, str]:
-        """What bit-identical resumption depends on besides the seed: engine, device, blas, threads."""
+        """The conditions of bit-identical resumption besides the seed: engine, device, blas, threads."""

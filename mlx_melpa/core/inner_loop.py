@@ -1,7 +1,7 @@
 """The inner step and the loop over it: the one place where rows change.
 
 One step:  g = d/drows [ loss(rows, support, shared) + penalty(rows) ],   (rows, memory) <- rule(rows, g, memory)
-Rows hold a person's own numbers only; what all share is shared = theta["problem"], an argument of every loss.
+Rows hold a user's own numbers only; what all share is shared = theta["problem"], an argument of every loss.
 Tasks never mix, so the gradient of the summed losses holds each row's own.
 """
 

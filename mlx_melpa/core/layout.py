@@ -84,16 +84,16 @@ class Layout:
 
     @property
     def personal(self) -> "Layout":
-        """The layout of a person's own numbers: the segments that are not shared."""
+        """The layout of a user's own numbers: the segments that are not shared."""
         return Layout(s for s in self.segments if not s.shared)
 
     @property
     def shared(self) -> "Layout":
-        """The layout of what everybody shares."""
+        """The layout of the weights that all users share."""
         return Layout(s for s in self.segments if s.shared)
 
     def divide(self, row: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Divides numbers (..., P) into a person's own (..., own) and the shared ones (..., P - own)."""
+        """Divides numbers (..., P) into a user's own (..., own) and the shared ones (..., P - own)."""
         return row[..., self._own], row[..., ~self._own]
 
     def weights(self, ops: Engine, rows: Array) -> dict[str, Array]:

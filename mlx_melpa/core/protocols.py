@@ -18,10 +18,10 @@ from .types import AnyEpisode, Array, Batch, Tasks, Tree
 
 
 class Problem(Protocol):
-    """What is to be learned: from episodes to per-task losses.
+    """A problem: from episodes to per-task losses.
 
-    `layout` is that of a row (T, P): a person's own numbers, or the code that stands for them. `acting_layout` is that
-    of all weights in use. Where a method takes `shared` it is theta["problem"]: what every person shares.
+    `layout` is that of a row (T, P): a user's own numbers, or the code that stands for them. `acting_layout` is that
+    of all weights in use. Where a method takes `shared` it is theta["problem"]: what all users share.
     """
 
     needs_model: ClassVar[bool] = False
@@ -67,7 +67,7 @@ class Problem(Protocol):
 
     @abstractmethod
     def memory(self, rows: Array, support: Batch, shared: Tree) -> Batch:
-        """What questions need of the support set, as entries of their batch; {} if they need the row alone."""
+        """The entries that later query batches need of the support set; {} if they need the row alone."""
 
     @abstractmethod
     def losses(self, rows: Array, batch: Batch, shared: Tree) -> Array:
@@ -102,7 +102,7 @@ class Initializer(Kind, Protocol):
     latent: bool = False
     """True if rows are codes: a learner has to train theta["problem"], which holds the decoder."""
     decoder: Decoder | None = None
-    """None where rows are a person's own numbers; else rows are codes for it."""
+    """None where rows are a user's own numbers; else rows are codes for it."""
 
     @abstractmethod
     def init(self, rng: np.random.Generator, row: np.ndarray) -> Tree:
@@ -176,14 +176,14 @@ class Regularizer(Kind, Protocol):
         """The penalty (T,) that is added to the inner loss."""
 
     def end(self, meta: Tree, carry: Tree, rows: Array, squares: Callable[[], Array]) -> Tree:
-        """What it leaves to the next task.
+        """The state for the next task.
 
         `squares()` computes the mean over the task's examples of each one's squared gradient (T, P).
         """
         return {}
 
     def lacks(self, readout: Readout | None) -> str:
-        """Why it can't work with this readout, with the remedy; empty if it can."""
+        """The reason why it can't work with this readout, with the remedy; empty if it can."""
         return ""
 
 
@@ -227,13 +227,13 @@ class Learner(Kind, Protocol):
 
     @staticmethod
     def lacks(regularizer: type[Regularizer], settings: Settings) -> str:
-        """Why it can't learn with a kind of regularizer of these settings, with the remedy; empty if it can."""
+        """The reason why it can't learn with a kind of regularizer, with the remedy; empty if it can."""
         return ""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What adapts: the engine's operations, the problem, and how rows start, move and are held."""
+    """The parts of an adaptation: the engine's operations, problem, initializer, rule and regularizer."""
 
     ops: Engine
     problem: Problem

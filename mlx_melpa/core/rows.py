@@ -1,4 +1,4 @@
-"""From rows to the weights in use: a person's own numbers, or the code for them, beside what all persons share."""
+"""From rows to the weights in use: a user's own numbers, or the code for them, beside what all users share."""
 
 from copy import copy
 from typing import Self
@@ -12,7 +12,7 @@ from .types import Array, Tree, Weights
 
 
 class RowProblem:
-    """What problems have in common: the layouts of all weights and of a row, and the way from one to the other.
+    """The common base of problems: the layouts of all weights and of a row, and the mapping between them.
 
     theta["problem"] is {"shared": (S,)} where the layout has shared weights, with a decoder's parameters where rows are
     codes.
@@ -42,7 +42,7 @@ class RowProblem:
         return other
 
     def init(self, rng: np.random.Generator) -> tuple[np.ndarray, Tree]:
-        """Draws a random start: a person's own numbers (own,), and theta["problem"]."""
+        """Draws a random start: a user's own numbers (own,), and theta["problem"]."""
         row, rest = self.acting_layout.divide(self.acting_layout.draw(rng))
         shared = {"shared": self.ops.array(rest)} if rest.size else {}
         return row, shared | (self.decoder.init(rng, row) if self.decoder else {})
@@ -53,7 +53,7 @@ class RowProblem:
         return self.ops.zeros((1, self.layout.size)) if self.decoder else self.ops.array(row[None]), shared
 
     def weights(self, rows: Array, shared: Tree) -> Weights:
-        """Named weights of rows (T, P): a person's own (T, *shape), and the shared ones (1, *shape)."""
+        """Named weights of rows (T, P): a user's own (T, *shape), and the shared ones (1, *shape)."""
         own = self.decoder.decode(shared, rows) if self.decoder else rows
         found = self._own.weights(self.ops, own)
         if "shared" in shared:

@@ -71,18 +71,18 @@ class Tasks(Protocol):
     """A set of tasks of one split; those without end, as simulated ones are, have neither a size nor keys."""
 
     size: int | None = None
-    """How many tasks there are."""
+    """The number of tasks."""
     ways: int | None = None
     """Labels of an episode; None for all labels of its task, or where there are none."""
 
     @property
     def kind(self) -> str:
-        """What a key names: "group" or "label"; "" without keys."""
+        """The meaning of a key: "group" or "label"; "" without keys."""
         return ""
 
     @property
     def keys(self) -> tuple[str, ...] | None:
-        """What a split or a stream may hand out."""
+        """The keys that a split or a stream may draw from."""
         return None
 
     def only(self, keys: Iterable[str]) -> "Tasks":
@@ -106,9 +106,9 @@ class Splits:
 
 
 SCALE = "readout.log_scale"
-"""The weight, last in a row, that holds a person's log temperature."""
+"""The weight, last in a row, that holds a user's log temperature."""
 Weights = Mapping[str, Array]
-"""Named weights in use: a person's own (T, *shape), shared ones (1, *shape)."""
+"""Named weights in use: a user's own (T, *shape), shared ones (1, *shape)."""
 Batch = dict[str, Any]
 """Arrays only, of one fixed set of names for a problem. Always there: "weights" (T, B), 0 where an example pads."""
 

@@ -18,7 +18,7 @@ Act = Callable[[Array], Array]
 
 
 class Whole:
-    """H(e) = f(e enter + bias) leave / h: two linear layers that write all of a person's numbers at once."""
+    """H(e) = f(e enter + bias) leave / h: two linear layers that write all of a user's numbers at once."""
 
     def __init__(self, ops: Engine, layout: Layout, act: Act, embedding: int, hidden: int):
         self.ops, self.layout, self.act, self.hidden = ops, layout, act, hidden

@@ -1,7 +1,7 @@
 """A learned subspace: rows are mean + code basis, and steps move the code alone.
 
 rows = mean + code basis, with mean (P,) and basis (size, own) learned by the outer loop; a task begins at code 0.
-A step's gradient is that of the row times basis^T. A person is `size` numbers: 256 bytes where these are 128.
+A step's gradient is that of the row times basis^T. A user is `size` numbers: 128 numbers take 256 bytes.
 The basis begins as random orthonormal rows times sqrt(own / size): on average over bases a step of gradient descent
 then lowers the loss, to first order, as far as the same step on the whole row does, and a step of Adam moves each
 number of the row about as far.
@@ -21,7 +21,7 @@ from ..errors import RecipeError
 
 
 class Basis(Decoder):
-    """The decoder: a person's numbers (T, own) from codes (T, size)."""
+    """The decoder: a user's numbers (T, own) from codes (T, size)."""
 
     def __init__(self, ops: Engine, size: int):
         self.ops, self.size = ops, size

@@ -11,7 +11,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 def count(shapes: Shapes) -> int:
-    """How many numbers the weights of these shapes have."""
+    """The count of numbers in weights of these shapes."""
     return sum(map(prod, shapes.values()))
 
 

@@ -10,7 +10,7 @@ from ..core.types import Array
 
 
 class Solution(NamedTuple):
-    """What solving came to: rows x (T, P), |b - A x| / |b| of each (T,), and which met a curvature p'Ap <= 0 (T,)."""
+    """The solution x (T, P), its residuals |b - A x| / |b| (T,), and the rows with a curvature p'Ap <= 0 (T,)."""
 
     x: Array
     residuals: np.ndarray

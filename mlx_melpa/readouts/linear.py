@@ -1,7 +1,7 @@
-"""A linear head on the adapted features: the weights of a person's labels are numbers of their row.
+"""A linear head on the adapted features: the weights of a user's labels are numbers of their row.
 
 g = exp(s / 2) u(f), with f the features of `prototypes` and u scaling to length 1;  score(i, c) = g_i . w_c + b_c.
-A row holds `ways` weights w (d') and biases b, a person's own, then what `prototypes` has. All begin at 0, where every
+A row holds `ways` weights w (d') and biases b, a user's own, then what `prototypes` has. All begin at 0, where every
 label is as likely as another. Initializer `proto_head` writes w_c = 2 mu_c, b_c = -|mu_c|^2: the nearest class mean
 wins. The row alone is stored.
 """

@@ -32,7 +32,7 @@ SHRINK = 0.1
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
-    """What features are, and how their scores are scaled.
+    """Settings of the features and of the temperature.
 
     temperature: the factor of the scores, before it is fitted; larger is surer.
     metric: learned weighs tokens and features by meta-training; plain takes plain means.
@@ -222,7 +222,7 @@ class Prototypes(Readout):
 
 
 def members(batch: Batch) -> Array:
-    """Which examples of a batch are in the support set of which class (T, B, N)."""
+    """Support examples of each class: 1 where example i is one of class c (T, B, N)."""
     return batch["onehot"] * column(batch["in_support"])
 
 

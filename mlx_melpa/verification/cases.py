@@ -58,7 +58,7 @@ RULE, REGULARIZER, INITIALIZER = (
     Choice("initializer", "universal"),
 )
 ADAPTER, READOUT = Choice("adapter", "lora"), Choice("readout", "linear")
-"""What stands beside the kind that a case is about."""
+"""The kinds beside the one that a case verifies."""
 
 
 class Built(NamedTuple):

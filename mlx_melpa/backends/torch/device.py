@@ -1,4 +1,4 @@
-"""Where torch computes and in which format: $MELPA_DEVICE (auto, cpu, cuda, cuda:1) and $MELPA_DTYPE.
+"""Torch's device and number format: $MELPA_DEVICE (auto, cpu, cuda, cuda:1) and $MELPA_DTYPE.
 
 Rows, readouts and losses are float32 everywhere; the frozen model is float32 on a CPU and bfloat16 on a card.
 """
