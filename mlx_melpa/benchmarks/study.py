@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ..core.atomic import replace_text
-from ..core.progress import Advance as Advance
-from ..core.progress import silent as silent
+from ..core.progress import Advance, silent
 from ..core.types import Json
 from ..errors import MelpaError
 

@@ -8,10 +8,10 @@ from statistics import median
 
 import numpy as np
 
+from ...core.progress import Advance
 from ...core.types import Example, Json
 from ...errors import DataError
 from ..processes import Commands
-from ..study import Advance
 from .tasks import Stream, reserved_for_tuning
 
 SCORED = 10

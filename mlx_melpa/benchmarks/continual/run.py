@@ -2,8 +2,9 @@
 
 from functools import partial
 
+from ...core.progress import Advance, silent
 from ...core.types import Json
-from ..study import Advance, Study, silent
+from ..study import Study
 from . import report
 from .bench import Bench
 from .methods import KINDS

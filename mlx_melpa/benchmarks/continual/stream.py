@@ -6,9 +6,9 @@ from time import perf_counter
 
 import numpy as np
 
+from ...core.progress import Advance, silent
 from ...core.types import Example, Json
 from ...evaluation.perplexity import general_ability
-from ..study import Advance, silent
 from .methods.method import EncodedTask, Method, State
 from .scenarios import Scenario, task_incremental
 

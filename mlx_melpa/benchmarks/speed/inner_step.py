@@ -3,9 +3,9 @@
 import tempfile
 from pathlib import Path
 
+from ...core.progress import Advance
 from ...core.types import Json
 from ...errors import MelpaError
-from ..study import Advance
 from .interleaved import Worker, interleave
 from .settings import Settings
 

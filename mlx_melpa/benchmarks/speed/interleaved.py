@@ -11,9 +11,9 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any, NoReturn, Self
 
+from ...core.progress import Advance, silent
 from ...core.types import Json
 from ...errors import MelpaError
-from ..study import Advance, silent
 from .settings import goal
 
 Answer = Json

@@ -1,7 +1,7 @@
 """Memory of exact MAML over the number of steps, and its time; both compared with FOMAML."""
 
+from ...core.progress import Advance
 from ...core.types import Json
-from ..study import Advance
 from .fixtures import upper_half
 from .interleaved import Answer, Worker, interleave
 from .meta_iteration import SHORT

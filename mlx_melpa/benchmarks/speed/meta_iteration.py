@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
+from ...core.progress import Advance
 from ...core.types import Json
 from ...errors import MelpaError
-from ..study import Advance
 from .fixtures import upper_half
 from .interleaved import Worker, interleave
 from .settings import Settings

@@ -9,10 +9,10 @@ from typing import Any
 from ...backends.mlx import mx, nn
 from ...core import inner_loop
 from ...core.engine import Engine
+from ...core.progress import Advance
 from ...core.types import Json
 from ...evaluation.flops import Product, Work, flops, names, products
 from ...pocket import fit
-from ..study import Advance
 from .fixtures import on_numbers, random_batch, random_llama, random_theta
 from .settings import Settings, number
 

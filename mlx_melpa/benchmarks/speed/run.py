@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from ...config.schema import did_you_mean
 from ...core.atomic import replace_text
+from ...core.progress import Advance, silent
 from ...core.types import Json
 from ...errors import MelpaError
-from ..study import Advance, silent
 from .settings import Settings
 
 

@@ -7,11 +7,11 @@ from statistics import median
 
 import numpy as np
 
+from ...core.progress import Advance
 from ...core.types import Example, Json
 from ...store.run import classifies
 from ...tasks.synthetic import synthetic
 from ..processes import Commands
-from ..study import Advance
 from .fixtures import recipe
 from .settings import Settings, number
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ...config.recipe import Recipe
+from ...core.progress import Advance
 from ...core.types import Episode, Example, Json
 from ...tasks.synthetic import synthetic
 from ..processes import Commands
-from ..study import Advance
 from .fixtures import recipe
 from .interleaved import Worker
 from .settings import Settings
