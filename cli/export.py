@@ -43,8 +43,8 @@ def export(
             _moved(store, user, run)
         found, version = load_user(store, user, BaseChoice(model, allow_other_weights, KINDS[to].engine))
     layout, row = found.problem.acting_layout, found.acting(version.state.rows)
-    report = KINDS[to].write(found.composed.model, row, folder, metadata=_metadata(found, version, layout))
-    following = _next(report, found.composed.base)
+    report = KINDS[to].write(found.setup.model, row, folder, metadata=_metadata(found, version, layout))
+    following = _next(report, found.setup.base)
     if json:
         record = {"user": user, "version": version.number, "to": report.to, "out": report.folder, "files": report.files}
         numbers = {"max_difference": report.difference, "largest_logit": report.scale}
@@ -73,7 +73,7 @@ def _metadata(run: "Run", version: "Version", layout: "Layout") -> "Metadata":
     from mlx_melpa.exports.common import Metadata
 
     arrays = {name: array for name, array in version.state.arrays().items() if name not in ("rows", "shared")}
-    readout = run.composed.recipe.resolved["readout"] or {"kind": run.info["readout"]}
+    readout = run.setup.recipe.resolved["readout"] or {"kind": run.info["readout"]}
     same = run.problem.decoder is None  # a decoder stays with the run: what is written stands by itself
     return Metadata(layout, version.base, version.run if same else None, readout, version.labels, arrays)
 

@@ -25,7 +25,7 @@ def test_train_adapt_store_and_evaluate(shared: Path, tmp_path: Path) -> None:
     words = {"sea": "the fish swam to the ship", "farm": "the cow ate the green grass"}
     notes = [Example(f"{text} on day {n}", label=label) for label, text in words.items() for n in range(5)]
     outcome = adapt(run, notes)
-    own = run.composed.layout.size
+    own = run.setup.layout.size
     assert outcome.version.labels == ("farm", "sea") and outcome.version.state.rows.shape == (1, own)
     assert len(outcome.data.folds) == 3 and len(outcome.search.fits) >= 2
     with Store(tmp_path / "home") as store:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..core.engine import Engine
 from ..core.layout import Layout
-from ..core.protocols import Learner, Parts
+from ..core.protocols import Components, Learner
 from ..core.types import Splits, Tree
 from ..errors import MelpaError, RecipeError
 from ..problems.language import description
@@ -21,14 +21,14 @@ DRAWN = 20
 
 
 @dataclass(frozen=True)
-class Composition:
+class Setup:
     """A built recipe. `base` and `model` (the base with its adapter) are None for problems without one.
 
     `free` is the layout of all weights before `frozen_layout`: a random start's steps update them all.
     """
 
     recipe: Recipe
-    parts: Parts
+    parts: Components
     learner: Learner
     free: Layout
     base: Any = None
@@ -70,7 +70,7 @@ class Composition:
         row, _ = self.problem.init(np.random.default_rng([seed, 0]))
         return {**theta, "problem": self.problem.init_metric(row, theta["problem"], episodes, size)}
 
-    def random_start(self, lr: float) -> "Composition":
+    def random_start(self, lr: float) -> "Setup":
         """The same problem with Adam at a rate, from a random start: nothing of it is meta-learned.
 
         A head in closed form is not learned: a random start begins with it too.
@@ -79,7 +79,7 @@ class Composition:
         rule = kinds("rule")["adam"](ops, problem.layout, lr=lr)
         start = "proto_head" if self.parts.initializer.closed else "universal"
         initializer = kinds("initializer")[start](ops, problem)
-        parts = Parts(ops, problem, initializer, rule, kinds("regularizer")["none"](ops))
+        parts = Components(ops, problem, initializer, rule, kinds("regularizer")["none"](ops))
         return replace(self, parts=parts)
 
 
@@ -116,7 +116,7 @@ def on_backend(recipe: Recipe, backend: str | None) -> Recipe:
     return recipe.replace(backend=backend) if backend else recipe
 
 
-def compose(recipe: Recipe, base: Any = None) -> Composition:
+def compose(recipe: Recipe, base: Any = None) -> Setup:
     """Builds a recipe's parts around a loaded base (loaded here if none is given).
 
     A recipe that names no readout gets prototypes. Raises RecipeError and ModelError.
@@ -142,10 +142,10 @@ def compose(recipe: Recipe, base: Any = None) -> Composition:
     regularizer = recipe.make("regularizer", ops)
     if reason := regularizer.lacks(head):
         raise RecipeError(f"recipe {recipe.name}: {reason}")
-    parts = Parts(ops, problem, initializer, rule, regularizer)
+    parts = Components(ops, problem, initializer, rule, regularizer)
     learner = recipe.make("learner", parts)
     recipe.check_trains(learner, rule=rule, regularizer=regularizer)
-    return Composition(recipe, parts, learner, free, base, model)
+    return Setup(recipe, parts, learner, free, base, model)
 
 
 def check_descriptions(recipe: Recipe, splits: Splits) -> None:

@@ -91,7 +91,7 @@ class Recipe:
         return {name: value for name, value in (self.resolved[part] or {}).items() if name != "kind"}
 
     def make(self, part: str, *given: object) -> Any:
-        """Calls the builder of a part with its settings; `given` are what the composition gives it.
+        """Calls the builder of a part with its settings; `given` are what the setup gives it.
 
         Raises RecipeError where the recipe has no such part.
         """

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from .microbatches import chunks
-from .protocols import Parts
+from .protocols import Components
 from .types import Batch, Episode, Example
 
 
@@ -37,14 +37,17 @@ BATCH_SIZE = 16
 """Tasks of a batch whose tasks are one example each."""
 
 
-def with_memory(parts: Parts, batch: Batch, memory: Mapping[str, np.ndarray] | None) -> Batch:
+def with_memory(parts: Components, batch: Batch, memory: Mapping[str, np.ndarray] | None) -> Batch:
     """A batch of T tasks of one user, with the readout's memory of their earlier examples."""
     tasks = batch["weights"].shape[0]
     return {**batch, **{name: parts.ops.array(np.repeat(value, tasks, 0)) for name, value in (memory or {}).items()}}
 
 
 def single_examples(
-    parts: Parts, examples: Sequence[Example], labels: tuple[str, ...], memory: Mapping[str, np.ndarray] | None = None
+    parts: Components,
+    examples: Sequence[Example],
+    labels: tuple[str, ...],
+    memory: Mapping[str, np.ndarray] | None = None,
 ) -> Iterator[Batch]:
     """Batches of one user's examples, each example a task of its own."""
     for some in chunks(examples, BATCH_SIZE):

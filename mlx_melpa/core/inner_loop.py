@@ -7,21 +7,21 @@ Tasks never mix, so the gradient of the summed losses holds each row's own.
 
 from collections.abc import Callable, Iterable, Iterator
 
-from .protocols import Parts
+from .protocols import Components
 from .types import Array, Batch, State, Tree
 
 
-def begin(parts: Parts, theta: Tree, support: Batch) -> State:
+def begin(parts: Components, theta: Tree, support: Batch) -> State:
     """Makes the first state from the initializer, one row per task of the support batch."""
     return resume(parts, parts.initializer.make(theta, support, support["weights"].shape[0]))
 
 
-def resume(parts: Parts, rows: Array, carried: Tree | None = None) -> State:
+def resume(parts: Components, rows: Array, carried: Tree | None = None) -> State:
     """Makes a first state from given rows (T, P) and the regularizer's state from the task before."""
     return {"rows": rows, "memory": parts.rule.begin(rows), "carry": parts.regularizer.begin(rows, carried or {})}
 
 
-def end(parts: Parts, theta: Tree, state: State, examples: Callable[[], Iterable[Batch]]) -> Tree:
+def end(parts: Components, theta: Tree, state: State, examples: Callable[[], Iterable[Batch]]) -> Tree:
     """Closes a task at its last state and returns the regularizer's state for the next task.
 
     `examples` gives the task's examples in batches whose T tasks are one example each. It is called only if the
@@ -34,7 +34,7 @@ def end(parts: Parts, theta: Tree, state: State, examples: Callable[[], Iterable
     return parts.regularizer.end(theta["regularizer"], state["carry"], state["rows"], fisher)
 
 
-def squares(parts: Parts, theta: Tree, row: Array, examples: Iterable[Batch]) -> Array:
+def squares(parts: Components, theta: Tree, row: Array, examples: Iterable[Batch]) -> Array:
     """The empirical Fisher information (1, P) at a row (1, P): the mean over examples of their squared gradients."""
     total: Array = 0.0
     count = 0
@@ -51,7 +51,7 @@ def squares(parts: Parts, theta: Tree, row: Array, examples: Iterable[Batch]) ->
 
 
 def gradient(
-    parts: Parts, theta: Tree, state: State, support: Batch, losses: Callable[[Array], Array] | None = None
+    parts: Components, theta: Tree, state: State, support: Batch, losses: Callable[[Array], Array] | None = None
 ) -> Array:
     """The inner gradient (T, P) at a state; differentiable again.
 
@@ -70,19 +70,19 @@ def gradient(
     return parts.ops.grad(loss, state["rows"])
 
 
-def move(parts: Parts, theta: Tree, k: int, state: State, grads: Array) -> State:
+def move(parts: Components, theta: Tree, k: int, state: State, grads: Array) -> State:
     """Applies the rule's k-th step to given gradients (T, P)."""
     rows, memory = parts.rule.step(theta["rule"], k, state["rows"], grads, state["memory"])
     return {"rows": rows, "memory": memory, "carry": state["carry"]}
 
 
-def step(parts: Parts, theta: Tree, k: int, state: State, support: Batch) -> State:
+def step(parts: Components, theta: Tree, k: int, state: State, support: Batch) -> State:
     """One inner step: the gradient, then the rule."""
     return move(parts, theta, k, state, gradient(parts, theta, state, support))
 
 
 def adapt(
-    parts: Parts,
+    parts: Components,
     theta: Tree,
     support: Batch,
     steps: int,
@@ -103,7 +103,7 @@ def adapt(
     return state
 
 
-def in_turn(parts: Parts, theta: Tree, supports: Iterable[Batch], steps: int) -> Iterator[State]:
+def in_turn(parts: Components, theta: Tree, supports: Iterable[Batch], steps: int) -> Iterator[State]:
     """Adapts to the tasks of a stream one after another; yields the state at the end of each.
 
     Each task begins with the rows of the one before, and with a new state of rule and regularizer, as a day does.

@@ -232,7 +232,7 @@ class Learner(Kind, Protocol):
 
 
 @dataclass(frozen=True)
-class Parts:
+class Components:
     """The parts of an adaptation: the engine's operations, problem, initializer, rule and regularizer."""
 
     ops: Engine

@@ -39,18 +39,18 @@ def compare(run: Run, tasks: TaskSets, settings: CompareSettings, advance: Advan
     if the run writes text. `advance` counts test episodes. Raises MelpaError if a method can't be measured.
     """
     evaluation = Evaluation(
-        setup=run.composed,
+        setup=run.setup,
         theta=run.theta,
         test=episodes(tasks.test, settings.episodes, settings.seed),
         validation=episodes(tasks.splits.train, settings.tuning_episodes, settings.seed + VALIDATION_SEED),
-        steps=run.composed.learner.steps if settings.steps is None else settings.steps,
+        steps=run.setup.learner.steps if settings.steps is None else settings.steps,
         seed=settings.seed,
         tasks_per_pass=settings.tasks_per_pass,
         advance=advance,
     )
     if settings.generate:
         text_overlap.check_packages()
-        if run.composed.model is None or evaluation.classifies:
+        if run.setup.model is None or evaluation.classifies:
             raise MelpaError("--generate: this run writes no text; leave it out")
     chosen = [METHODS[name] for name in COMPARED if name in settings.methods]
     chosen = [method for method in chosen if evaluation.classifies or not method.needs_labels]

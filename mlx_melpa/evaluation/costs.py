@@ -13,7 +13,7 @@ from statistics import median
 
 import numpy as np
 
-from ..config.build import Composition
+from ..config.build import Setup
 from ..core import inner_loop
 from ..core.class_means import average
 from ..core.types import Batch, Episode, Json, Tree
@@ -32,12 +32,12 @@ GENERAL_EPISODES = 12
 """Episodes after which general text is read."""
 
 
-def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> Costs:
+def of_steps(setup: Setup, theta: Tree, drawn: Sequence[Episode], steps: int) -> Costs:
     """The costs of inner steps; nbytes are the row's own numbers as fp16, and the class means of a readout with them.
 
     Seconds and bytes are medians; `general` is a mean.
     """
-    parts, problem = composed.parts, composed.parts.problem
+    parts, problem = setup.parts, setup.parts.problem
     ops, found = parts.ops, []
 
     def adapt(episode: Episode) -> tuple[Tree, Batch, Batch]:
@@ -57,25 +57,25 @@ def of_steps(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps
         means = average(*(ops.numpy(memory[name])[0] for name in ("class_sums", "class_counts"))) if memory else {}
         nbytes = len(pack(UserState.from_arrays({"rows": personal, **means}))) if steps or memory else 0
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": nbytes}
-        found.append({**one, "memory": peak, "flops": count_flops(composed, support, steps, bool(memory))})
+        found.append({**one, "memory": peak, "flops": count_flops(setup, support, steps, bool(memory))})
     after = [
-        general_ability(composed, problem.acting(adapt(episode)[0]["rows"], theta["problem"]))
+        general_ability(setup, problem.acting(adapt(episode)[0]["rows"], theta["problem"]))
         for episode in drawn[:GENERAL_EPISODES]
     ]
     known = [value for value in after if value is not None]
     mean = {"general": float(np.mean(known)) if known else None}
-    return {**_medians(found), **mean, **_parameters(composed, problem.layout.size if steps else 0)}
+    return {**_medians(found), **mean, **_parameters(setup, problem.layout.size if steps else 0)}
 
 
-def of_classifier(name: str, settings: Json, composed: Composition, drawn: Sequence[Episode]) -> Costs:
+def of_classifier(name: str, settings: Json, setup: Setup, drawn: Sequence[Episode]) -> Costs:
     """The costs of a classifier on frozen features: reading the support and fitting; one more text's features.
 
     nbytes, as fp16: class means, or the weights and a bias of each class.
     """
-    ops, found, numbers = composed.parts.ops, [], 0
+    ops, found, numbers = setup.parts.ops, [], 0
 
     def fit(episode: Episode) -> Features:
-        known = features(composed, [replace(episode, query=())], {})
+        known = features(setup, [replace(episode, query=())], {})
         center = np.mean(list(known.values()), axis=0)
         measure(name, settings, [FeatureTask.of(replace(episode, query=episode.support[:1]), known, center)])
         return known
@@ -84,13 +84,13 @@ def of_classifier(name: str, settings: Json, composed: Composition, drawn: Seque
         ops.reset_peak_memory()
         known, seconds = timed(partial(fit, episode))
         single = Episode("", episode.query[:1], ())
-        _, answering = timed(partial(features, composed, [single], {}))
+        _, answering = timed(partial(features, setup, [single], {}))
         width, ways = len(next(iter(known.values()))), len(episode.labels)
         numbers = ways * (width + 1) if name == "logistic_regression" else 0
         one = {"seconds": seconds, "inference_ms": 1000 * answering, "nbytes": 2 * (numbers or ways * width)}
-        support = composed.parts.problem.support([episode])
-        found.append({**one, "memory": ops.peak_memory(), "flops": count_flops(composed, support, 0, True)})
-    return {**_medians(found), "general": None, **_parameters(composed, numbers)}
+        support = setup.parts.problem.support([episode])
+        found.append({**one, "memory": ops.peak_memory(), "flops": count_flops(setup, support, 0, True)})
+    return {**_medians(found), "general": None, **_parameters(setup, numbers)}
 
 
 def of_context(context: InContext, drawn: Sequence[Episode], settings: InContextSettings) -> Costs:
@@ -115,19 +115,19 @@ def _medians(found: Sequence[Costs]) -> Costs:
     return {name: median(each) if each else None for name, each in values.items()}
 
 
-def _parameters(composed: Composition, count: int) -> Costs:
-    return {"parameters": count, "share": count / composed.base.parameters}
+def _parameters(setup: Setup, count: int) -> Costs:
+    return {"parameters": count, "share": count / setup.base.parameters}
 
 
-def count_flops(composed: Composition, support: Batch, steps: int, means: bool) -> int | None:
+def count_flops(setup: Setup, support: Batch, steps: int, means: bool) -> int | None:
     """FLOPs of an adaptation (see `flops`): the frozen blocks once, the steps, and the class means at the end.
 
     The base's, the adapter's and the head's alone are counted. None for families that are not COUNTED.
     """
-    config, adapter = composed.base.config, composed.model.adapter
+    config, adapter = setup.base.config, setup.model.adapter
     if config.get("model_type") not in COUNTED:
         return None
-    total, adapted = 0, names(composed.model.sites)
+    total, adapted = 0, names(setup.model.sites)
     for part in support["parts"]:
         sequences, length = part["tokens"].shape
         read = part["index"].shape[0] if "index" in part else 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..core import inner_loop
 from ..core.microbatches import chunks
-from ..core.protocols import Parts, Problem
+from ..core.protocols import Components, Problem
 from ..core.types import Batch, Episode, State, Tasks, Tree
 from .timing import Stopwatch
 
@@ -71,7 +71,7 @@ def task_batches(problem: Problem, drawn: Sequence[Episode], size: int) -> Itera
     return (TaskBatch(problem, chunk) for chunk in chunks(drawn, size))
 
 
-def along_steps(parts: Parts, theta: Tree, batch: TaskBatch, steps: Sequence[int]) -> Measured:
+def along_steps(parts: Components, theta: Tree, batch: TaskBatch, steps: Sequence[int]) -> Measured:
     """Adapts to each task's support and measures its query after each of `steps`, in rising order.
 
     Temperatures stay those of the run, as in meta-training; a user's own are fitted in `personal`.
@@ -92,7 +92,7 @@ def along_steps(parts: Parts, theta: Tree, batch: TaskBatch, steps: Sequence[int
 
 
 def curves(
-    parts: Parts, theta: Tree, drawn: Sequence[Episode], steps: Sequence[int], tasks_per_pass: int = 4
+    parts: Components, theta: Tree, drawn: Sequence[Episode], steps: Sequence[int], tasks_per_pass: int = 4
 ) -> Measured:
     """Adapts to all episodes, `tasks_per_pass` side by side, and measures their queries after each of `steps`."""
     return joined([along_steps(parts, theta, b, steps) for b in task_batches(parts.problem, drawn, tasks_per_pass)])

@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..config.build import Composition
+from ..config.build import Setup
 from ..core.progress import Advance, silent
 from ..core.types import Episode, Tree
 from .baselines.frozen_features import Features, FeatureTask, features
@@ -23,7 +23,7 @@ class Evaluation:
     equal steps take too. seed: that of the random start.
     """
 
-    setup: Composition
+    setup: Setup
     theta: Tree
     test: Sequence[Episode]
     validation: Sequence[Episode] = ()
@@ -31,7 +31,7 @@ class Evaluation:
     seed: int = 0
     tasks_per_pass: int = 4
     advance: Advance = silent
-    _with_adam: dict[float, Composition] = field(default_factory=dict, init=False)
+    _with_adam: dict[float, Setup] = field(default_factory=dict, init=False)
     _features: Features = field(default_factory=dict, init=False)
 
     @property
@@ -55,7 +55,7 @@ class Evaluation:
         """The validation episodes in batches."""
         return list(task_batches(self.setup.parts.problem, self.validation, self.tasks_per_pass))
 
-    def with_adam(self, lr: float = FIRST_RATE) -> Composition:
+    def with_adam(self, lr: float = FIRST_RATE) -> Setup:
         """The same setup with Adam as its rule, without anything that was meta-learned."""
         if lr not in self._with_adam:
             self._with_adam[lr] = self.setup.random_start(lr)

@@ -7,7 +7,7 @@ from typing import ClassVar, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..config.build import Composition
+from ..config.build import Setup
 from ..core.types import Episode, Json, Tree
 from . import costs, text_overlap
 from .baselines import frozen_features
@@ -126,7 +126,7 @@ class _Steps(Method):
     adapts = True
 
     @abstractmethod
-    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Composition, Tree]:
+    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Setup, Tree]:
         """The setup that adapts, and the parameters theta of its start."""
 
     def eval_steps(self, steps: int) -> Sequence[int]:
@@ -157,7 +157,7 @@ class Base(_Steps):
     def tune(self, evaluation: Evaluation) -> dict[str, Settings]:
         return {SAME: {"steps": 0}}
 
-    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Composition, Tree]:
+    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Setup, Tree]:
         return evaluation.with_adam(), evaluation.random_start
 
 
@@ -177,7 +177,7 @@ class RandomStart(_Steps):
         same, best = search.tune(evaluation.steps)
         return {SAME: same._asdict(), BEST: best._asdict()}
 
-    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Composition, Tree]:
+    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Setup, Tree]:
         return evaluation.with_adam(settings.get("lr", FIRST_RATE)), evaluation.random_start
 
 
@@ -186,7 +186,7 @@ class MultiTask(RandomStart):
 
     name, title = "multi_task", "multi-task"
 
-    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Composition, Tree]:
+    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Setup, Tree]:
         theta = {**evaluation.theta, "rule": {}, "regularizer": {}}
         return evaluation.with_adam(settings.get("lr", FIRST_RATE)), theta
 
@@ -200,7 +200,7 @@ class Meta(_Steps):
     def tune(self, evaluation: Evaluation) -> dict[str, Settings]:
         return {SAME: {"steps": evaluation.steps}}
 
-    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Composition, Tree]:
+    def start(self, evaluation: Evaluation, settings: Settings) -> tuple[Setup, Tree]:
         return evaluation.setup, evaluation.theta
 
     def eval_steps(self, steps: int) -> Sequence[int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..config.build import Composition
+from ..config.build import Setup
 from ..core.microbatches import chunks
 from ..core.types import Array, Episode, Example, Tree
 from ..data.readers import read_examples
@@ -23,17 +23,17 @@ BATCH_SIZE = 16
 
 
 def general_ability(
-    composed: Composition, acting: Array | np.ndarray | None = None, texts: Sequence[Example] = ()
+    setup: Setup, acting: Array | np.ndarray | None = None, texts: Sequence[Example] = ()
 ) -> float | None:
     """Bits per byte of general text under the weights in use (P,), or of the base without any; for every readout.
 
     texts: the package's own by default (see `general_texts`). A text is cut at 256 tokens, and its end counts as one
     more token. None if nothing writes: a problem without a base, or an encoder.
     """
-    if composed.base is None or composed.base.kind == "encoder":
+    if setup.base is None or setup.base.kind == "encoder":
         return None
-    ops = composed.parts.ops
-    reader = Language(ops, composed.model, completion(ops, composed.base.tokenizer))
+    ops = setup.parts.ops
+    reader = Language(ops, setup.model, completion(ops, setup.base.tokenizer))
     acting = reader.identity()[0] if acting is None else acting.reshape(1, -1)[:, : reader.layout.size]
     rows = ops.array(acting) if isinstance(acting, np.ndarray) else acting
     return measure_texts(reader, rows, texts or general_texts(), {})["bits_per_byte"]

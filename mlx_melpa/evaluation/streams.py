@@ -7,7 +7,7 @@ import numpy as np
 
 from ..core import inner_loop
 from ..core.microbatches import chunks
-from ..core.protocols import Parts, Problem
+from ..core.protocols import Components, Problem
 from ..core.types import Batch, Tree
 from .curves import Measures, main_measure
 
@@ -28,7 +28,7 @@ def _prepare_streams(problem: Problem, streams: Sequence[Stream]) -> tuple[tuple
 
 
 def measure_streams(
-    parts: Parts, theta: Tree, streams: Sequence[Stream], steps: int, tasks_per_pass: int = 4
+    parts: Components, theta: Tree, streams: Sequence[Stream], steps: int, tasks_per_pass: int = 4
 ) -> Measures:
     """Learns each stream, then measures all its tasks: means over them, each (E,), and `bwt`.
 
@@ -38,7 +38,7 @@ def measure_streams(
     return {name: np.concatenate([one[name] for one in found]) for name in found[0]}
 
 
-def _measure(parts: Parts, theta: Tree, streams: Sequence[Stream], steps: int) -> Measures:
+def _measure(parts: Components, theta: Tree, streams: Sequence[Stream], steps: int) -> Measures:
     problem, shared = parts.problem, theta["problem"]
     supports, questions = _prepare_streams(problem, streams)
     queries: list[Batch] = []

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from ..config.build import Composition, part_of
+from ..config.build import Setup, part_of
 from ..core import inner_loop
 from ..core.types import Episode, Example, Tree
 from ..data.prompts import prompt_tokens
@@ -33,14 +33,14 @@ def check_packages() -> None:
         raise MelpaError("BLEU and ROUGE-L need sacrebleu and rouge-score; install them: pip install 'mlx-melpa[text]'")
 
 
-def adapted(composed: Composition, theta: Tree, drawn: Sequence[Episode], steps: int) -> Overlaps:
+def adapted(setup: Setup, theta: Tree, drawn: Sequence[Episode], steps: int) -> Overlaps:
     """The overlaps of one text for each task, after `steps` inner steps on its support."""
-    parts, found = composed.parts, []
+    parts, found = setup.parts, []
     for episode in drawn:
         state = inner_loop.adapt(parts, theta, parts.problem.support([episode]), steps)
         example = episode.query[0]
         acting = parts.ops.numpy(parts.problem.acting(state["rows"], theta["problem"]))
-        written, wanted = write(composed, acting[:, : composed.model.layout.size], example, example, composed.readout)
+        written, wanted = write(setup, acting[:, : setup.model.layout.size], example, example, setup.readout)
         found.append(scores(written, wanted))
     return {name: [one[name] for one in found] for name in NAMES}
 
@@ -55,21 +55,19 @@ def in_context(context: InContext, drawn: Sequence[Episode], count: int) -> Over
     found = []
     for episode in drawn:
         shown = context.with_texts(episode, count).query[0]
-        found.append(scores(*write(context.composed, None, shown, episode.query[0], context.head)))
+        found.append(scores(*write(context.setup, None, shown, episode.query[0], context.head)))
     return {name: [one[name] for one in found] for name in NAMES}
 
 
-def write(
-    composed: Composition, rows: np.ndarray | None, shown: Example, example: Example, head: Writer
-) -> tuple[str, str]:
+def write(setup: Setup, rows: np.ndarray | None, shown: Example, example: Example, head: Writer) -> tuple[str, str]:
     """The text that rows (1, P), or the base if None, write after `shown`, and the example's own.
 
     The text has at most half of the tokens of the readout's texts.
     """
-    most = max(1, composed.readout.encoder.max_length // 2)
+    most = max(1, setup.readout.encoder.max_length // 2)
     tokens, wanted = opening(head, shown, example, head.encoder.max_length - most)
-    engine = part_of(composed.recipe.backend, "generate")
-    pieces = engine.write(composed.model, rows, tokens, max_tokens=most, temp=0.0, seed=0)
+    engine = part_of(setup.recipe.backend, "generate")
+    pieces = engine.write(setup.model, rows, tokens, max_tokens=most, temp=0.0, seed=0)
     return "".join(pieces), wanted
 
 

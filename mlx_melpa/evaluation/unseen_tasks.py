@@ -51,7 +51,7 @@ def tasks_of(run: Run, files: TaskFiles | None = None, sizes: Sizes | None = Non
 
     Raises DataError if files hold no task that training has not seen.
     """
-    return tasks_for(run.composed.recipe, run.info["seen"], files, sizes)
+    return tasks_for(run.setup.recipe, run.info["seen"], files, sizes)
 
 
 def tasks_for(

@@ -5,7 +5,7 @@ from typing import Annotated
 from ..core.bases import Settings
 from ..core.bounds import Bounds
 from ..core.layout import Layout
-from ..core.protocols import Parts
+from ..core.protocols import Components
 from ..errors import RecipeError
 from .maml import Maml
 
@@ -32,7 +32,7 @@ class Anil(Maml):
         return frozen
 
 
-def anil(parts: Parts, *, steps: Annotated[int, Bounds(1, 1000)] = 5, last: Annotated[int, Bounds(0)] = 1) -> Anil:
+def anil(parts: Components, *, steps: Annotated[int, Bounds(1, 1000)] = 5, last: Annotated[int, Bounds(0)] = 1) -> Anil:
     """Builds ANIL over `steps` inner steps of the `last` adapted blocks and the readout (Raghu et al. 2020).
 
     With 0 blocks only the readout's own numbers are updated. `compose` applies `Anil.freeze` to the layout before it

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..core import inner_loop
-from ..core.protocols import Parts
+from ..core.protocols import Components
 from ..core.types import Array, Batch, State, Tree
 from .task_memories import TaskMemories
 
@@ -56,7 +56,7 @@ StepVjp = Callable[[Stage, int, State, Array, State], tuple[State, Tree]]
 the state and of the parts of theta that it reads."""
 
 
-def forward(parts: Parts, theta: Tree, support: Batch, steps: int, state: State | None = None) -> Trajectory:
+def forward(parts: Components, theta: Tree, support: Batch, steps: int, state: State | None = None) -> Trajectory:
     """Runs the inner steps of T tasks, from the initializer or from a state, and keeps all states."""
     kept = Trajectory([inner_loop.begin(parts, theta, support) if state is None else state], [])
     for k in range(steps):
@@ -67,7 +67,7 @@ def forward(parts: Parts, theta: Tree, support: Batch, steps: int, state: State 
 
 
 def query_gradient(
-    parts: Parts, rows: Array, query: Batch, shared: Tree, weight: float = 1.0
+    parts: Components, rows: Array, query: Batch, shared: Tree, weight: float = 1.0
 ) -> tuple[Array, tuple[Array, Tree]]:
     """Weighted query losses (T,), and their gradients over rows (T, P) and over what is shared."""
 
@@ -79,13 +79,13 @@ def query_gradient(
     return losses, grads
 
 
-def initializer_vjp(parts: Parts, theta: Tree, support: Batch, cotangent: State) -> Tree:
+def initializer_vjp(parts: Components, theta: Tree, support: Batch, cotangent: State) -> Tree:
     """The cotangent of the first state, pulled back to theta's initializer and problem."""
     read = {name: theta[name] for name in ("initializer", "problem")}
     return parts.ops.vjp(lambda read: inner_loop.begin(parts, {**theta, **read}, support), read, cotangent)
 
 
-def exact(parts: Parts, theta: Tree) -> StepVjp:
+def exact(parts: Components, theta: Tree) -> StepVjp:
     """The reverse of a whole step, its inner gradient included: second derivatives."""
 
     read = {name: theta[name] for name in ("problem", "rule", "regularizer")}
@@ -99,7 +99,7 @@ def exact(parts: Parts, theta: Tree) -> StepVjp:
     return step_vjp
 
 
-def first_order(parts: Parts, theta: Tree) -> StepVjp:
+def first_order(parts: Components, theta: Tree) -> StepVjp:
     """The reverse of a step whose inner gradient is held constant."""
 
     read = {"rule": theta["rule"]}
@@ -116,7 +116,7 @@ def first_order(parts: Parts, theta: Tree) -> StepVjp:
 class Backward:
     """The reverse pass: losses (T,), the cotangent of the state at hand, and the gradient over theta so far."""
 
-    def __init__(self, parts: Parts, theta: Tree, memories: TaskMemories | None):
+    def __init__(self, parts: Components, theta: Tree, memories: TaskMemories | None):
         self.parts, self.theta, self.memories = parts, theta, memories
         self.losses: Array | None = None
         self.cotangent: State | None = None
@@ -174,7 +174,7 @@ class Backward:
         return self.losses, gradient
 
 
-def backward(parts: Parts, theta: Tree, stages: Sequence[Stage], step_vjp: StepVjp) -> tuple[Array, Tree]:
+def backward(parts: Components, theta: Tree, stages: Sequence[Stage], step_vjp: StepVjp) -> tuple[Array, Tree]:
     """The outer losses (T,), weighted sums of query losses, and the gradient of their sum over theta.
 
     Every stage has the same T tasks as rows. Raises ValueError where the last state has no term.

@@ -3,14 +3,14 @@
 from collections.abc import Callable, Sequence
 
 from ..core import inner_loop
-from ..core.protocols import Parts
+from ..core.protocols import Components
 from ..core.types import Array, Batch, State, Tree
 from .backward import Stage
 
-Step = Callable[[Parts, Tree, int, State, Batch], State]
+Step = Callable[[Components, Tree, int, State, Batch], State]
 
 
-def unrolled(parts: Parts, stages: Sequence[Stage], theta: Tree, step: Step = inner_loop.step) -> Array:
+def unrolled(parts: Components, stages: Sequence[Stage], theta: Tree, step: Step = inner_loop.step) -> Array:
     """The outer losses (T,) of all stages with `step` as the inner step; memory grows with the steps."""
     problem, losses = parts.problem, list[Array]()
     memories: list[Batch] = []
@@ -28,7 +28,7 @@ def unrolled(parts: Parts, stages: Sequence[Stage], theta: Tree, step: Step = in
     return sum(losses[1:], losses[0])
 
 
-def first_order_step(parts: Parts, theta: Tree, k: int, state: State, support: Batch) -> State:
+def first_order_step(parts: Components, theta: Tree, k: int, state: State, support: Batch) -> State:
     """One inner step whose gradient is held constant."""
     gradient = parts.ops.stop_gradient(inner_loop.gradient(parts, theta, state, support))
     return inner_loop.move(parts, theta, k, state, gradient)

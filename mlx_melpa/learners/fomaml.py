@@ -5,7 +5,7 @@ from functools import partial
 from typing import Annotated
 
 from ..core.bounds import Bounds
-from ..core.protocols import Parts
+from ..core.protocols import Components
 from ..core.types import Array, Batch, Tree
 from .backward import first_order
 from .definitions import first_order_step, unrolled
@@ -25,7 +25,7 @@ class Fomaml(Maml):
         return partial(unrolled, self.parts, stages(support, query, self.steps), step=first_order_step)
 
 
-def fomaml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Fomaml:
+def fomaml(parts: Components, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Fomaml:
     """Builds first-order MAML over `steps` inner steps (Finn et al. 2017).
 
     Use it when nothing speaks against it: the default of most recipes. Learned rates are trained too.

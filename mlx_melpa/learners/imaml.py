@@ -19,7 +19,7 @@ import numpy as np
 from ..core import inner_loop
 from ..core.bases import Settings
 from ..core.bounds import Bounds, Count, Positive
-from ..core.protocols import Learner, Parts, Regularizer
+from ..core.protocols import Components, Learner, Regularizer
 from ..core.types import Array, Batch, Tree
 from ..errors import RecipeError
 from .backward import query_gradient
@@ -38,7 +38,7 @@ class Imaml(Learner):
     precision = 1e-4
     verify_with = ({"cg_steps": 60, "tolerance": 1e-6},)
 
-    def __init__(self, parts: Parts, steps: int, cg_steps: int, tolerance: float):
+    def __init__(self, parts: Components, steps: int, cg_steps: int, tolerance: float):
         self.parts, self.steps, self.cg_steps, self.tolerance = parts, steps, cg_steps, tolerance
         self._numbers: dict[str, float] = {}
         self._warned = False
@@ -120,7 +120,7 @@ class Imaml(Learner):
 
 
 def imaml(
-    parts: Parts,
+    parts: Components,
     *,
     steps: Annotated[int, Bounds(1, 1000)] = 16,
     cg_steps: Count = 10,

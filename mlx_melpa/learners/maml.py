@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from ..core.bases import Settings
 from ..core.bounds import Bounds
-from ..core.protocols import Learner, Parts
+from ..core.protocols import Components, Learner
 from ..core.types import Array, Batch, Tree
 from .backward import backward, exact
 from .definitions import unrolled
@@ -20,7 +20,7 @@ class Maml(Learner):
     verify_with: ClassVar[tuple[Settings, ...]] = ({},)
     step_vjp = staticmethod(exact)
 
-    def __init__(self, parts: Parts, steps: int):
+    def __init__(self, parts: Components, steps: int):
         self.parts, self.steps = parts, steps
 
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
@@ -32,7 +32,7 @@ class Maml(Learner):
         return partial(unrolled, self.parts, stages(support, query, self.steps))
 
 
-def maml(parts: Parts, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Maml:
+def maml(parts: Components, *, steps: Annotated[int, Bounds(0, 1000)] = 5) -> Maml:
     """Builds exact MAML over `steps` inner steps (Finn et al. 2017).
 
     Use it when second derivatives may pay: few steps at large learned rates. Memory is that of one step plus K rows.

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Annotated
 
 from ..core.bounds import Bounds, Share
-from ..core.protocols import Learner, Parts
+from ..core.protocols import Components, Learner
 from ..core.types import Array, Batch, Tree
 from .backward import QueryTerm, Stage, backward, exact, first_order
 from .definitions import unrolled
@@ -24,7 +24,7 @@ class MamlPlusPlus(Learner):
     exact_gradient = True
     verify_with = ({"multi_step": 1.0, "first_order": 0.0},)
 
-    def __init__(self, parts: Parts, steps: int, multi_step: float, first_order: float, progress: float = 1.0):
+    def __init__(self, parts: Components, steps: int, multi_step: float, first_order: float, progress: float = 1.0):
         self.parts, self.steps = parts, steps
         self.multi_step, self.first_order, self.progress = multi_step, first_order, progress
         if first_order == 1:
@@ -56,7 +56,7 @@ class MamlPlusPlus(Learner):
 
 
 def maml_plus_plus(
-    parts: Parts, *, steps: Annotated[int, Bounds(1, 1000)] = 5, multi_step: Share = 0.1, first_order: Share = 0.3
+    parts: Components, *, steps: Annotated[int, Bounds(1, 1000)] = 5, multi_step: Share = 0.1, first_order: Share = 0.3
 ) -> MamlPlusPlus:
     """Builds MAML++ over `steps` inner steps (Antoniou, Edwards, Storkey 2019).
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from ..core import inner_loop
 from ..core.bounds import Bounds
-from ..core.protocols import Learner, Parts
+from ..core.protocols import Components, Learner
 from ..core.types import Array, Batch, Tree
 from .backward import forward, initializer_vjp
 
@@ -16,7 +16,7 @@ class Reptile(Learner):
     trains = frozenset({"initializer"})
     verify_with = ({},)
 
-    def __init__(self, parts: Parts, steps: int):
+    def __init__(self, parts: Components, steps: int):
         self.parts, self.steps = parts, steps
 
     def meta_grad(self, theta: Tree, support: Batch, query: Batch) -> tuple[Array, Tree]:
@@ -39,7 +39,7 @@ class Reptile(Learner):
         return lambda theta: (inner_loop.begin(parts, theta, support)["rows"] * away).sum(-1)
 
 
-def reptile(parts: Parts, *, steps: Annotated[int, Bounds(1, 1000)] = 5) -> Reptile:
+def reptile(parts: Components, *, steps: Annotated[int, Bounds(1, 1000)] = 5) -> Reptile:
     """Builds Reptile over `steps` inner steps (Nichol et al. 2018).
 
     Use it when memory or time is short: it needs no query loss and no derivative of a step.

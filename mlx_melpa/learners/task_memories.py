@@ -7,14 +7,14 @@ they depend on weights that all tasks share, such as a readout's metric.
 
 from collections.abc import Sequence
 
-from ..core.protocols import Parts
+from ..core.protocols import Components
 from ..core.types import Array, Batch, Tree
 
 
 class TaskMemories:
     """Memories of tasks at their ends, with the cotangents that later losses give to each."""
 
-    def __init__(self, parts: Parts, shared: Tree, supports: Sequence[Batch], ends: Sequence[Array]):
+    def __init__(self, parts: Components, shared: Tree, supports: Sequence[Batch], ends: Sequence[Array]):
         """Computes the memories of tasks from their supports and the rows (T, P) at their ends."""
         self.parts, self.shared, self.supports, self.ends = parts, shared, supports, ends
         self.kept: list[Batch] = []

@@ -60,7 +60,7 @@ def measure_previous(trained: Trained, search: StepSearch) -> Measures:
     run, (data,) = trained.run, trained.users
     previous, moves = data.previous, search.steps > 0
     known = previous.bits_per_byte if previous else NOT_MEASURED
-    base = general_ability(run.composed, None, general_texts()[TEXTS]) if moves and known.base is None else known.base
+    base = general_ability(run.setup, None, general_texts()[TEXTS]) if moves and known.base is None else known.base
     version = known.version
     if moves and version is None:
         version = bits_per_byte(run, previous.state) if previous else base
@@ -123,7 +123,7 @@ def exceeds_margin(before: float | None, after: float | None, margin: float) -> 
 
 def bits_per_byte(run: Run, state: UserState) -> float | None:
     """Bits per byte of general text under a user's row; None for a base that does not write."""
-    return general_ability(run.composed, run.acting(state.rows), general_texts()[TEXTS])
+    return general_ability(run.setup, run.acting(state.rows), general_texts()[TEXTS])
 
 
 def _fit_before(trained: Trained, search: StepSearch) -> Fit:

@@ -139,9 +139,9 @@ def check_description(run: Run, description: str) -> None:
 
 def check(run: Run, examples: Sequence[Example]) -> str:
     """The examples' form: labels, messages, prompts or lines. Raises DataError where the run can't take it."""
-    if run.composed.model is None:
+    if run.setup.model is None:
         raise DataError(f"run '{run.name}' has no language model to adapt; give another --run")
-    classifies = run.composed.readout.classifies
+    classifies = run.setup.readout.classifies
     for example in examples:
         where = example.source or repr(example.text[:40])
         if classifies and example.label is None:

@@ -116,7 +116,7 @@ def _divide(run: Run, users: Users, known: set[str]) -> tuple[dict[str, UserExam
     for user, (examples, description) in users.items():
         try:
             data = split_examples(run, examples, description=description)
-            run.composed.readout.support([data.episode(data.available)])  # raises for what it can't take
+            run.setup.readout.support([data.episode(data.available)])  # raises for what it can't take
         except DataError as error:
             refused.append(UserResult(user, None, str(error)))
             continue

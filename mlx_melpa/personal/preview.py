@@ -40,7 +40,7 @@ def preview(run: Run, examples: Sequence[Example], previous: Version | None = No
     label_set(previous, examples)
     new_examples(previous, once)
     lengths = [_length(run, example) for example in examples]
-    limit = run.composed.readout.encoder.max_length
+    limit = run.setup.readout.encoder.max_length
     texts = Counter((e.text, e.target, e.messages) for e in once)
     labels = Counter(e.label for e in once if e.label is not None)
     return Preview(
@@ -59,7 +59,7 @@ def preview(run: Run, examples: Sequence[Example], previous: Version | None = No
 
 def _length(run: Run, example: Example) -> tuple[int, int]:
     """An example's tokens before it is cut, and its supervised positions after."""
-    readout = run.composed.readout
+    readout = run.setup.readout
     unlimited = copy(readout)
     unlimited.encoder = Encoder(readout.encoder.tokenizer, 10**9)
     if readout.classifies:

@@ -50,7 +50,7 @@ def load_user(
     again = f"melpa adapt --user {shlex.quote(user)} DATA --run {shlex.quote(str(run.folder))}"
     if run.fingerprint != (version.run or ""):
         raise StoreError(f"{whose} needs run {version.run}, but {run.folder} was trained again since; run: {again}")
-    check_base(run.composed.base, version.base, whose, choice.other_weights)
+    check_base(run.setup.base, version.base, whose, choice.other_weights)
     if run.layout != version.layout:
         raise StoreError(f"{whose} has another layout than its run; adapt again with: {again}")
     return run.with_shared(version.state.shared), version
@@ -81,10 +81,10 @@ def resolve_adaptation(
         found = choose_run(store, labelled, run, choice)
     if previous is None:
         return found, None, ()
-    readout = found.composed.recipe.resolved["readout"]
+    readout = found.setup.recipe.resolved["readout"]
     same = previous.run is not None or previous.origin.readout in (None, readout)
     if same and (previous.run or "", previous.layout) == (found.fingerprint, found.layout):
-        check_base(found.composed.base, previous.base, f"version {previous.number} of '{user}'", choice.other_weights)
+        check_base(found.setup.base, previous.base, f"version {previous.number} of '{user}'", choice.other_weights)
         return found, previous, ()
     return found, None, (f"version {previous.number} of '{user}' belongs to another run: this one starts again",)
 

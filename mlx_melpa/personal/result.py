@@ -103,7 +103,7 @@ def version_of(
     job: str = "",
 ) -> Version:
     """The version of a state that a run adapted."""
-    base = run.composed.base
+    base = run.setup.base
     return Version(
         state=state,
         layout=run.layout,

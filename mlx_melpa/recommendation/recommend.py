@@ -90,7 +90,7 @@ def recommend(store: Store, examples: Sequence[Example], run: str | None = None,
             opened = load_run(path)
             check(opened, used)
             found.append((path, opened.name, similarity(opened, data, seed)))
-            opened.composed.model.detach()
+            opened.setup.model.detach()
         except MelpaError as error:
             notes.append(f"left out {path}: {error}")
     if not found:
@@ -105,7 +105,7 @@ def recommend(store: Store, examples: Sequence[Example], run: str | None = None,
         methods=methods,
         method=best(methods, tuple(methods)),
         steps=chosen.steps,
-        rank=chosen.composed.model.adapter.rank,
+        rank=chosen.setup.model.adapter.rank,
         held_out=len(held_out),
         notes=(*notes, *remarks),
         folder=str(found[0][0]),
@@ -114,7 +114,7 @@ def recommend(store: Store, examples: Sequence[Example], run: str | None = None,
 
 def compared(run: Run, held_out: Sequence[Episode]) -> tuple[Results, list[str]]:
     """The measures of every method on the same examples, and notes; adapting takes the run's own steps."""
-    evaluation = Evaluation(run.composed, run.theta, held_out, steps=run.steps)
+    evaluation = Evaluation(run.setup, run.theta, held_out, steps=run.steps)
     settings = {**CLASSIFIERS, "in_context": {"examples": shots_of(held_out[:1])}, "meta": {"steps": run.steps}}
     plans, notes = {}, list[str]()
     for name, chosen in settings.items():

@@ -34,7 +34,7 @@ class Similarity:
 
 def similarity(run: Run, data: Episode, seed: int = 0) -> Similarity:
     """Compares the support set of `data`, cut to their size, with those of training tasks of the run."""
-    tasks = run.composed.recipe.make("tasks").train
+    tasks = run.setup.recipe.make("tasks").train
     drawn = [tasks.episode(np.random.default_rng([seed, 3, i])) for i in range(TASKS)]
     shares, places = {}, []
     for name, vectors in embedded(run, [like(data, drawn[0]), *drawn]).items():
@@ -58,16 +58,16 @@ def embedded(run: Run, episodes: Sequence[Episode]) -> dict[str, np.ndarray]:
 
     "learned" is there if the run's initializer has a task encoder.
     """
-    composed, known = run.composed, frozen.Features()
+    setup, known = run.setup, frozen.Features()
     read = [replace(e, support=tuple(Example("\n".join(x.texts)) for x in e.support), query=()) for e in episodes]
-    frozen.features(composed, read, known)
+    frozen.features(setup, read, known)
     found = {
-        "handcrafted": np.stack([handcrafted(composed, e)[1:] for e in episodes]),
+        "handcrafted": np.stack([handcrafted(setup, e)[1:] for e in episodes]),
         "features": np.stack([np.mean([known[x.text] for x in e.support], axis=0) for e in read]),
-        "task2vec": np.stack([task2vec(composed, e, run.theta) for e in episodes]),
+        "task2vec": np.stack([task2vec(setup, e, run.theta) for e in episodes]),
     }
-    if encodes(composed):
-        found["learned"] = np.stack([learned(composed, e, run.theta) for e in episodes])
+    if encodes(setup):
+        found["learned"] = np.stack([learned(setup, e, run.theta) for e in episodes])
     return found
 
 

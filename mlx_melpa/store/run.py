@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from ..config.build import Composition, compose, load_base, on_backend
+from ..config.build import Setup, compose, load_base, on_backend
 from ..config.kinds import kind_class
 from ..config.recipe import Recipe, load_recipe
 from ..core.atomic import replace as replace_file
 from ..core.atomic import replace_text
 from ..core.engine import Engine
 from ..core.layout import Layout
-from ..core.protocols import Parts
+from ..core.protocols import Components
 from ..core.types import Json, Tree
 from ..errors import ModelError, StoreError
 from .store import Store
@@ -30,7 +30,7 @@ class Run:
     """A meta-trained run, ready to adapt. `info` is run.json; `fingerprint` names this very theta."""
 
     folder: Path
-    composed: Composition
+    setup: Setup
     theta: Tree
     info: Json
     fingerprint: str
@@ -43,41 +43,41 @@ class Run:
     @property
     def steps(self) -> int:
         """The number of inner steps that the run was trained for; at least 1 for a user's adaptation."""
-        return max(1, self.composed.learner.steps)
+        return max(1, self.setup.learner.steps)
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> Components:
         """What adapts: engine, problem, initializer, rule and regularizer."""
-        return self.composed.parts
+        return self.setup.parts
 
     @property
     def ops(self) -> Engine:
         """The operations of the run's engine."""
-        return self.composed.parts.ops
+        return self.setup.parts.ops
 
     @property
     def problem(self) -> Any:
         """The problem that the run solves."""
-        return self.composed.parts.problem
+        return self.setup.parts.problem
 
     @property
     def layout(self) -> Layout:
         """The layout of a row."""
-        return self.composed.layout
+        return self.setup.layout
 
     @property
     def trained_on_streams(self) -> bool:
         """True if the run was meta-trained on task streams (`train.stream` > 1)."""
-        return self.composed.recipe.train.stream > 1
+        return self.setup.recipe.train.stream > 1
 
     @property
     def uses_descriptions(self) -> bool:
         """True if the run's hypernetwork reads a description of the user, alone or beside their examples."""
-        return self.composed.recipe.context != "support"
+        return self.setup.recipe.context != "support"
 
     def origin(self, form: str) -> Origin:
         """The origin of a version that this run makes of examples of a form."""
-        resolved = self.composed.recipe.resolved
+        resolved = self.setup.recipe.resolved
         known = {} if self.fingerprint else {name: resolved[name] for name in ("adapter", "readout")}
         return Origin(engine=self.ops.name, form=form, **known)
 
@@ -154,32 +154,32 @@ def load_run(
     base = base or load_base(recipe, model)
     if base is not None:
         check_base(base, info["base"], f"run '{folder.name}'", other_weights)
-    composed = compose(recipe, base)
-    acting = composed.problem.acting_layout
+    setup = compose(recipe, base)
+    acting = setup.problem.acting_layout
     # version 0.1 counted the code as a part of the layout
-    if info.get("layout", acting.fingerprint) not in (acting.fingerprint, (acting + composed.layout).fingerprint):
+    if info.get("layout", acting.fingerprint) not in (acting.fingerprint, (acting + setup.layout).fingerprint):
         raise ModelError(
             f"run '{folder.name}' orders its row in another way than backend {recipe.backend} does for "
             f"'{base.name if base else recipe.name}'; use it with the backend that it was made with"
         )
     try:
-        theta = _theta(folder / "theta.safetensors", composed)
+        theta = _theta(folder / "theta.safetensors", setup)
     except (KeyError, RuntimeError) as error:
         path = folder / "theta.safetensors"
         raise StoreError(f"{path} does not fit its recipe ({error}); train the run again") from error
-    return Run(folder, composed, theta, info, fingerprint(folder))
+    return Run(folder, setup, theta, info, fingerprint(folder))
 
 
-def _theta(path: Path, composed: Composition) -> Tree:
+def _theta(path: Path, setup: Setup) -> Tree:
     """Reads theta; one that version 0.1 wrote has the shared numbers in the initializer's row."""
-    ops, like = composed.ops, composed.begin(0)
+    ops, like = setup.ops, setup.begin(0)
     named = load_file(path)
     if like["problem"] and not any(name.startswith("problem.") for name in named):
-        old = "mean" if composed.problem.decoder else "start"
-        own, shared = composed.problem.acting_layout.divide(named.pop(f"initializer.{old}"))
-        named[f"{'problem' if composed.problem.decoder else 'initializer'}.{old}"] = own
+        old = "mean" if setup.problem.decoder else "start"
+        own, shared = setup.problem.acting_layout.divide(named.pop(f"initializer.{old}"))
+        named[f"{'problem' if setup.problem.decoder else 'initializer'}.{old}"] = own
         named |= {"problem.shared": shared} if shared.size else {}
-        named |= {"problem.basis": named.pop("initializer.basis")} if composed.problem.decoder else {}
+        named |= {"problem.basis": named.pop("initializer.basis")} if setup.problem.decoder else {}
     return ops.rebuild(like, [ops.array(named[name]) for name, _ in ops.flatten(like)])
 
 

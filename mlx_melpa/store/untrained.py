@@ -31,7 +31,7 @@ def untrained_run(model: str, adapter: Mapping[str, object], readout: Mapping[st
     """A run at a random start with an adapter and a readout of a recipe."""
     parts = {"model": model, "adapter": dict(adapter), "readout": dict(readout)}
     recipe = load_recipe("prepared", {**parts, "rule.lr": RATE, "learner.steps": STEPS})
-    composed = compose(on_backend(replace(recipe, name="random start"), backend))
-    base = composed.base
+    setup = compose(on_backend(replace(recipe, name="random start"), backend))
+    base = setup.base
     info = {"name": "random start", "base": {"name": base.name, "family": base.family, "weights": base.weights}}
-    return Run(Path("random start"), composed, composed.begin(0), info, "")
+    return Run(Path("random start"), setup, setup.begin(0), info, "")

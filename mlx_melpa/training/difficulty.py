@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..core import inner_loop
-from ..core.protocols import Parts
+from ..core.protocols import Components
 from ..core.types import AnyEpisode, Tree
 
 
-def difficulty(parts: Parts, theta: Tree, episodes: Sequence[AnyEpisode], by: str) -> np.ndarray:
+def difficulty(parts: Components, theta: Tree, episodes: Sequence[AnyEpisode], by: str) -> np.ndarray:
     """The entropy or the loss (T,) of the support sets at the initial rows, in nats.
 
     A problem that predicts numbers has no entropy: its difficulty is the loss, by either name. The difficulty of a

@@ -50,12 +50,12 @@ def estimate(recipe: Recipe, base: BaseModel | None = None) -> Estimate:
     """
     splits: Splits = recipe.make("tasks")
     recipe = recipe.for_tasks(splits)
-    composed = compose(recipe, base)
+    setup = compose(recipe, base)
     try:
-        return _measured(OuterLoop(recipe, composed, splits))
+        return _measured(OuterLoop(recipe, setup, splits))
     finally:
-        if composed.model is not None:
-            composed.model.detach()
+        if setup.model is not None:
+            setup.model.detach()
 
 
 def _measured(loop: OuterLoop) -> Estimate:

@@ -54,7 +54,7 @@ def _begin(recipe: Recipe, loop: OuterLoop, checkpoints: Checkpoints, resume: bo
         return progress
     loop.init_metric()
     if not resumed:
-        base, layout, splits = loop.composed.base, loop.composed.layout, loop.single
+        base, layout, splits = loop.setup.base, loop.setup.layout, loop.single
         checkpoints.begin(
             recipe,
             {
@@ -64,7 +64,7 @@ def _begin(recipe: Recipe, loop: OuterLoop, checkpoints: Checkpoints, resume: bo
                 "base": {"name": base.name, "family": base.family, "weights": base.weights} if base else None,
                 "readout": recipe.kind("readout") or None,
                 "parameters": layout.size,
-                "layout": loop.composed.problem.acting_layout.fingerprint,
+                "layout": loop.setup.problem.acting_layout.fingerprint,
                 "seen": sorted(splits.training_hashes),
                 "notes": list(splits.notes),
             },

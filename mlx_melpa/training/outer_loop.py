@@ -5,7 +5,7 @@ from math import isfinite, prod
 
 import numpy as np
 
-from ..config.build import Composition
+from ..config.build import Setup
 from ..config.recipe import Recipe
 from ..core.microbatches import Passes
 from ..core.protocols import Learner
@@ -32,18 +32,18 @@ class OuterLoop:
     With several ranks each takes a share of the episodes, and all compute the same theta.
     """
 
-    def __init__(self, recipe: Recipe, composed: Composition, splits: Splits):
-        self.composed = composed
+    def __init__(self, recipe: Recipe, setup: Setup, splits: Splits):
+        self.setup = setup
         self.settings = s = recipe.train
         self.sampler = recipe.make("sampler")
-        self.ops = composed.parts.ops
+        self.ops = setup.parts.ops
         self.rank, self.ranks = self.ops.ranks()
         self.ops.limit_cache(CACHE_BYTES)
         self.passes = Passes(self.ops, s.tasks_per_pass or s.tasks_per_step)
         self.optimizer = self.ops.OuterOptimizer(
             **s.optimizer, schedule=s.schedule, warmup=s.warmup, steps=s.iterations
         )
-        self.theta = composed.begin(s.seed)
+        self.theta = setup.begin(s.seed)
         self.optimizer.begin(self.theta)
         self.single, self.tasks = splits, streams(splits, s.stream)
         self.validation = episodes(self.tasks.validation, s.validation_episodes, s.seed)
@@ -65,13 +65,13 @@ class OuterLoop:
     @property
     def metric_episodes(self) -> int:
         """The number of training episodes from which the readout's metric is initialized; 0 where it has none."""
-        return 0 if self.composed.model is None else int(self.composed.readout.metric_episodes)
+        return 0 if self.setup.model is None else int(self.setup.readout.metric_episodes)
 
     def choose_tasks_per_pass(self) -> None:
         """Sets the number of tasks in one pass by free memory, unless the recipe sets it."""
-        if self.settings.tasks_per_pass is None and self.composed.model is not None:
+        if self.settings.tasks_per_pass is None and self.setup.model is not None:
             drawn = self.sampler.next(self.tasks.train, self.settings.seed, MEMORY_DRAW, 1)
-            learner = self.composed.learner  # as it is at the end of meta-training, which memory has to hold
+            learner = self.setup.learner  # as it is at the end of meta-training, which memory has to hold
             self.passes.fit(lambda: self.meta_gradient(learner, drawn))
             learner.numbers()  # of a trial, not of a step
 
@@ -81,7 +81,7 @@ class OuterLoop:
         if not count:
             return
         drawn = self.sampler.next(self.single.train, self.settings.seed, METRIC_DRAW, count)
-        self.theta = self.composed.init_metric(self.theta, self.settings.seed, drawn, self.passes.size)
+        self.theta = self.setup.init_metric(self.theta, self.settings.seed, drawn, self.passes.size)
 
     def progress(self, iteration: int) -> float:
         """The share of meta-training that lies behind an iteration: 0 at the first, 1 at the last."""
@@ -96,14 +96,14 @@ class OuterLoop:
 
     def score(self, drawn: Sequence[AnyEpisode], by: str) -> np.ndarray:
         """Difficulty (n,) of episodes before adaptation; each rank scores its share, and all get the same numbers."""
-        parts, scores = self.composed.parts, np.zeros(len(drawn))
+        parts, scores = self.setup.parts, np.zeros(len(drawn))
         own = self.passes.each(drawn[self.rank :: self.ranks], lambda part: difficulty(parts, self.theta, part, by))
         scores[self.rank :: self.ranks] = np.concatenate(list(own))
         return self.ops.numpy(self.ops.total({"scores": self.ops.array(scores)})["scores"])
 
     def meta_gradient(self, learner: Learner, drawn: Sequence[AnyEpisode]) -> tuple[np.ndarray, Tree, int]:
         """Query losses (T,) of T episodes, the gradient of their sum, and the number of tokens."""
-        support, query = prepare(self.composed.parts.problem, drawn)
+        support, query = prepare(self.setup.parts.problem, drawn)
         losses, gradient = learner.meta_grad(self.theta, support, query)
         leaves = self.ops.flatten((support, query))
         tokens = sum(prod(leaf.shape) for name, leaf in leaves if name.endswith("tokens"))
@@ -114,7 +114,7 @@ class OuterLoop:
 
         Returns loss (mean query loss), norm (of the gradient before clipping), tokens and the learner's own metrics.
         """
-        ops, learner = self.ops, self.composed.learner.at(self.progress(iteration))
+        ops, learner = self.ops, self.setup.learner.at(self.progress(iteration))
         drawn = self.draw(iteration)
         gradient, losses, tokens = ops.zeros_like(self.theta), [], 0
         for own, part, count in self.passes.each(
@@ -143,7 +143,7 @@ class OuterLoop:
 
         Of a stream the means over its tasks, measured at its end.
         """
-        parts, steps, size = self.composed.parts, self.composed.learner.steps, self.passes.size
+        parts, steps, size = self.setup.parts, self.setup.learner.steps, self.passes.size
         drawn = self.validation[:count]
         own = drawn[self.rank :: self.ranks]
         if self.settings.stream == 1:

@@ -10,7 +10,7 @@ from ..config.kinds import kind_class, kinds
 from ..config.schema import build
 from ..core.bases import Settings
 from ..core.engine import Engine
-from ..core.protocols import Learner, Parts, Problem
+from ..core.protocols import Components, Learner, Problem
 from ..core.types import Batch, Tree
 from ..errors import RecipeError
 from ..evaluation.streams import prepare
@@ -66,7 +66,7 @@ class Built(NamedTuple):
 
     problem: str
     learner: Learner
-    parts: Parts
+    parts: Components
     theta: Tree
     support: Batch
     query: Batch
@@ -109,11 +109,11 @@ class Case:
         initializer = self.initializer.build(ops, problem)
         problem = problem.with_decoder(initializer.decoder)
         rule, regularizer = self.rule.build(ops, problem.layout), self.regularizer.build(ops)
-        parts = Parts(ops, problem, initializer, rule, regularizer)
+        parts = Components(ops, problem, initializer, rule, regularizer)
         return train(name, learner, parts, noisy(parts, seed), episodes)
 
 
-def train(name: str, learner: Choice, parts: Parts, theta: Tree, episodes: Episodes) -> Built:
+def train(name: str, learner: Choice, parts: Components, theta: Tree, episodes: Episodes) -> Built:
     """The learner half way through meta-training; raises RecipeError where it can't train these parts."""
     made = kinds("learner")[learner.kind](parts, steps=STEPS, **learner.settings).at(0.5)
     streamed = isinstance(episodes[0], tuple)
@@ -122,7 +122,7 @@ def train(name: str, learner: Choice, parts: Parts, theta: Tree, episodes: Episo
     return Built(name, made, parts, theta, *prepare(parts.problem, episodes))
 
 
-def noisy(parts: Parts, seed: int, noise: float = NOISE) -> Tree:
+def noisy(parts: Components, seed: int, noise: float = NOISE) -> Tree:
     """Theta at a random start with noise added to it."""
     rng = np.random.default_rng([seed, 0])
     row, shared = parts.problem.init(rng)

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.build import Setup, compose
 from mlx_melpa.config.recipe import recipe_of
 
 
 @pytest.fixture(scope="module")
-def composed(shared: Path) -> Composition:
+def setup(shared: Path) -> Setup:
     tree: dict[str, Any] = {
         "model": str(shared / "models" / "stories260k"),
         "adapter": {"kind": "lora", "rank": 2, "sites": ["v_proj"], "layers": 1},

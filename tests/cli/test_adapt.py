@@ -194,7 +194,7 @@ def test_a_random_start_that_another_readout_made_is_begun_anew(
     with monkeypatch.context() as patch:
         patch.setattr(find, "random_run", lambda *_: earlier)
         assert invoke(app, ["adapt", "--user", "me", str(notes()), "--random-start", "--model", base]).exit_code == 0
-    earlier.composed.model.detach()
+    earlier.setup.model.detach()
     again = invoke(app, ["adapt", "--user", "me", str(notes(" later")), "--random-start", "--model", base])
     assert again.exit_code == 0 and "starts again" in again.output, again.output
 

@@ -44,20 +44,20 @@ def adapted(home: Path, shared: Path) -> Callable[..., Version]:
         folder.mkdir()
         (home / "recipe.yaml").write_text(RECIPE.format(model=model, adapter=adapter))
         recipe = load_recipe(home / "recipe.yaml")
-        composed = compose(recipe)
-        base = composed.base
+        setup = compose(recipe)
+        base = setup.base
         info = {
             "base": {"name": base.name, "family": base.family, "weights": base.weights},
             "readout": None,
             "seen": [],
         }
         runs.write(folder, recipe, info)
-        runs.save(folder, "theta", composed.parts.ops, composed.begin(0))
-        row = np.random.default_rng(0).normal(0, 0.1, (1, composed.layout.size)).astype(np.float16)
+        runs.save(folder, "theta", setup.parts.ops, setup.begin(0))
+        row = np.random.default_rng(0).normal(0, 0.1, (1, setup.layout.size)).astype(np.float16)
         state = UserState(row.astype(np.float32), np.eye(2, 128, dtype=np.float16), np.array([2, 2], np.int32))
         print_ = runs.fingerprint(folder)
         version = Version(
-            state, composed.layout, base.family, base.name, base.weights, print_, examples=4, labels=("work", "Дом")
+            state, setup.layout, base.family, base.name, base.weights, print_, examples=4, labels=("work", "Дом")
         )
         with Store() as store:
             store.add_run("run", folder, print_, base.family)

@@ -31,15 +31,15 @@ def call(*arguments: Any) -> Any:
 
 
 def test_frozen_features_are_means_of_the_base_s_last_and_first_states(intents: Run) -> None:
-    composed = intents.composed
-    ops, encoder = composed.parts.ops, composed.parts.problem.readout.encoder  # type: ignore[attr-defined]
-    weights = composed.problem.identity_weights()
+    setup = intents.setup
+    ops, encoder = setup.parts.ops, setup.parts.problem.readout.encoder  # type: ignore[attr-defined]
+    weights = setup.problem.identity_weights()
     texts = ("a dog", "I see a much longer story about a cat", "a cat")
     one = Episode("e", tuple(map(Example, texts[:2])), (Example(texts[2]),))
-    found = frozen.features(composed, [one], {})
+    found = frozen.features(setup, [one], {})
     for text in texts:
         tokens = ops.array([list(encoder.whole(text))])
-        states = [composed.model.hidden(weights, tokens), composed.model.frozen_states(tokens)[0]]
+        states = [setup.model.hidden(weights, tokens), setup.model.frozen_states(tokens)[0]]
         means = [ops.numpy(s)[0].mean(0) for s in states]
         wanted = np.concatenate([m / np.linalg.norm(m) for m in means])
         np.testing.assert_allclose(found[text], wanted, rtol=1e-4, atol=1e-4)
@@ -102,7 +102,7 @@ def test_examples_in_context_are_measured_where_they_are_asked_for(
     again = compare(intents, tasks, settings).results
     assert again["in_context"] == told["in_context"]
     chosen = InContextSettings(**tuned[methods.SAME])
-    wanted = InContext(intents.composed).measure(curves.episodes(tasks.test, 2, 0), chosen)
+    wanted = InContext(intents.setup).measure(curves.episodes(tasks.test, 2, 0), chosen)
     assert told["in_context"]["loss"] == pytest.approx(wanted["loss"].mean())
     assert "in_context" not in USUAL
     with pytest.raises(MelpaError, match="in_context is not possible here: there is no language model; name others"):
@@ -113,7 +113,7 @@ def test_no_steps_measure_the_start_itself(intents: Run) -> None:
     tasks = tasks_of(intents)
     told = compare(intents, tasks, CompareSettings(episodes=4, steps=0, methods=("base", "meta"))).results
     assert list(told) == ["base", "meta", "notes"]
-    measured = curves.curves(intents.composed.parts, intents.theta, curves.episodes(tasks.test, 4, 0), [0])
+    measured = curves.curves(intents.setup.parts, intents.theta, curves.episodes(tasks.test, 4, 0), [0])
     assert told["meta"]["accuracy"] == pytest.approx(measured.last["accuracy"].mean())
 
 

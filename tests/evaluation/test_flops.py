@@ -47,9 +47,9 @@ def test_the_formula_is_what_torch_counts(kind: str, settings: dict[str, Any]) -
 
     config = LlamaConfig(**CONFIG, architectures=["LlamaForCausalLM"])
     base = wrap("tiny", LlamaForCausalLM(config), None, {**CONFIG, "model_type": "llama"})
-    composed = on_numbers(base, {"backend": "torch", "adapter": {"kind": kind, **settings}})
-    parts, begun = composed.parts, random_theta(composed)
-    support = random_batch(composed, 1, EXAMPLES, LENGTH, one_in=4)
+    setup = on_numbers(base, {"backend": "torch", "adapter": {"kind": kind, **settings}})
+    parts, begun = setup.parts, random_theta(setup)
+    support = random_batch(setup, 1, EXAMPLES, LENGTH, one_in=4)
     state = adapt.begin(parts, begun, support)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         adapt.gradient(parts, begun, state, support)

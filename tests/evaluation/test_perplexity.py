@@ -8,7 +8,7 @@ import mlx.core as mx
 import numpy as np
 import pytest
 
-from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.build import Setup, compose
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core.types import Example
 from mlx_melpa.errors import DataError
@@ -17,7 +17,7 @@ from mlx_melpa.evaluation.perplexity import MAX_DOCUMENTS, general_ability, gene
 READOUTS = ("{kind: prototypes, metric: plain}", "{kind: prototypes, metric_episodes: 0}", "labels", "completion")
 
 
-def composed_of(shared: Path, folder: Path, readout: str, more: str = "") -> Composition:
+def composed_of(shared: Path, folder: Path, readout: str, more: str = "") -> Setup:
     path = folder / "r.yaml"
     path.write_text(
         f"model: {shared}/models/stories260k\nadapter: {{kind: lora, rank: 2, layers: 2}}\ntasks: synthetic\n"
@@ -42,21 +42,21 @@ def expected(model: Any, tokenizer: Any, texts: list[str]) -> float:
 def test_a_zero_row_is_the_base_as_mlx_lm_has_it(shared: Path, tmp_path: Path, readout: str) -> None:
     from mlx_lm.utils import load
 
-    composed = composed_of(shared, tmp_path, readout)
-    zero = general_ability(composed, np.zeros((1, composed.layout.size), np.float32))
-    assert zero == pytest.approx(general_ability(composed), rel=1e-6)
+    setup = composed_of(shared, tmp_path, readout)
+    zero = general_ability(setup, np.zeros((1, setup.layout.size), np.float32))
+    assert zero == pytest.approx(general_ability(setup), rel=1e-6)
     model, tokenizer = load(str(shared / "models/stories260k"))[:2]
     texts = [example.target or "" for example in general_texts()]
     assert zero == pytest.approx(expected(model, tokenizer, texts), rel=1e-4)
 
 
 def test_a_row_that_writes_another_way_is_told_apart(shared: Path, tmp_path: Path) -> None:
-    composed = composed_of(shared, tmp_path, "labels")
-    row = np.random.default_rng(0).normal(0, 0.5, (1, composed.layout.size)).astype(np.float32)
-    found = [general_ability(composed, given) for given in (None, row, composed.parts.ops.array(row))]
+    setup = composed_of(shared, tmp_path, "labels")
+    row = np.random.default_rng(0).normal(0, 0.5, (1, setup.layout.size)).astype(np.float32)
+    found = [general_ability(setup, given) for given in (None, row, setup.parts.ops.array(row))]
     assert found[1] == found[2] and found[1] > found[0] + 0.1
     short = [Example("", target="Once upon a time there was a little girl.")]
-    assert general_ability(composed, texts=short) < general_ability(composed) - 0.3, "what this base was trained on"
+    assert general_ability(setup, texts=short) < general_ability(setup) - 0.3, "what this base was trained on"
 
 
 def test_where_nothing_writes_there_is_none(tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from mlx_melpa.store.run import Run
 
 def searched(run: Run, drawn: Sequence[Any], schedule: Schedule = SCHEDULE, per_batch: int = 4) -> Search:
     """A search from a random start of the run's network."""
-    theta = run.composed.random_start(1e-3).begin(0)
-    batches = list(curves.task_batches(run.composed.parts.problem, drawn, per_batch))
-    return Search(run.composed, theta, batches, "loss", schedule)
+    theta = run.setup.random_start(1e-3).begin(0)
+    batches = list(curves.task_batches(run.setup.parts.problem, drawn, per_batch))
+    return Search(run.setup, theta, batches, "loss", schedule)
 
 
 def test_tuning_agrees_with_trying_everything(curves_run: Run) -> None:
@@ -26,7 +26,7 @@ def test_tuning_agrees_with_trying_everything(curves_run: Run) -> None:
     at = SCHEDULE.eval_steps(3, 100)
     every = {}
     for lr in SCHEDULE.rates:
-        parts = curves_run.composed.random_start(lr).parts
+        parts = curves_run.setup.random_start(lr).parts
         found = curves.curves(parts, search.theta, drawn, at, tasks_per_pass=30)
         every |= {(lr, k): value for k, value in zip(at, found.means("loss"), strict=True)}
     assert same == (min(SCHEDULE.rates, key=lambda lr: every[lr, 3]), 3)
@@ -37,7 +37,7 @@ def test_measuring_on_the_way_changes_no_step(curves_run: Run) -> None:
     drawn = curves.episodes(tasks_of(curves_run).splits.train, 4, 5)
     search = searched(curves_run, drawn, per_batch=3)
     found = list(search.measures_along(1e-3, search.batches, [1, 5, 20]))
-    parts = curves_run.composed.random_start(1e-3).parts
+    parts = curves_run.setup.random_start(1e-3).parts
     whole = curves.curves(parts, search.theta, drawn, [1, 5, 20], tasks_per_pass=3)
     np.testing.assert_allclose(found, whole.means("loss"), rtol=1e-5)
 

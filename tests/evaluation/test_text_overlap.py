@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.build import Setup, compose
 from mlx_melpa.config.recipe import recipe_of
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import MelpaError
@@ -17,7 +17,7 @@ QUESTION = Example("who was it", target="a dog")
 
 
 @pytest.fixture(scope="module")
-def composed(shared: Path) -> Composition:
+def setup(shared: Path) -> Setup:
     tree = {
         "model": str(shared / "models" / "stories260k"),
         "adapter": {"kind": "lora", "rank": 8, "sites": ["q_proj", "v_proj", "up_proj", "down_proj"], "layers": "all"},
@@ -39,8 +39,8 @@ def test_scores_by_hand() -> None:
     assert overlap.scores("a b c d e", "a b c d e") == pytest.approx({"bleu": 1.0, "rouge_l": 1.0})
 
 
-def test_a_line_is_written_on_and_a_question_answered(composed: Composition) -> None:
-    head, first = composed.readout, list(composed.readout.encoder.first)
+def test_a_line_is_written_on_and_a_question_answered(setup: Setup) -> None:
+    head, first = setup.readout, list(setup.readout.encoder.first)
     ids = head.encoder.ids
     assert overlap.halves("one  two three") == ("one", "  two three") and overlap.halves("one") == ("", "one")
     assert overlap.opening(head, LINE, LINE, 30) == ([*first, *ids("once upon")], " a time")
@@ -51,28 +51,28 @@ def test_a_line_is_written_on_and_a_question_answered(composed: Composition) -> 
     assert overlap.opening(head, word, word, 30) == (first, "once")
 
 
-def test_a_row_s_writing_is_greedy_and_its_own(composed: Composition) -> None:
-    ops, layout = composed.parts.ops, composed.layout
-    read = list(composed.readout.encoder.first) + list(composed.readout.encoder.ids("once upon"))
+def test_a_row_s_writing_is_greedy_and_its_own(setup: Setup) -> None:
+    ops, layout = setup.parts.ops, setup.layout
+    read = list(setup.readout.encoder.first) + list(setup.readout.encoder.ids("once upon"))
     row = (0.3 * np.random.default_rng(0).standard_normal((1, layout.size))).astype(np.float32)
-    rows = {"base": None, "unchanged": ops.numpy(composed.problem.identity()[0]), "changed": row}
-    said = {name: overlap.write(composed, r, LINE, LINE, composed.readout)[0] for name, r in rows.items()}
+    rows = {"base": None, "unchanged": ops.numpy(setup.problem.identity()[0]), "changed": row}
+    said = {name: overlap.write(setup, r, LINE, LINE, setup.readout)[0] for name, r in rows.items()}
     assert said["base"] == said["unchanged"] != said["changed"]
-    tokens, end = list(read), composed.base.tokenizer.eos_token_id
+    tokens, end = list(read), setup.base.tokenizer.eos_token_id
     for _ in range(16):
         whole = ops.array([tokens])
-        logits = composed.model.logits(ops.array(row), whole, ops.array(np.array([len(tokens) - 1])))
+        logits = setup.model.logits(ops.array(row), whole, ops.array(np.array([len(tokens) - 1])))
         tokens.append(int(ops.numpy(logits)[0].argmax()))
         if tokens[-1] == end:
             break
-    wanted = composed.base.tokenizer.decode([t for t in tokens[len(read) :] if t != end])
+    wanted = setup.base.tokenizer.decode([t for t in tokens[len(read) :] if t != end])
     assert said["changed"].strip() == wanted.strip()
 
 
-def test_every_task_is_written_for_by_its_own_row(composed: Composition) -> None:
+def test_every_task_is_written_for_by_its_own_row(setup: Setup) -> None:
     texts = ["the cat sat on the red mat", "a dog ran up a green hill"]
     drawn = [Episode("", (Example("", target=text),) * 4, (Example("", target=text),)) for text in texts]
-    baseline = composed.random_start(0.01)
+    baseline = setup.random_start(0.01)
     before, after = (overlap.adapted(baseline, baseline.begin(0), drawn, steps) for steps in (0, 30))
     assert len(before["bleu"]) == len(after["rouge_l"]) == 2
     assert overlap.means(after)["rouge_l"] > 0.5 > overlap.means(before)["rouge_l"], "half learned by heart"
@@ -80,15 +80,13 @@ def test_every_task_is_written_for_by_its_own_row(composed: Composition) -> None
     assert alone["bleu"] == pytest.approx(after["bleu"][1:])
 
 
-def test_examples_stand_before_what_is_written_in_context(
-    composed: Composition, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, seen = InContext(composed), []
+def test_examples_stand_before_what_is_written_in_context(setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, seen = InContext(setup), []
     episode = Episode("", (QUESTION, QUESTION), (LINE,))
     engine = overlap.part_of("mlx", "generate")
 
     def write(model: object, rows: object, tokens: list[int], **settings: object) -> list[str]:
-        seen.append((rows, composed.base.tokenizer.decode(tokens)))
+        seen.append((rows, setup.base.tokenizer.decode(tokens)))
         return ["a ", "time"]
 
     monkeypatch.setattr(engine, "write", write)

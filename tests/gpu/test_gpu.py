@@ -19,7 +19,7 @@ import pytest
 from mlx_melpa.adapters import lora
 from mlx_melpa.config.build import part_of
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.initializers import universal
 from mlx_melpa.learners import KINDS as LEARNERS
 from mlx_melpa.regularizers import none
@@ -71,18 +71,18 @@ class NextToken:
         return each.reshape(rows.shape[0], -1).mean(1)
 
 
-def parts_of(sizes: dict[str, int]) -> tuple[Parts, Any]:
+def parts_of(sizes: dict[str, int]) -> tuple[Components, Any]:
     ops, module = part_of("torch", "ops"), part_of("torch", "model")
     model = llama(sizes)
     base = module.wrap("random llama", model, SimpleNamespace(eos_token_id=0), model.config.to_dict())
     adapted = part_of("torch", "adapted").Adapted(base, lora(rank=8, sites=SITES))
     problem: Any = NextToken(ops, adapted)
-    parts = Parts(ops, problem, universal(ops), sgd(ops, adapted.layout, lr=0.01), none(ops))
+    parts = Components(ops, problem, universal(ops), sgd(ops, adapted.layout, lr=0.01), none(ops))
     start = adapted.layout.draw(np.random.default_rng(0))
     return parts, {"initializer": {"start": ops.array(start)}, "rule": {}, "regularizer": {}}
 
 
-def batch(parts: Parts, tasks: int, each: int, length: int, seed: int = 0) -> dict[str, Any]:
+def batch(parts: Components, tasks: int, each: int, length: int, seed: int = 0) -> dict[str, Any]:
     ops, most = parts.ops, parts.problem.model.base.model.config.vocab_size  # type: ignore[attr-defined]
     tokens = np.random.default_rng(seed).integers(0, most, (tasks * each, length + 1))
     index = ops.array(np.arange(tasks * each * length))

@@ -40,7 +40,7 @@ def written(shared: Path, folder: Path, context: str, layers: str = "1") -> Path
 
 
 @pytest.fixture(params=["description 1", "description all", "both 1", "description 1 torch", "both all torch"])
-def composed(request: pytest.FixtureRequest, shared: Path, tmp_path: Path) -> Iterator[Any]:
+def setup(request: pytest.FixtureRequest, shared: Path, tmp_path: Path) -> Iterator[Any]:
     context, layers, *backend = request.param.split()
     if backend:
         pytest.importorskip("torch")
@@ -50,25 +50,23 @@ def composed(request: pytest.FixtureRequest, shared: Path, tmp_path: Path) -> It
     found.model.detach()
 
 
-def test_a_description_is_the_mean_of_its_frozen_states_and_changes_the_row(composed: Any) -> None:
-    ops, problem, initializer = composed.parts.ops, composed.parts.problem, composed.parts.initializer
-    both = composed.recipe.resolved["initializer"]["context"] == "both"
+def test_a_description_is_the_mean_of_its_frozen_states_and_changes_the_row(setup: Any) -> None:
+    ops, problem, initializer = setup.parts.ops, setup.parts.problem, setup.parts.initializer
+    both = setup.recipe.resolved["initializer"]["context"] == "both"
     nurse, cook, other = (
         Episode("", support, (), ("home", "work"), about)
         for support, about in ((SUPPORT, "a nurse"), (SUPPORT, "a cook of few words"), (SUPPORT[::-1][:1], "a nurse"))
     )
     batch = problem.support([nurse, cook, other])
-    assert batch["context"].shape == (3, 3 if both else 1, composed.base.width)
-    tokens, base = problem.readout.encoder.whole("a nurse"), ops.zeros((1, composed.layout.size))
+    assert batch["context"].shape == (3, 3 if both else 1, setup.base.width)
+    tokens, base = problem.readout.encoder.whole("a nurse"), ops.zeros((1, setup.layout.size))
     ready = ops.array(np.array([tokens]))
-    states = (
-        composed.model.frozen_states(ready)[1] if composed.model.frozen_blocks else composed.model.hidden(base, ready)
-    )
+    states = setup.model.frozen_states(ready)[1] if setup.model.frozen_blocks else setup.model.hidden(base, ready)
     mean = ops.numpy(states)[0][np.array(tokens) != problem.readout.encoder.pad].mean(0)
     found = ops.numpy(batch["context"])
     np.testing.assert_allclose(found[0, -1], mean / np.sqrt((mean**2).mean()), atol=2e-3)
     rng = np.random.default_rng(1)
-    start = initializer.init(rng, composed.layout.draw(rng))
+    start = initializer.init(rng, setup.layout.draw(rng))
     meta = ops.map_tree(lambda x: x + 0.5 * ops.array(rng.standard_normal(x.shape)), start)
     rows = ops.numpy(initializer.make({"initializer": meta}, batch, 3))
     assert np.abs(rows[0] - rows[1]).max() > 1e-3
@@ -77,8 +75,8 @@ def test_a_description_is_the_mean_of_its_frozen_states_and_changes_the_row(comp
     np.testing.assert_allclose(alone[0], rows[1], atol=2e-3)
 
 
-def test_without_a_description_labels_are_named_and_without_labels_the_start_stays(composed: Any) -> None:
-    ops, problem = composed.parts.ops, composed.parts.problem
+def test_without_a_description_labels_are_named_and_without_labels_the_start_stays(setup: Any) -> None:
+    ops, problem = setup.parts.ops, setup.parts.problem
     bare = Episode("", SUPPORT, (), ("work", "home"))
     assert description(bare) == "labels: home, work" == description(replace(bare, description="labels: home, work"))
     both = (bare, replace(bare, description="labels: home, work"))
@@ -87,10 +85,10 @@ def test_without_a_description_labels_are_named_and_without_labels_the_start_sta
     nothing = problem.support([replace(bare, labels=())])
     assert ops.numpy(nothing["present"])[0, -1] == 0
     if nothing["present"].shape[1] == 1:
-        start = composed.begin(0)["initializer"]
+        start = setup.begin(0)["initializer"]
         meta = ops.map_tree(lambda x: x + 0.5, start)
         np.testing.assert_array_equal(
-            ops.numpy(composed.parts.initializer.make({"initializer": meta}, nothing, 1))[0], ops.numpy(meta["start"])
+            ops.numpy(setup.parts.initializer.make({"initializer": meta}, nothing, 1))[0], ops.numpy(meta["start"])
         )
 
 

@@ -185,19 +185,19 @@ def recipe(shared: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.parametrize("readout", ["prototypes", "labels", "completion"])
 def test_texts_are_encoded_by_the_frozen_states_of_their_tokens(recipe: Any, layers: str, readout: str) -> None:
     sets = ["tasks.variant=style", "tasks.shots=5"] if readout == "completion" else ["tasks.shots=3"]
-    composed = compose(load_recipe(recipe(layers), [*sets, f"readout={readout}"]))
+    setup = compose(load_recipe(recipe(layers), [*sets, f"readout={readout}"]))
     try:
-        problem: Any = composed.parts.problem
-        tasks = composed.recipe.make("tasks").train
+        problem: Any = setup.parts.problem
+        tasks = setup.recipe.make("tasks").train
         one, two = (tasks.episode(np.random.default_rng(i)) for i in range(2))
         two = Episode("", two.support[:2], two.query, two.labels)
         both = problem.support([one, two])
-        base, pad = ops.zeros((1, composed.model.layout.size)), problem.readout.encoder.pad
+        base, pad = ops.zeros((1, setup.model.layout.size)), problem.readout.encoder.pad
         for t, episode in enumerate((one, two)):
             alone = problem.support([episode])
             found = []
             for part in alone["parts"]:
-                model = composed.model
+                model = setup.model
                 states = model.frozen_states(part["tokens"])[1] if layers == "1" else model.hidden(base, part["tokens"])
                 for state, tokens in zip(ops.numpy(states), ops.numpy(part["tokens"]), strict=True):
                     mean = state[tokens != pad].mean(0)
@@ -207,12 +207,12 @@ def test_texts_are_encoded_by_the_frozen_states_of_their_tokens(recipe: Any, lay
             wanted = np.stack(found)
             for mean in context[present > 0]:  # passes are cut otherwise for two tasks, so the order is another
                 assert np.abs(wanted - mean).max(1).min() < 1e-3
-        maker = composed.parts.initializer
-        theta = {"initializer": drawn(maker, composed.layout)}
+        maker = setup.parts.initializer
+        theta = {"initializer": drawn(maker, setup.layout)}
         rows = [maker.make(theta, s, n) for s, n in ((both, 2), (problem.support([two]), 1))]
         np.testing.assert_allclose(ops.numpy(rows[0])[1], ops.numpy(rows[1])[0], atol=2e-3)
     finally:
-        composed.model.detach()
+        setup.model.detach()
 
 
 @pytest.mark.parametrize("form", FORMS)

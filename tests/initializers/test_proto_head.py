@@ -134,13 +134,13 @@ def test_a_person_is_a_row_with_a_head_from_meta_training_to_a_third_label(
     rows = [{"text": text, "label": label} for label, each in texts.items() for text in each]
     (tmp_path / "notes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     melpa("adapt", "--user", "me", tmp_path / "notes.jsonl", "--run", tmp_path / "run", "--steps", "2")
-    composed = load_run(tmp_path / "run").composed
+    setup = load_run(tmp_path / "run").setup
     with Store() as store:
         version = store.latest("me")
-    width = composed.base.width * 2
-    names = {s.name: s.size for s in composed.layout.segments}
+    width = setup.base.width * 2
+    names = {s.name: s.size for s in setup.layout.segments}
     assert names["readout.weight"] + names["readout.bias"] == 3 * (width + 1)
-    assert version is not None and version.state.rows.shape == (1, composed.layout.size)
+    assert version is not None and version.state.rows.shape == (1, setup.layout.size)
     assert version.state.means is None
     more = [*rows, {"text": "swim ten lanes", "label": "sport"}, {"text": "run to the lake", "label": "sport"}]
     (tmp_path / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in more))

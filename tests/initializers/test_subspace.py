@@ -17,7 +17,7 @@ from mlx_melpa.config.build import compose, engine
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.core.rows import RowProblem
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import KINDS
@@ -61,14 +61,14 @@ RNG = np.random.default_rng(0)
 MEAN, BASIS, CENTER = RNG.standard_normal(5), RNG.standard_normal((SIZE, 3)), RNG.standard_normal((2, 5))
 
 
-def parts_of(backend: str) -> Parts:
+def parts_of(backend: str) -> Components:
     if backend == "torch":
         pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
     ops: Any = engine(backend)
     initializer = KINDS["subspace"](ops, Quadratic(ops), size=SIZE)
     problem: Any = Quadratic(ops).with_decoder(initializer.decoder)
     rule = RULES["sgd"](ops, problem.layout, lr=0.1)
-    return Parts(ops, problem, initializer, rule, REGULARIZERS["none"](ops))
+    return Components(ops, problem, initializer, rule, REGULARIZERS["none"](ops))
 
 
 def test_answers_drift_as_those_of_the_rows_that_act() -> None:
@@ -149,10 +149,10 @@ def test_a_code_as_long_as_the_row_and_a_learner_without_a_walk_are_refused(shar
 def test_the_baseline_of_a_subspace_moves_whole_rows(tmp_path: Path) -> None:
     path = tmp_path / "sinusoid.yaml"
     path.write_text("problem: regression\ntasks: sinusoid\ninitializer: subspace\nlearner: maml\n")
-    composed = compose(load_recipe(path))
-    assert composed.layout.size == 128
-    plain = composed.random_start(1e-3)
-    assert plain.layout == composed.problem.acting_layout
+    setup = compose(load_recipe(path))
+    assert setup.layout.size == 128
+    plain = setup.random_start(1e-3)
+    assert plain.layout == setup.problem.acting_layout
     assert plain.begin(0)["initializer"]["start"].shape == (plain.layout.size,)
 
 
@@ -187,8 +187,8 @@ def test_a_person_is_a_code_from_meta_training_to_export(train: Callable[[str, s
         version = store.latest("me")
         assert version is not None and version.run == run.fingerprint
         assert version.state.rows.shape == (1, 16) and np.abs(version.state.rows).max() > 0
-    theta = {name: run.composed.ops.numpy(leaf) for name, leaf in run.theta["problem"].items()}
-    own, shared = run.composed.problem.acting_layout.divide(run.acting(version.state.rows))
+    theta = {name: run.setup.ops.numpy(leaf) for name, leaf in run.theta["problem"].items()}
+    own, shared = run.setup.problem.acting_layout.divide(run.acting(version.state.rows))
     np.testing.assert_allclose(own, theta["mean"] + version.state.rows[0] @ theta["basis"], atol=1e-6)
     np.testing.assert_array_equal(shared, theta["shared"])
     labels = json.loads(melpa("label", "--user", "me", trained / "notes.jsonl", "--json").stdout)
@@ -198,12 +198,12 @@ def test_a_person_is_a_code_from_meta_training_to_export(train: Callable[[str, s
     with Store() as store:
         assert [v.state.rows.shape for v in (store.get("me", n) for n in (1, 2))] == [(1, 16), (1, 16)]
     melpa("export", "--user", "me", "--to", "melpa", "--out", trained / "ours")
-    melpa("import", "--user", "copy", trained / "ours", "--model", run.composed.base.name)
+    melpa("import", "--user", "copy", trained / "ours", "--model", run.setup.base.name)
     assert len(json.loads(melpa("label", "--user", "copy", trained / "notes.jsonl", "--json").stdout)) == 10
     with Store() as store:
         copied, active = store.latest("copy"), store.latest("me")
         assert copied is not None and active is not None
-        own, _ = run.composed.problem.acting_layout.divide(run.acting(active.state.rows))
+        own, _ = run.setup.problem.acting_layout.divide(run.acting(active.state.rows))
         np.testing.assert_allclose(copied.state.rows[0], own, atol=1e-3)
 
 

@@ -8,7 +8,7 @@ import pytest
 from toys import references as verify
 from toys.parts import small
 
-from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.build import Setup, compose
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
@@ -28,7 +28,7 @@ train: {iterations: 3, tasks_per_step: 2, validation_episodes: 2, checkpoint_eve
 HEAD = 8 + 1
 
 
-def composed(folder: Path, *sets: str) -> Composition:
+def setup(folder: Path, *sets: str) -> Setup:
     (folder / "r.yaml").write_text(SINUSOID)
     return compose(load_recipe(folder / "r.yaml", sets))
 
@@ -57,7 +57,7 @@ def test_the_last_adapted_blocks_and_the_readout_s_own_numbers_move() -> None:
 def test_steps_move_the_head_alone_and_the_outer_loop_trains_all(tmp_path: Path, backend: str) -> None:
     if backend == "torch":
         pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
-    made = composed(tmp_path, f"backend={backend}")
+    made = setup(tmp_path, f"backend={backend}")
     parts, theta, ops = made.parts, made.begin(0), made.parts.ops
     tasks = load_recipe(tmp_path / "r.yaml").make("tasks").train
     support, query = parts.problem.prepare([tasks.episode(np.random.default_rng(i)) for i in range(2)])
@@ -91,10 +91,10 @@ def test_rates_of_zero_outside_the_head_make_maml_of_it(tmp_path: Path) -> None:
 
 
 def test_a_run_trains_the_body_and_a_person_s_weights_are_whole_again(tmp_path: Path) -> None:
-    begun = composed(tmp_path).begin(0)
+    begun = setup(tmp_path).begin(0)
     list(meta_train(load_recipe(tmp_path / "r.yaml"), tmp_path / "run"))
     run = load_run(tmp_path / "run")
-    ops, problem = run.composed.ops, run.composed.problem
+    ops, problem = run.setup.ops, run.setup.problem
     for part, name in (("initializer", "start"), ("problem", "shared")):
         assert (ops.numpy(run.theta[part][name]) != ops.numpy(begun[part][name])).all()
     row = ops.numpy(run.theta["initializer"]["start"]) + 1
@@ -104,10 +104,10 @@ def test_a_run_trains_the_body_and_a_person_s_weights_are_whole_again(tmp_path: 
 
 
 def test_a_baseline_is_not_held_by_the_learner(tmp_path: Path) -> None:
-    made = composed(tmp_path)
+    made = setup(tmp_path)
     assert made.problem.acting_layout.shared.size > 0
     assert made.random_start(1e-2).layout.size == made.problem.acting_layout.size
-    assert not composed(tmp_path, "learner=maml").problem.acting_layout.shared.size
+    assert not setup(tmp_path, "learner=maml").problem.acting_layout.shared.size
 
 
 def test_a_language_run_stores_and_exports_the_whole_adapter(tmp_path: Path, shared: Path) -> None:

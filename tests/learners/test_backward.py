@@ -9,7 +9,7 @@ from toys import references as verify
 from toys.parts import REGULARIZERS, RULES, small
 
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.learners.backward import QueryTerm, Stage, backward, exact, first_order
 from mlx_melpa.learners.objective import stages
 
@@ -17,7 +17,7 @@ STEPS = 3
 term = QueryTerm
 
 
-def whole(parts: Parts, stages_: Sequence[Stage], hold: bool = False) -> Any:
+def whole(parts: Components, stages_: Sequence[Stage], hold: bool = False) -> Any:
     """The outer losses as one function of theta, nothing kept or cut."""
 
     def losses(theta: Any) -> Any:
@@ -35,7 +35,7 @@ def whole(parts: Parts, stages_: Sequence[Stage], hold: bool = False) -> Any:
     return losses
 
 
-def assert_exact(parts: Parts, theta: Any, stages_: Sequence[Stage], hold: bool = False) -> None:
+def assert_exact(parts: Components, theta: Any, stages_: Sequence[Stage], hold: bool = False) -> None:
     ops, losses = parts.ops, whole(parts, stages_, hold)
     wanted, _, gradient = ops.value_and_grad(lambda theta: (losses(theta).sum(), ()), theta)
     found, found_gradient = backward(parts, theta, stages_, (first_order if hold else exact)(parts, theta))
@@ -107,10 +107,10 @@ def test_memory_stays_that_of_one_step_and_one_query() -> None:
     from mlx_melpa.pocket.fit import Size
 
     size = Size(vocabulary=64, width=32, layers=2, heads=2, kv_heads=2, feed_forward=64, context=64)
-    composed = on_numbers(random_llama(size), {"adapter.rank": 2})
-    parts, begun = composed.parts, random_theta(composed)
+    setup = on_numbers(random_llama(size), {"adapter.rank": 2})
+    parts, begun = setup.parts, random_theta(setup)
     ops = parts.ops
-    support, query = (random_batch(composed, 2, 8, 32, seed=i) for i in range(2))
+    support, query = (random_batch(setup, 2, 8, 32, seed=i) for i in range(2))
 
     def peak(stages_: Sequence[Stage]) -> int:
         ops.evaluate(begun, support, query)

@@ -13,7 +13,7 @@ from mlx_melpa.config.build import compose, engine
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers.universal import universal
 from mlx_melpa.learners.conjugate_gradients import solve
@@ -54,7 +54,7 @@ class Quadratic:
 def found(ops: Any, regularizer: Any, shared: int = 0, **settings: Any) -> tuple[Any, Any, Any]:
     """Losses, gradient and the learner's numbers, the inner problem solved to the last digit."""
     problem: Any = Quadratic(ops, shared)
-    parts = Parts(ops, problem, universal(ops), sgd(ops, problem.layout, lr=0.3), regularizer)
+    parts = Components(ops, problem, universal(ops), sgd(ops, problem.layout, lr=0.3), regularizer)
     theta = {
         "initializer": {"start": ops.array(START[: SIZE - shared])},
         "problem": {"shared": ops.array(START[SIZE - shared :])} if shared else {},
@@ -180,7 +180,7 @@ def test_the_trial_before_training_leaves_nothing_in_the_first_step_s_numbers(tm
     )
     recipe = load_recipe(path)
     loop = OuterLoop(recipe, compose(recipe), recipe.make("tasks"))
-    learner: Any = loop.composed.learner
+    learner: Any = loop.setup.learner
     loop.choose_tasks_per_pass()
     assert learner.numbers() == {}
     loop.meta_gradient(learner, [loop.tasks.train.episode(np.random.default_rng(0))])

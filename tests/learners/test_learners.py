@@ -7,7 +7,7 @@ import pytest
 
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.initializers import KINDS as INITIALIZERS
 from mlx_melpa.learners import KINDS
 from mlx_melpa.regularizers import KINDS as REGULARIZERS
@@ -40,7 +40,7 @@ def found(learner: str, rule: str, regularizer: str = "none", steps: int = STEPS
     problem: Any = Quadratic()
     rules = RULES[rule](ops, problem.layout, lr=LR, **({"steps": STEPS} if rule == "lslr" else {}))
     strength = {"strength": 0.3, "learn": True} if regularizer == "l2" else {}
-    parts = Parts(ops, problem, INITIALIZERS["universal"](ops), rules, REGULARIZERS[regularizer](ops, **strength))
+    parts = Components(ops, problem, INITIALIZERS["universal"](ops), rules, REGULARIZERS[regularizer](ops, **strength))
     theta = {
         "initializer": {"start": ops.array(START)},
         "problem": {},

@@ -15,7 +15,7 @@ from mlx_melpa.benchmarks.continual.tasks import Task
 from mlx_melpa.config.build import compose
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.evaluation.streams import measure_streams, prepare
 from mlx_melpa.learners import KINDS
@@ -26,7 +26,7 @@ STEPS, TASKS = 2, 3
 WORDS = [("cat", "dog"), ("red", "blue"), ("north", "south")]
 
 
-def curves(parts: Parts, length: int = TASKS) -> tuple[Any, Any]:
+def curves(parts: Components, length: int = TASKS) -> tuple[Any, Any]:
     source = Streams(sinusoid(shots=5, queries=4).train, length, "training")
     return prepare(parts.problem, [source.episode(np.random.default_rng([1, i])) for i in range(2)])
 
@@ -55,18 +55,18 @@ def language(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
             "adapter: {kind: lora, rank: 2, sites: [q_proj, v_proj], layers: 1}\n"
             f"tasks: {{kind: synthetic}}\nreadout: {readout}\nrule: {rule}\nlearner: maml\nbackend: {backend}\n"
         )
-        composed = compose(load_recipe(path))
-        theta = composed.begin(0)
+        setup = compose(load_recipe(path))
+        theta = setup.begin(0)
         rng = np.random.default_rng(1)
-        start = composed.parts.ops.numpy(theta["initializer"]["start"])
-        theta["initializer"]["start"] = composed.parts.ops.array(start + 0.05 * rng.standard_normal(start.shape))
-        return composed, theta
+        start = setup.parts.ops.numpy(theta["initializer"]["start"])
+        theta["initializer"]["start"] = setup.parts.ops.array(start + 0.05 * rng.standard_normal(start.shape))
+        return setup, theta
 
     return built
 
 
 def assert_plain(
-    parts: Parts, theta: Any, supports: Any, questions: Any, steps: int = STEPS, rounding: float = 0.0
+    parts: Components, theta: Any, supports: Any, questions: Any, steps: int = STEPS, rounding: float = 0.0
 ) -> None:
     """maml is the unrolled stream, fomaml the one whose inner gradients are held constant."""
     wanted = parts.ops.numpy(verify_streams.losses(parts, theta, supports, questions, steps, adapt.step))
@@ -96,12 +96,12 @@ def test_the_walk_is_the_plain_stream(rule: str, regularizer: str, backend: str)
 def test_the_walk_goes_through_what_is_kept_of_a_task(readout: str, backend: str, language: Any) -> None:
     if backend == "torch":
         pytest.importorskip("torch", reason="pip install 'mlx-melpa[torch]'")
-    composed, theta = language(readout, backend=backend)
+    setup, theta = language(readout, backend=backend)
     streams = [tuple(sentences(place, seed) for place in (0, 1, 2)) for seed in (0, 1)]
     # torch's fused attention, which the walk may take, rounds otherwise than the one that a whole stream needs
     rounding = 3e-5 if backend == "torch" else 0.0
-    assert_plain(composed.parts, theta, *prepare(composed.parts.problem, streams), rounding=rounding)
-    composed.model.detach()
+    assert_plain(setup.parts, theta, *prepare(setup.parts.problem, streams), rounding=rounding)
+    setup.model.detach()
 
 
 def test_finite_differences_reach_start_rates_and_strength() -> None:
@@ -115,15 +115,15 @@ def test_finite_differences_reach_start_rates_and_strength() -> None:
 
 
 def test_a_stream_of_one_task_is_that_task(language: Any) -> None:
-    composed, theta = language("{kind: prototypes, metric: learned}")
-    parts, episodes = composed.parts, [sentences(0, 0), sentences(0, 1)]
+    setup, theta = language("{kind: prototypes, metric: learned}")
+    parts, episodes = setup.parts, [sentences(0, 0), sentences(0, 1)]
     for learner in ("maml", "fomaml"):
         built = KINDS[learner](parts, steps=STEPS)
         losses, single = built.meta_grad(theta, *parts.problem.prepare(episodes))
         same, stream = built.meta_grad(theta, *prepare(parts.problem, [(e,) for e in episodes]))
         np.testing.assert_allclose(parts.ops.numpy(same), parts.ops.numpy(losses), rtol=1e-5)
         assert max(verify.difference(stream, single, parts.ops).values()) < 1e-4, learner
-    composed.model.detach()
+    setup.model.detach()
 
 
 def test_every_task_begins_with_the_rates_of_the_first_step() -> None:
@@ -137,10 +137,10 @@ def test_every_task_begins_with_the_rates_of_the_first_step() -> None:
 @pytest.mark.parametrize("readout", ["{kind: prototypes, metric: plain}", "{kind: labels, words: letters}"])
 @pytest.mark.parametrize("rule", ["{kind: adam, lr: 0.02}", "{kind: meta_sgd, lr: 0.3}"])
 def test_training_sees_what_the_continual_benchmark_sees(readout: str, rule: str, language: Any) -> None:
-    composed, theta = language(readout, rule)
-    parts, episodes = composed.parts, [sentences(place, 0) for place in (2, 0, 1)]
+    setup, theta = language(readout, rule)
+    parts, episodes = setup.parts, [sentences(place, 0) for place in (2, 0, 1)]
     encoded = [encode_task(parts, Task(e.name, e.labels, e.support, e.query)) for e in episodes]
-    method = Naive(Initialization(composed, theta), steps=STEPS, seed=0, tasks=3)
+    method = Naive(Initialization(setup, theta), steps=STEPS, seed=0, tasks=3)
     state, learned = method.begin(), []
     for one in encoded:
         state = method.learn(state, [one])
@@ -157,7 +157,7 @@ def test_training_sees_what_the_continual_benchmark_sees(readout: str, rule: str
     np.testing.assert_allclose(
         parts.ops.numpy(ends[-1]["rows"]), parts.ops.numpy(state.rows), atol=1e-6, err_msg="rows end elsewhere"
     )
-    composed.model.detach()
+    setup.model.detach()
 
 
 def true_class(method: Any, state: Any, asked: Any) -> tuple[float, float]:

@@ -14,7 +14,7 @@ from mlx_melpa.adapters import lora
 from mlx_melpa.backends.mlx import model, ops
 from mlx_melpa.backends.mlx.adapted import Adapted
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.initializers import universal
 from mlx_melpa.learners import fomaml, maml
 from mlx_melpa.pocket.fit import Plan, Size, Training
@@ -89,14 +89,14 @@ class NextToken:
 
 
 @pytest.fixture(scope="module")
-def parts() -> Parts:
+def parts() -> Components:
     """Plain gradient descent on the embedded base."""
     problem = NextToken()
-    return Parts(ops, problem, universal(ops), sgd(ops, problem.layout, lr=0.05), none(ops))
+    return Components(ops, problem, universal(ops), sgd(ops, problem.layout, lr=0.05), none(ops))
 
 
 @pytest.fixture(scope="module")
-def theta(parts: Parts) -> Any:
+def theta(parts: Components) -> Any:
     """A start with no zeros, so that every weight has a gradient."""
     start = 0.02 * np.random.default_rng(0).standard_normal(parts.problem.layout.size)
     return {"initializer": {"start": ops.array(start)}, "rule": {}, "regularizer": {}}

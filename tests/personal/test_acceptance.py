@@ -76,8 +76,8 @@ def test_a_version_that_forgets_is_rejected_unless_the_margin_allows_it(writing:
 
 def test_bits_per_byte_are_measured_and_may_rise_by_a_margin(writing: Run) -> None:
     texts = general_texts()[TEXTS]
-    base, first = general_ability(writing.composed, texts=texts), adapt_user(writing, LINES, steps=10)
-    under = general_ability(writing.composed, writing.acting(first.version.state.rows), texts)
+    base, first = general_ability(writing.setup, texts=texts), adapt_user(writing, LINES, steps=10)
+    under = general_ability(writing.setup, writing.acting(first.version.state.rows), texts)
     assert first.before.bits_per_byte == BitsPerByte(base, base)
     assert first.after.bits_per_byte == first.version.bits_per_byte == BitsPerByte(base, under)
     assert first.accepted, "a first version is not held to the base"

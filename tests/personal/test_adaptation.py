@@ -18,7 +18,7 @@ from mlx_melpa.store.run import Run
 
 def test_many_examples_all_fit_the_temperature_and_are_solved_together(sorting: Run) -> None:
     notes = [Example(f"{e.text} {i}", label=e.label) for i in range(30) for e in NOTES]
-    parts, labels = sorting.composed.parts, ("home", "work")
+    parts, labels = sorting.setup.parts, ("home", "work")
     version = adapt_user(sorting, notes, steps=0).version
     support = parts.problem.support([Episode("", tuple(notes), (), labels)])
     rows = parts.problem.with_temperature(parts.initializer.make(sorting.theta, support, 1), support, sorting.shared)
@@ -33,7 +33,7 @@ def test_many_examples_all_fit_the_temperature_and_are_solved_together(sorting: 
 
 def test_class_means_answer_as_the_examples_did(sorting: Run) -> None:
     version = saved(adapt_user(sorting, NOTES, steps=2))
-    problem, ops = sorting.composed.parts.problem, sorting.composed.parts.ops
+    problem, ops = sorting.setup.parts.problem, sorting.setup.parts.ops
     texts = [Example(t) for t in ("wash the windows of the whole house", "a call", "write to the client")]
     _, query = problem.prepare([Episode("", tuple(NOTES), tuple(texts), ("home", "work"))])
     both = problem.predict(ops.array(version.state.rows), query, sorting.shared)

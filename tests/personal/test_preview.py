@@ -18,7 +18,7 @@ def test_look_counts_what_is_supervised_cut_and_twice(sorting: Run, writing: Run
     assert (seen.examples, seen.duplicates, seen.conflicts, seen.cut) == (14, 1, 1, 1)
     assert seen.labels == {"home": 6, "work": 6, "rare": 1} and seen.single == ("rare",) and seen.form == "labels"
     one = [Example("", target="ab")]
-    readout = writing.composed.parts.problem.readout
+    readout = writing.setup.parts.problem.readout
     seen = preview(writing, one)
     assert seen.supervised == len(readout.encoder.ids("ab")) + len(readout.encoder.last) and seen.form == "lines"
     assert seen.tokens == seen.supervised + len(readout.encoder.first)

@@ -22,8 +22,8 @@ def held(base: Path, readout: Any, **regularizer: Any) -> Run:
     """A run from a random start with a regularizer."""
     tree = {"model": str(base), "adapter": {"kind": "lora", "rank": 2}, "tasks": {"kind": "synthetic"}}
     tree |= {"readout": readout, "rule": {"kind": "sgd", "lr": 0.05}, "learner": {"kind": "maml", "steps": 3}}
-    composed = compose(recipe_of({**tree, "regularizer": regularizer}, "held"))
-    return Run(Path("held"), composed, composed.begin(0), {}, "")
+    setup = compose(recipe_of({**tree, "regularizer": regularizer}, "held"))
+    return Run(Path("held"), setup, setup.begin(0), {}, "")
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def base(shared: Path) -> Path:
 def test_ewc_is_carried_from_day_to_day(base: Path, labelled: bool) -> None:
     examples, readout = (NOTES, "prototypes") if labelled else (LINES, "completion")
     run = held(base, readout, kind="ewc", strength=1.0, decay=0.5, learn=True)
-    parts, layout = run.composed.parts, run.composed.layout
+    parts, layout = run.setup.parts, run.setup.layout
     first = saved(adapt_user(run, examples[:6], steps=2))
     assert first.state.regularizer["root"].shape == (1, layout.size)
 

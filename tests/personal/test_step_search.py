@@ -63,7 +63,7 @@ def test_the_search_ends_where_the_loss_falls_no_more() -> None:
 
 def test_the_folds_of_one_pass_measure_what_single_ones_do(sorting: Run) -> None:
     found = adapt_user(sorting, NOTES, steps=0)
-    parts, rng = sorting.composed.parts, np.random.default_rng([0, 2])
+    parts, rng = sorting.setup.parts, np.random.default_rng([0, 2])
     losses = []
     for fold in make_folds(NOTES, set(NOTES), ("home", "work"), rng):
         support, query = parts.problem.prepare([fold])

@@ -8,7 +8,7 @@ import pytest
 from mlx_melpa.backends.mlx import ops
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.initializers import universal
 from mlx_melpa.regularizers import KINDS
@@ -41,9 +41,9 @@ def apart(*centers: np.ndarray) -> dict[str, Any]:
     return {"centers": ops.array(np.stack(centers)[:, None]), "weights": ops.ones((len(centers), 1))}
 
 
-def parts(regularizer: Any) -> tuple[Parts, dict[str, Any]]:
+def parts(regularizer: Any) -> tuple[Components, dict[str, Any]]:
     problem: Any = Quadratic()
-    found = Parts(ops, problem, universal(ops), sgd(ops, problem.layout, lr=0.3), regularizer)
+    found = Components(ops, problem, universal(ops), sgd(ops, problem.layout, lr=0.3), regularizer)
     return found, {"problem": {}, "rule": {}, "regularizer": regularizer.init(problem.layout)}
 
 

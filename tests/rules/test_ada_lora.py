@@ -12,7 +12,7 @@ from mlx_melpa.config.kinds import kinds
 from mlx_melpa.config.recipe import recipe_of
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.errors import RecipeError
 from mlx_melpa.rules import KINDS
 from mlx_melpa.verification.cases import Choice
@@ -112,7 +112,7 @@ def test_the_meta_gradient_through_a_cut_is_that_of_finite_differences() -> None
     adapter, readout = Choice("adapter", "lora"), Choice("readout", "prototypes")
     problem, tasks = words(ops, 0, adapter.build(), readout.build(ops, Letters()))
     rule = KINDS["ada_lora"](ops, problem.layout, lr=0.02, eps=1e-3, keep=0.5, warmup=1, decay=1)
-    parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
+    parts = Components(ops, problem, kinds("initializer")["universal"](ops), rule, kinds("regularizer")["none"](ops))
     start = 0.5 * np.random.default_rng(0).standard_normal((1, problem.layout.size))
     shared = problem.init(np.random.default_rng(0))[1]
     theta = {"initializer": {"start": ops.array(start[0])}, "problem": shared, "rule": {}, "regularizer": {}}

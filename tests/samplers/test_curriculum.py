@@ -100,9 +100,9 @@ def recipe_of(folder: Path, text: str) -> Any:
 @pytest.mark.parametrize("readout", ["prototypes", "labels"])
 def test_the_entropy_of_labels_is_that_of_their_probabilities(readout: str, shared: Path, tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, LANGUAGE % (shared / "models" / "stories260k", "people", readout))
-    composed = compose(recipe)
+    setup = compose(recipe)
     try:
-        parts, theta = composed.parts, composed.begin(0)
+        parts, theta = setup.parts, setup.begin(0)
         tasks = recipe.make("tasks").train
         one, two = (tasks.episode(np.random.default_rng(i)) for i in range(2))
         two = Episode(two.name, two.support[:4], two.query, two.labels)  # ragged: padding must not count
@@ -119,14 +119,14 @@ def test_the_entropy_of_labels_is_that_of_their_probabilities(readout: str, shar
                 loss, parts.ops.numpy(parts.problem.losses(rows, support, theta["problem"])), rtol=1e-6
             )
     finally:
-        composed.model.detach()
+        setup.model.detach()
 
 
 def test_the_entropy_of_writing_is_that_of_the_next_token_at_supervised_places(shared: Path, tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, LANGUAGE % (shared / "models" / "stories260k", "style", "completion"))
-    composed = compose(recipe)
+    setup = compose(recipe)
     try:
-        parts, theta, ops = composed.parts, composed.begin(0), composed.parts.ops
+        parts, theta, ops = setup.parts, setup.begin(0), setup.parts.ops
         examples = (
             Example("once upon", target="a time"),
             Example("the", target="dog ran and ran"),
@@ -138,25 +138,25 @@ def test_the_entropy_of_writing_is_that_of_the_next_token_at_supervised_places(s
         for episode, value in zip(episodes, found, strict=True):
             each: list[float] = []
             for example in episode.support:
-                tokens, ((start, end),) = composed.readout.tokens(example)
+                tokens, ((start, end),) = setup.readout.tokens(example)
                 at = ops.array(np.arange(start - 1, end - 1))
-                z = ops.numpy(composed.model.logits(row, ops.array([tokens[:-1]]), at)).astype(np.float64)
+                z = ops.numpy(setup.model.logits(row, ops.array([tokens[:-1]]), at)).astype(np.float64)
                 p = np.exp(z - z.max(-1, keepdims=True))
                 p /= p.sum(-1, keepdims=True)
                 each += (-(p * np.log(p)).sum(-1)).tolist()
             assert value == pytest.approx(np.mean(each), rel=1e-4)
     finally:
-        composed.model.detach()
+        setup.model.detach()
 
 
 def test_numbers_have_no_entropy_and_a_stream_is_as_hard_as_its_tasks(tmp_path: Path) -> None:
     recipe = recipe_of(tmp_path, SINUSOID)
-    composed = compose(recipe)
-    theta, tasks = composed.begin(0), recipe.make("tasks").train
+    setup = compose(recipe)
+    theta, tasks = setup.begin(0), recipe.make("tasks").train
     drawn = [tasks.episode(np.random.default_rng(i)) for i in range(4)]
-    loss = difficulty(composed.parts, theta, drawn, "loss")
-    np.testing.assert_array_equal(difficulty(composed.parts, theta, drawn, "entropy"), loss)
-    streams = difficulty(composed.parts, theta, [(drawn[0], drawn[1]), (drawn[2], drawn[3])], "loss")
+    loss = difficulty(setup.parts, theta, drawn, "loss")
+    np.testing.assert_array_equal(difficulty(setup.parts, theta, drawn, "entropy"), loss)
+    streams = difficulty(setup.parts, theta, [(drawn[0], drawn[1]), (drawn[2], drawn[3])], "loss")
     np.testing.assert_allclose(streams, loss.reshape(2, 2).mean(1))
 
 

@@ -13,7 +13,7 @@ from toys.parts import small
 from mlx_melpa.adapters import KINDS as ADAPTERS
 from mlx_melpa.config.build import compose, engine, on_backend
 from mlx_melpa.config.recipe import load_recipe, recipe_of
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.core.types import Episode, Example
 from mlx_melpa.errors import ModelError
 from mlx_melpa.evaluation.baselines.in_context import InContext
@@ -58,7 +58,7 @@ def far(a: Any, b: Any) -> float:
     return float(np.linalg.norm(a - b) / max(np.linalg.norm(b), 1e-12))
 
 
-def gradients(learner: str, parts: Parts, theta: Any, support: Any, query: Any) -> tuple[np.ndarray, Any]:
+def gradients(learner: str, parts: Components, theta: Any, support: Any, query: Any) -> tuple[np.ndarray, Any]:
     solved: Any = {"cg_steps": 60, "tolerance": 1e-6} if learner == "imaml" else {}
     losses, gradient = LEARNERS[learner](parts, steps=3, **solved).meta_grad(theta, support, query)
     return parts.ops.numpy(losses), parts.ops.map_tree(parts.ops.numpy, gradient)
@@ -100,7 +100,7 @@ def test_meta_gradients_on_a_language_model(put: Callable[..., Any], learner: st
         if start is None:  # away from the start: factors of zero would leave the others without a gradient
             start = problem.layout.draw(np.random.default_rng(0)) + 0.02 * noise.standard_normal(problem.layout.size)
         rules = RULES[rule](ops, problem.layout, **SETTINGS[rule])
-        parts = Parts(ops, problem, INITIALIZERS["universal"](ops), rules, REGULARIZERS["none"](ops))
+        parts = Components(ops, problem, INITIALIZERS["universal"](ops), rules, REGULARIZERS["none"](ops))
         theta = {
             "initializer": {"start": ops.array(start)},
             "problem": problem.init(np.random.default_rng(0))[1],
@@ -153,7 +153,7 @@ def test_a_run_of_one_engine_answers_the_same_on_the_other(maker: str, small_lla
     tokens, logits = np.random.default_rng(0).integers(3, 500, (2, 11)), []
     for name in ENGINES:
         run = load_run(tmp_path / "run", backend=name)
-        ops, model = run.composed.parts.ops, run.composed.model
+        ops, model = run.setup.parts.ops, run.setup.model
         assert ops.name == name
         rows = run.theta["initializer"]["start"].reshape(1, -1)
         logits.append(ops.numpy(model.logits(rows, ops.array(tokens), ops.array(np.arange(22)))))
@@ -166,7 +166,7 @@ def test_a_run_whose_rows_are_ordered_otherwise_is_refused(tmp_path: Path) -> No
     recipe.write_text(SINUSOID)
     trained(recipe, out, "torch")
     info = (out / "run.json").read_text()
-    layout = load_run(out).composed.layout.fingerprint
+    layout = load_run(out).setup.layout.fingerprint
     (out / "run.json").write_text(info.replace(layout, "0" * 16))
     with pytest.raises(ModelError, match="orders its row in another way"):
         load_run(out, backend="mlx")

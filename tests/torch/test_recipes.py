@@ -71,9 +71,9 @@ def test_two_iterations_on_a_tiny_model(
     assert [e["event"] for e in events] == ["start", "step", "step", "validation", "end"]
     assert all(np.isfinite(e["loss"]) and e["norm"] > 0 for e in events if e["event"] == "step")
     run = load_run(tmp_path / "run")
-    start = run.composed.begin(0)["initializer"]["start"]
+    start = run.setup.begin(0)["initializer"]["start"]
     assert (run.theta["initializer"]["start"] - start).abs().max() > 0
-    assert run.composed.base.kind == {"roberta": "encoder", "gpt2": "causal", "t5": "encoder-decoder"}[KINDS[name]]
+    assert run.setup.base.kind == {"roberta": "encoder", "gpt2": "causal", "t5": "encoder-decoder"}[KINDS[name]]
 
 
 def test_an_encoder_is_asked_for_no_text(folder_of: Callable[[str], Path], tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from mlx_melpa.config.build import engine
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.initializers import KINDS
 from mlx_melpa.problems import KINDS as PROBLEMS
 from mlx_melpa.readouts import KINDS as READOUTS
@@ -34,7 +34,7 @@ def test_rows_and_difficulties_agree(put: Callable[..., Any], bases: dict[str, A
             ops, put(name, rank=2, layers=layers), READOUTS[readout](ops, bases[name].tokenizer)
         )
         maker = KINDS["hypernetwork"](ops, problem, form="chunked", embedding=16, hidden=8, chunk=100)
-        parts = Parts(ops, problem, maker, RULES["sgd"](ops, problem.layout), REGULARIZERS["none"](ops))
+        parts = Components(ops, problem, maker, RULES["sgd"](ops, problem.layout), REGULARIZERS["none"](ops))
         rng = np.random.default_rng(0)
         row, common = problem.init(rng)
         start = maker.init(rng, row)

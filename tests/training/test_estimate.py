@@ -41,18 +41,18 @@ def test_a_run_needs_a_folder() -> None:
 
 def test_hundreds_of_different_lengths_hold_their_memory() -> None:
     recipe = load_recipe("quickstart", SMALL)
-    composed = compose(recipe)
+    setup = compose(recipe)
     try:
-        loop = OuterLoop(recipe, composed, recipe.make("tasks"))
+        loop = OuterLoop(recipe, setup, recipe.make("tasks"))
         limit = 64 << 20
         loop.ops.limit_cache(limit)
-        rows = mx.zeros((1, composed.model.layout.size))
+        rows = mx.zeros((1, setup.model.layout.size))
         held = []
         for length in range(1, 241):
-            mx.eval(composed.model.hidden(rows, mx.ones((1, length), mx.int32)))
+            mx.eval(setup.model.hidden(rows, mx.ones((1, length), mx.int32)))
             if length % 60 == 0:
                 held.append(mx.get_active_memory() + mx.get_cache_memory())
     finally:
-        composed.model.detach()
+        setup.model.detach()
     assert mx.get_cache_memory() <= limit
     assert held[-1] <= held[0] + limit

@@ -33,9 +33,9 @@ def test_a_base_alone_is_enough(shared: Path, tmp_path: Path, monkeypatch: pytes
     assert said["run"] == str(tmp_path / "runs/stories260k") and said["iteration"] == 3
     run = load_run(said["run"])
     with Store() as store:
-        assert [known.fingerprint for known in store.runs(run.composed.base.family)] == [run.fingerprint]
-    layers = {int(name.split(".")[0]) for name in (s.name for s in run.composed.layout.segments) if name[0].isdigit()}
-    assert layers == {3, 4} and run.composed.model.frozen_blocks == 3  # 5 blocks: the upper half
+        assert [known.fingerprint for known in store.runs(run.setup.base.family)] == [run.fingerprint]
+    layers = {int(name.split(".")[0]) for name in (s.name for s in run.setup.layout.segments) if name[0].isdigit()}
+    assert layers == {3, 4} and run.setup.model.frozen_blocks == 3  # 5 blocks: the upper half
 
 
 def test_files_decide_the_readout_and_the_tasks(shared: Path, people: Path) -> None:

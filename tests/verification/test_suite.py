@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from mlx_melpa.config.kinds import FOLDERS, kind_class, kinds
 from mlx_melpa.core import inner_loop
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.learners import KINDS as LEARNERS
 from mlx_melpa.verification import suite
 from mlx_melpa.verification.cases import choices
@@ -63,7 +63,7 @@ def test_every_part_that_an_exact_learner_trains_is_held_against_finite_differen
     assert {check.learner.split()[0] for check in checks if check.stream == 2} == {"maml", "fomaml", "anil"}
 
 
-def slopes_by_part(parts: Parts, theta: Any, support: Any, query: Any) -> dict[str, float]:
+def slopes_by_part(parts: Components, theta: Any, support: Any, query: Any) -> dict[str, float]:
     found = errors("maml", parts, theta, support, query)
     return {error.part: error.relative_error for error in found if error.against == "finite differences"}
 

@@ -2,7 +2,7 @@
 
 from functools import cached_property, partial
 
-from ...config.build import Composition, compose
+from ...config.build import Setup, compose
 from ...core.types import Json
 from ...errors import MelpaError
 from ..study import Study
@@ -24,28 +24,28 @@ class Bench:
         self.encoded_for: tuple[int, bool] = (0, False)
 
     @cached_property
-    def composed(self) -> Composition:
+    def setup(self) -> Setup:
         """The base with its adapter; raises MelpaError for a readout that does not fit the tasks or the scenario."""
         settings, run, recipe = self.settings, self.settings.run, self.settings.recipe
         if run:
-            run.composed.model.detach()
+            run.setup.model.detach()
         if self.block_per_task:
             adapter = dict(recipe.resolved["adapter"])
             adapter["rank"] = adapter.get("rank", 1) * len(settings.stream.groups)
             recipe = recipe.replace(adapter=adapter)
         recipe = recipe.with_readout("prototypes" if settings.stream.labelled else "completion")
-        composed = compose(recipe, run.composed.base if run else None)
+        setup = compose(recipe, run.setup.base if run else None)
         try:
-            check_readout(settings, composed)
+            check_readout(settings, setup)
         except MelpaError:
-            composed.model.detach()
+            setup.model.detach()
             raise
-        return composed
+        return setup
 
     def close(self) -> None:
         """Takes the adapter off the base."""
-        if "composed" in vars(self):
-            self.composed.model.detach()
+        if "setup" in vars(self):
+            self.setup.model.detach()
 
     def learn(self, job: Job) -> Json:
         """The result of one stream."""
@@ -78,11 +78,11 @@ class Bench:
         """Builds a job's method; a random start is drawn with the job's seed."""
         settings, run = self.settings, self.settings.run
         if run and job.start != "random":
-            composed, theta = self.composed, run.theta
+            setup, theta = self.setup, run.theta
         else:
-            composed = self.composed.random_start(chosen.lr)
-            theta = composed.begin(job.seed)
-        start = Initialization(composed, theta, flop_counter(composed))
+            setup = self.setup.random_start(chosen.lr)
+            theta = setup.begin(job.seed)
+        start = Initialization(setup, theta, flop_counter(setup))
         own: Json = {} if chosen.strength is None else {"strength": chosen.strength}
         own |= {"buffer": settings.buffer} if KINDS[job.method].stores_examples else {}
         return KINDS[job.method](start, steps=settings.steps, seed=job.seed, tasks=len(settings.stream.groups), **own)
@@ -92,21 +92,21 @@ class Bench:
         if self.encoded_for != (seed, tuning):
             self.encoded, self.encoded_for = {}, (seed, tuning)
         if name not in self.encoded:
-            self.encoded[name] = encode_task(self.composed.parts, self.settings.stream.task(name, seed, tuning))
+            self.encoded[name] = encode_task(self.setup.parts, self.settings.stream.task(name, seed, tuning))
         return self.encoded[name]
 
 
-def check_readout(settings: Settings, composed: Composition) -> None:
+def check_readout(settings: Settings, setup: Setup) -> None:
     """Raises MelpaError for a readout that does not fit the stream's tasks or the scenario."""
-    kind = composed.recipe.kind("readout")
-    if composed.readout.classifies != settings.stream.labelled:
+    kind = setup.recipe.kind("readout")
+    if setup.readout.classifies != settings.stream.labelled:
         tasks, other = ("labels", "prototypes") if settings.stream.labelled else ("texts", "completion")
         raise MelpaError(f"the tasks are {tasks}, and readout '{kind}' is not for them; add --set readout={other}")
     if settings.scenario != "class-incremental":
         return
     if kind in ("linear", "ridge"):
         raise MelpaError(f"--scenario class-incremental: a head of '{kind}' has one task's labels; take prototypes")
-    if composed.recipe.settings("readout").get("words", "own") != "own":
+    if setup.recipe.settings("readout").get("words", "own") != "own":
         raise MelpaError(
             "--scenario class-incremental: letters stand for other labels in each task; add --set readout.words=own"
         )

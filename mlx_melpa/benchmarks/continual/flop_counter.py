@@ -1,6 +1,6 @@
 """Counts the matrix products of learning a task while it is learned."""
 
-from ...config.build import Composition
+from ...config.build import Setup
 from ...core.bases import Adapter
 from ...core.types import Batch, Json
 from ...evaluation.flops import COUNTED, Work, flops, names, products
@@ -24,8 +24,8 @@ class FlopCounter:
             self.total += flops(product for product in made if backward or not product.name.endswith("back"))
 
 
-def flop_counter(composed: Composition) -> FlopCounter | None:
+def flop_counter(setup: Setup) -> FlopCounter | None:
     """A counter for a base of llama's kind; None for others, whose products are not known."""
-    if composed.base.config.get("model_type") not in COUNTED:
+    if setup.base.config.get("model_type") not in COUNTED:
         return None
-    return FlopCounter(composed.base.config, composed.model.adapter, names(composed.model.sites))
+    return FlopCounter(setup.base.config, setup.model.adapter, names(setup.model.sites))

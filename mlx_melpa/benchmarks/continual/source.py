@@ -25,7 +25,7 @@ class Source:
     @property
     def recipe(self) -> Recipe:
         """The recipe of adapter and readout: the run's if there is one."""
-        return self.run.composed.recipe if self.run else self.tasks
+        return self.run.setup.recipe if self.run else self.tasks
 
     @property
     def seen(self) -> Sequence[str]:

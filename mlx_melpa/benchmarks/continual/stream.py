@@ -99,6 +99,6 @@ def general_bits_per_byte(method: Method, state: State, texts: Sequence[Example]
         return None
     rows = state.rows if state.rows.shape[0] else Method.begin(method).rows
     used = sorted(set(state.row_of.values())) or range(rows.shape[0])
-    measured = [general_ability(method.start.composed, rows[i : i + 1], texts) for i in used]
+    measured = [general_ability(method.start.setup, rows[i : i + 1], texts) for i in used]
     values = [value for value in measured if value is not None]
     return sum(values) / len(values) if values else None

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from ...config.build import Composition, compose
+from ...config.build import Setup, compose
 from ...config.recipe import Recipe, load_recipe
 from ...core.progress import Advance, silent
 from ...core.types import Json, Tree
@@ -52,7 +52,7 @@ class Bench:
 
     def __init__(self, jobs: Jobs, episodes: Mapping[int, Episodes], study: Study, out: Path):
         self.jobs, self.episodes, self.study, self.out = jobs, episodes, study, out
-        self._open: dict[str, tuple[Composition, Tree]] = {}
+        self._open: dict[str, tuple[Setup, Tree]] = {}
         self._evaluations: dict[tuple[str, int], Evaluation] = {}
 
     def results(self) -> dict[Measurement, Json]:
@@ -167,11 +167,11 @@ class Bench:
         self._evaluations[key].steps = self._steps(each)
         return self._evaluations[key]
 
-    def _load(self, each: Measurement) -> tuple[Composition, Tree]:
+    def _load(self, each: Measurement) -> tuple[Setup, Tree]:
         """A trained run; or the base, adapter and readout of a setting, with nothing that was trained."""
         if each.run:
             run = load_run(self.out / "runs" / each.run)
-            return run.composed, run.theta
+            return run.setup, run.theta
         recipe = multi_task(self.jobs.settings_by_key[each.of].recipe)
         return compose(recipe.for_tasks(recipe.make("tasks"))), {}
 

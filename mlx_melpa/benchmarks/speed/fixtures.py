@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...config.build import Composition, compose
+from ...config.build import Setup, compose
 from ...config.recipe import Recipe, load_recipe
 from ...core.types import Batch, Episode, Example, Tree
 
@@ -54,29 +54,27 @@ def random_llama(size: "Size") -> "Base":
     return wrap("random llama", build(size, 0), None, size.config())
 
 
-def on_numbers(base: Any, changes: Mapping[str, object] | None = None) -> Composition:
+def on_numbers(base: Any, changes: Mapping[str, object] | None = None) -> Setup:
     """The recipe `style` on a base that reads token ids as text; see `random_batch`."""
     changed = {"readout.max_length": MAX_LENGTH, **(changes or {})}
     return compose(recipe("pocket", changed), replace(base, tokenizer=NumberTokenizer()))
 
 
-def random_theta(composed: Composition) -> Tree:
+def random_theta(setup: Setup) -> Tree:
     """A random start, with LoRA's B away from zero so that every factor has a gradient."""
-    theta, ops = composed.begin(0), composed.parts.ops
+    theta, ops = setup.begin(0), setup.parts.ops
     start = theta["initializer"]["start"]
     noise = 0.01 * np.random.default_rng(0).standard_normal(start.shape)
     start = start + ops.array(noise.astype(np.float32))
     return {**theta, "initializer": {**theta["initializer"], "start": start}}
 
 
-def random_batch(
-    composed: Composition, tasks: int, examples: int, length: int, *, one_in: int = 10, seed: int = 0
-) -> Batch:
+def random_batch(setup: Setup, tasks: int, examples: int, length: int, *, one_in: int = 10, seed: int = 0) -> Batch:
     """Random sequences of `length` tokens without padding; the last of every `one_in` are supervised."""
     rng = np.random.default_rng([seed, 7])
-    ids = rng.integers(3, min(6000, int(composed.base.config["vocab_size"])), (tasks, examples, length + 1))
+    ids = rng.integers(3, min(6000, int(setup.base.config["vocab_size"])), (tasks, examples, length + 1))
     read, text = max(1, length // one_in), NumberTokenizer().decode
     episodes = [
         Episode("", tuple(Example(text(row[:-read]), target=text(row[-read:])) for row in task), ()) for task in ids
     ]
-    return composed.parts.problem.support(episodes)
+    return setup.parts.problem.support(episodes)

@@ -44,9 +44,9 @@ def measure(settings: Settings, advance: Advance) -> Json:
 
 
 def _base(base: Any, examples: int, times: int, gflops: Callable[[], float]) -> Json:
-    composed = on_numbers(base, {"adapter.rank": RANK})
-    theta, support = random_theta(composed), random_batch(composed, 1, examples, LENGTH)
-    parts, model, ops = composed.parts, composed.model, composed.parts.ops
+    setup = on_numbers(base, {"adapter.rank": RANK})
+    theta, support = random_theta(setup), random_batch(setup, 1, examples, LENGTH)
+    parts, model, ops = setup.parts, setup.model, setup.parts.ops
     state = inner_loop.begin(parts, theta, support)
     ops.evaluate(state)
     read = sum(part["index"].shape[0] for part in support["parts"])

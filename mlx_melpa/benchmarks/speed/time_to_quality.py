@@ -96,17 +96,17 @@ def _curves(settings: Settings, person: Episode, folder: Path, advance: Advance)
     from ...exports.common import block_names
 
     adapter = {"kind": "lora", "rank": ADAPTER["rank"], "scale": ADAPTER["scale"]}
-    composed = compose(run_recipe(settings, adapter=adapter))
-    problem: Any = composed.parts.problem
-    keys = sorted({site.path for site in composed.model.sites})
-    config = {"num_layers": len(composed.base.blocks), "lora_parameters": {**ADAPTER, "keys": keys}}
+    setup = compose(run_recipe(settings, adapter=adapter))
+    problem: Any = setup.parts.problem
+    keys = sorted({site.path for site in setup.model.sites})
+    config = {"num_layers": len(setup.base.blocks), "lora_parameters": {**ADAPTER, "keys": keys}}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     encoded = [problem.readout.tokens(example) for example in person.support]
     (folder / "examples.json").write_text(json.dumps([[list(tokens), spans[0][0]] for tokens, spans in encoded]))
-    places = block_names(composed.base)
+    places = block_names(setup.base)
     names = {
         f"{places[site.layer]}.{site.path}.{leaf}": f"{site.name}.{leaf}"
-        for site in composed.model.sites
+        for site in setup.model.sites
         for leaf in ("lora_a", "lora_b")
     }
     steps, rates = (2 * EVERY, RATES[:1]) if settings.short else (STEPS, RATES)
@@ -118,11 +118,11 @@ def _curves(settings: Settings, person: Episode, folder: Path, advance: Advance)
             answer = worker.ask(lr=lr, steps=steps, every=EVERY)
             for seconds, k, file in zip(answer["seconds"], answer["steps"], answer["files"], strict=True):
                 weights = {names[name]: array for name, array in load_file(file).items()}
-                loss = _loss(problem, composed.layout.row(weights), person.query)
+                loss = _loss(problem, setup.layout.row(weights), person.query)
                 if isfinite(loss):
                     curves.append({"lr": lr, "steps": k, "seconds": loading + seconds, "loss": loss})
             advance(1, f"time to quality: mlx-lm at rate {lr:g}")
-    return _loss(problem, composed.layout.draw(np.random.default_rng(0)), person.query), curves
+    return _loss(problem, setup.layout.draw(np.random.default_rng(0)), person.query), curves
 
 
 def _again(settings: Settings, folder: Path, best: Json) -> float:
@@ -146,7 +146,7 @@ def _stored_loss(commands: Commands, run: str, user: str, examples: Sequence[Exa
     loaded = load_run(run)
     with Store(commands.home) as store:
         version = store.get(user, 1)
-    return _loss(loaded.composed.parts.problem, version.state.rows[0], examples)
+    return _loss(loaded.setup.parts.problem, version.state.rows[0], examples)
 
 
 def _loss(problem: Any, row: np.ndarray, examples: Sequence[Example]) -> float:

@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from ...config.build import Composition
+from ...config.build import Setup
 from ...core.microbatches import chunks
 from ...core.progress import Advance, silent
 from ...core.types import Episode, Json
@@ -21,19 +21,19 @@ TEXTS_PER_PASS = 64
 
 
 def features(
-    composed: Composition,
+    setup: Setup,
     episodes: Iterable[Episode],
     known: Features,
     advance: Advance = silent,
 ) -> Features:
     """Adds the features of the episodes' texts to those already known."""
-    ops, encoder, weights = composed.ops, composed.readout.encoder, composed.problem.identity_weights()
+    ops, encoder, weights = setup.ops, setup.readout.encoder, setup.problem.identity_weights()
     texts = {e.text for episode in episodes for e in (*episode.support, *episode.query)} - known.keys()
     for chunk in chunks(sorted(texts, key=lambda text: (len(encoder.whole(text)), text)), TEXTS_PER_PASS):
         tokens = [encoder.whole(text) for text in chunk]
         padded, lengths = ops.array(pad(tokens, encoder.pad)), [len(ids) for ids in tokens]
-        states = [composed.model.hidden(weights, padded)]
-        states += [composed.model.frozen_states(padded)[0]] if composed.model.frozen_blocks else []
+        states = [setup.model.hidden(weights, padded)]
+        states += [setup.model.frozen_states(padded)[0]] if setup.model.frozen_blocks else []
         found = [ops.numpy(s) for s in states]
         for i, (text, length) in enumerate(zip(chunk, lengths, strict=True)):
             known[text] = np.concatenate([unit(s[i, :length].mean(0)) for s in found])

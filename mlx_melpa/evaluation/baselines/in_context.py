@@ -15,7 +15,7 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from ...config.build import Composition, part_of
+from ...config.build import Setup, part_of
 from ...core.types import Episode, Example, Json
 from ...problems.language import Language, classified
 from ...readouts.completion import Completion, completion
@@ -40,17 +40,17 @@ class InContextSettings(NamedTuple):
 class InContext:
     """The base model with examples before each question."""
 
-    def __init__(self, composed: Composition):
-        self.composed, self.ops = composed, composed.parts.ops
-        self.classifies = composed.readout.classifies
-        known = (composed.base.config.get(name) for name in ("max_position_embeddings", "n_positions"))
+    def __init__(self, setup: Setup):
+        self.setup, self.ops = setup, setup.parts.ops
+        self.classifies = setup.readout.classifies
+        known = (setup.base.config.get(name) for name in ("max_position_embeddings", "n_positions"))
         limit = min([CONTEXT, *(int(size) for size in known if size)])
-        template = composed.readout.template
+        template = setup.readout.template
         settings: Json = {"max_length": limit, **({"template": template} if template else {})}
         build = labels if self.classifies else completion
-        self.head: Labels | Completion = build(self.ops, composed.base.tokenizer, **settings)
-        engine = part_of(composed.recipe.backend, "shared_prompt")
-        self.model = engine.SharedPrompt(composed.model)
+        self.head: Labels | Completion = build(self.ops, setup.base.tokenizer, **settings)
+        engine = part_of(setup.recipe.backend, "shared_prompt")
+        self.model = engine.SharedPrompt(setup.model)
         self.problem = Language(self.ops, self.model, self.head)
         self.rows, self.shared = self.problem.identity()
 
@@ -113,12 +113,12 @@ class InContext:
         return replace(episode, query=tuple(query))
 
 
-def impossible(composed: Composition, drawn: Sequence[Episode]) -> str:
+def impossible(setup: Setup, drawn: Sequence[Episode]) -> str:
     """The reason why no examples can be shown before a question; empty if they can."""
-    if composed.base is None:
+    if setup.base is None:
         return "there is no language model"
-    if composed.base.kind == "encoder":
-        return f"{composed.base.name} is an encoder, which writes nothing"
+    if setup.base.kind == "encoder":
+        return f"{setup.base.name} is an encoder, which writes nothing"
     if any(example.messages for example in drawn[0].query):
         return "the texts are dialogues, which hold their own context"
     return ""

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...config.build import Composition
+from ...config.build import Setup
 from ...core import inner_loop
 from ...core.progress import Advance, silent
 from ...core.types import Tree
@@ -60,7 +60,7 @@ FIRST_RATE = SCHEDULE.rates[0]
 class Search:
     """Tunes Adam for a setup from the start `theta`, on batches of validation episodes."""
 
-    setup: Composition
+    setup: Setup
     theta: Tree
     batches: Sequence[TaskBatch]
     main: str

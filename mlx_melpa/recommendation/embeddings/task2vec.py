@@ -4,26 +4,26 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ...config.build import Composition
+from ...config.build import Setup
 from ...core import inner_loop
 from ...core.class_means import BATCH_SIZE
 from ...core.microbatches import chunks
-from ...core.protocols import Parts
+from ...core.protocols import Components
 from ...core.types import Array, Batch, Episode, Tree
 
 
-def task2vec(composed: Composition, episode: Episode, theta: Tree | None = None) -> np.ndarray:
+def task2vec(setup: Setup, episode: Episode, theta: Tree | None = None) -> np.ndarray:
     """The log-normalized Fisher (own,) of a user's numbers on the support set: log(1 + F / mean F), 0 where F is 0.
 
     F is computed at the initial row under `theta`, the same random start by default.
     """
-    parts = composed.parts
-    theta = composed.begin(0) if theta is None else theta
+    parts = setup.parts
+    theta = setup.begin(0) if theta is None else theta
     found = fisher(parts, theta, inner_loop.begin(parts, theta, parts.problem.support([episode]))["rows"], episode)
     return np.log1p(found / max(float(found.mean()), 1e-30))
 
 
-def fisher(parts: Parts, theta: Tree, rows: Array, episode: Episode) -> np.ndarray:
+def fisher(parts: Components, theta: Tree, rows: Array, episode: Episode) -> np.ndarray:
     """The empirical Fisher's diagonal (own,) at a row (1, P): the mean over examples of each one's squared gradient.
 
     An example's loss is its term in the task's loss, on its own: class means come from the whole support set.

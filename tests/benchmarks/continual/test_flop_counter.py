@@ -6,7 +6,7 @@ from mlx_melpa.benchmarks.continual.flop_counter import flop_counter
 from mlx_melpa.benchmarks.continual.methods import KINDS
 from mlx_melpa.benchmarks.continual.methods.method import Initialization, encode_task
 from mlx_melpa.benchmarks.continual.tasks import Task
-from mlx_melpa.config.build import Composition
+from mlx_melpa.config.build import Setup
 from mlx_melpa.core.types import Example
 from mlx_melpa.evaluation.flops import Work, names, products
 
@@ -14,17 +14,17 @@ STEPS = 2
 
 
 @pytest.mark.parametrize("name", ["naive", "maml", "ewc"])
-def test_passes_of_learning_are_counted(composed: Composition, name: str) -> None:
+def test_passes_of_learning_are_counted(setup: Setup, name: str) -> None:
     texts = tuple(Example(f"number {i}", label="ab"[i % 2]) for i in range(4))
-    baseline = composed.random_start(0.01)
+    baseline = setup.random_start(0.01)
     counter = flop_counter(baseline)
     method = KINDS[name](Initialization(baseline, baseline.begin(0), counter), steps=STEPS, seed=0, tasks=1)
-    task = encode_task(composed.parts, Task("one", ("a", "b"), texts, texts))
+    task = encode_task(setup.parts, Task("one", ("a", "b"), texts, texts))
     made = []
     for part in task.support["parts"]:
         read = part["index"].shape[0] if "index" in part else 0
-        work = Work(*part["tokens"].shape, read, composed.model.adapter, names(composed.model.sites))
-        made += products(composed.base.config, work)
+        work = Work(*part["tokens"].shape, read, setup.model.adapter, names(setup.model.sites))
+        made += products(setup.base.config, work)
     forward = sum(product.flops for product in made if not product.name.endswith("back"))
     both = sum(product.flops for product in made)
     assert counter is not None and 0 < forward < both

@@ -10,7 +10,7 @@ from mlx_melpa.benchmarks.continual.methods import KINDS
 from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Initialization, Method, encode_task
 from mlx_melpa.benchmarks.continual.scenarios import class_incremental, merged, task_incremental
 from mlx_melpa.benchmarks.continual.tasks import stream_of_records
-from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.build import Setup, compose
 from mlx_melpa.config.recipe import load_recipe
 from mlx_melpa.core.types import Example
 from mlx_melpa.data.readers import Record
@@ -20,7 +20,7 @@ WORDS = {"a": ("red", "blue"), "b": ("north", "south"), "c": ("red", "green")}
 
 
 @pytest.fixture(params=["{kind: prototypes, metric: plain}", "{kind: labels}"])
-def composed(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
+def setup(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Any:
     path = tmp_path / "r.yaml"
     path.write_text(
         f"model: {shared}/models/stories260k\nadapter: {{kind: lora, rank: 2, layers: 2, sites: [q_proj, v_proj]}}\n"
@@ -32,7 +32,7 @@ def composed(shared: Path, tmp_path: Path, request: pytest.FixtureRequest) -> An
 
 
 @pytest.fixture
-def encoded(composed: Composition) -> list[EncodedTask]:
+def encoded(setup: Setup) -> list[EncodedTask]:
     records = [
         Record(Example(f"the {word} thing {i}", label=word), task)
         for task, words in WORDS.items()
@@ -40,16 +40,16 @@ def encoded(composed: Composition) -> list[EncodedTask]:
         for i in range(12)
     ]
     stream = stream_of_records(records, shots=3, queries=3)
-    return [encode_task(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
+    return [encode_task(setup.parts, stream.task(name, 0)) for name in stream.order(0)]
 
 
-def method(composed: Composition, name: str = "naive") -> Method:
-    baseline = composed.random_start(0.01)
+def method(setup: Setup, name: str = "naive") -> Method:
+    baseline = setup.random_start(0.01)
     return KINDS[name](Initialization(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3)
 
 
-def test_all_labels_so_far_are_candidates(composed: Composition, encoded: list[EncodedTask]) -> None:
-    made = method(composed)
+def test_all_labels_so_far_are_candidates(setup: Setup, encoded: list[EncodedTask]) -> None:
+    made = method(setup)
     state = made.begin()
     assert class_incremental(made, state, encoded[0], []) is None, "nothing is learned yet"
     for at, one in enumerate(encoded):
@@ -72,7 +72,7 @@ def test_all_labels_so_far_are_candidates(composed: Composition, encoded: list[E
         assert counts == {"red": 6, "blue": 3, "north": 3, "south": 3, "green": 3}
         prior = np.stack([sums[label] / counts[label] for label in labels]).astype(np.float16).astype(np.float32)
         many = np.array([counts[label] for label in labels], np.float32)
-        ops = composed.parts.ops
+        ops = setup.parts.ops
         asked = {**asked, "class_sums": ops.array((prior * many[:, None])[None]), "class_counts": ops.array(many[None])}
     found = made.ops.numpy(made.problem.predict(state.rows, asked, made.shared))
     assert found.shape[-1] == 5
@@ -81,10 +81,10 @@ def test_all_labels_so_far_are_candidates(composed: Composition, encoded: list[E
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_method_can_be_asked_among_all(composed: Composition, encoded: list[EncodedTask], name: str) -> None:
+def test_every_method_can_be_asked_among_all(setup: Setup, encoded: list[EncodedTask], name: str) -> None:
     if name == "o_lora":
         pytest.skip("wants an adapter with a rank for each task")
-    made = method(composed, name)
+    made = method(setup, name)
     state = made.begin()
     for some in [encoded] if made.at_once else [[one] for one in encoded]:
         state = made.learn(state, some)

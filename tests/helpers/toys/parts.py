@@ -7,7 +7,7 @@ import numpy as np
 
 from mlx_melpa.config.build import engine
 from mlx_melpa.config.kinds import kind_class, kinds
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.core.types import Batch, Tree
 from mlx_melpa.learners.anil import Anil
 from mlx_melpa.tasks.sinusoid import sinusoid
@@ -31,7 +31,7 @@ def small(
     backend: str = "mlx",
     start: tuple[str, dict[str, Any]] = ("universal", {}),
     last: int | None = None,
-) -> tuple[Parts, Tree, Batch, Batch]:
+) -> tuple[Components, Tree, Batch, Batch]:
     """Parts, theta and batches of two tasks on sine curves with a smooth network.
 
     A hypernetwork is moved off the zeros that it begins with: they would leave its other weights without a gradient.
@@ -42,7 +42,7 @@ def small(
     problem = problem if last is None else problem.with_layout(Anil.freeze(problem.layout, {"last": last}))
     initializer = kinds("initializer")[start[0]](ops, problem, **start[1])
     problem = problem.with_decoder(initializer.decoder)
-    parts = Parts(
+    parts = Components(
         ops,
         problem,
         initializer,
@@ -54,17 +54,17 @@ def small(
     return parts, noisy(parts, seed, 0.5 if start[0] == "hypernetwork" else 0.0), support, query
 
 
-def labelled(rule: str, settings: dict[str, Any], seed: int, backend: str) -> tuple[Parts, Tree, Batch, Batch]:
+def labelled(rule: str, settings: dict[str, Any], seed: int, backend: str) -> tuple[Components, Tree, Batch, Batch]:
     """Parts, theta and batches of two tasks of labelled words, from heads written as class prototypes."""
     ops: Any = engine(backend)
     problem, tasks = words(ops, seed)
     initializer = kinds("initializer")["proto_head"](ops, problem)
     made = kinds("rule")[rule](ops, problem.layout, **settings)
-    parts = Parts(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
+    parts = Components(ops, problem, initializer, made, kinds("regularizer")["none"](ops))
     return parts, noisy(parts, seed, 0.0), *problem.prepare(tasks)
 
 
-def errors(learner: str, parts: Parts, theta: Tree, support: Any, query: Any) -> Iterator[suite.Error]:
+def errors(learner: str, parts: Components, theta: Tree, support: Any, query: Any) -> Iterator[suite.Error]:
     """The errors of a learner over three steps."""
     settings = Choice("learner", learner).settings
     built = kinds("learner")[learner](parts, steps=STEPS, **settings).at(0.5)

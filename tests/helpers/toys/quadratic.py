@@ -12,7 +12,7 @@ import numpy as np
 
 from mlx_melpa.config.kinds import kinds
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.core.types import Array, Batch, Tree
 
 SIZE, TASKS, STRENGTH = 6, 3, 0.7
@@ -42,7 +42,7 @@ def errors(ops: Any, seed: int = 0) -> Iterator[tuple[str, float]]:
     problem: Any = Quadratic(ops.array(curved))
     regularizer = kinds("regularizer")["l2"](ops, strength=STRENGTH, learn=True, each=True)
     rule = kinds("rule")["sgd"](ops, problem.layout, lr=0.3)
-    parts = Parts(ops, problem, kinds("initializer")["universal"](ops), rule, regularizer)
+    parts = Components(ops, problem, kinds("initializer")["universal"](ops), rule, regularizer)
     learned = {"log_strength": ops.array(np.log(strengths))}
     theta = {"initializer": {"start": ops.array(start)}, "problem": {}, "rule": {}, "regularizer": learned}
     learner = kinds("learner")["imaml"](parts, steps=200, cg_steps=20, tolerance=1e-7)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.core.types import Batch, Tree
 from mlx_melpa.verification.differences import relative_errors as difference
 from mlx_melpa.verification.differences import slope_errors as slopes
@@ -17,7 +17,7 @@ Loss = Callable[[Tree], float]
 
 
 def unrolled(
-    parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int, weights: Sequence[float] | None = None
+    parts: Components, theta: Tree, support: Batch, query: Batch, steps: int, weights: Sequence[float] | None = None
 ) -> Tree:
     """The exact meta-gradient by differentiating the whole loop at once: memory grows with the steps.
 
@@ -37,7 +37,7 @@ def unrolled(
     return parts.ops.value_and_grad(loss, theta)[2]
 
 
-def held_constant(parts: Parts, theta: Tree, support: Batch, query: Batch, steps: int) -> Tree:
+def held_constant(parts: Components, theta: Tree, support: Batch, query: Batch, steps: int) -> Tree:
     """FOMAML by its definition: the loop with each inner gradient stopped, differentiated at once."""
 
     def loss(theta: Tree) -> tuple[Any, Any]:
@@ -51,7 +51,9 @@ def held_constant(parts: Parts, theta: Tree, support: Batch, query: Batch, steps
     return parts.ops.value_and_grad(loss, theta)[2]
 
 
-def query_loss(parts: Parts, support: Batch, query: Batch, steps: int, weights: Sequence[float] | None = None) -> Loss:
+def query_loss(
+    parts: Components, support: Batch, query: Batch, steps: int, weights: Sequence[float] | None = None
+) -> Loss:
     """The summed query loss after adapting, as a function of theta: what finite differences probe.
 
     `weights` as in `unrolled`.

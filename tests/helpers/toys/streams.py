@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from mlx_melpa.core import inner_loop as adapt
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.core.types import Array, Batch, State, Tree
 
-Advance = Callable[[Parts, Tree, int, State, Batch], State]
+Advance = Callable[[Components, Tree, int, State, Batch], State]
 
 
 def losses(
-    parts: Parts, theta: Tree, supports: Sequence[Batch], questions: Sequence[Batch], steps: int, advance: Advance
+    parts: Components, theta: Tree, supports: Sequence[Batch], questions: Sequence[Batch], steps: int, advance: Advance
 ) -> Array:
     """The outer losses (T,) with `advance` as the inner step."""
     state, asked = adapt.begin(parts, theta, supports[0]), list[Batch]()
@@ -30,22 +30,24 @@ def losses(
     return sum(found[1:], found[0]) / len(found)
 
 
-def unrolled(parts: Parts, theta: Tree, supports: Sequence[Batch], questions: Sequence[Batch], steps: int) -> Tree:
+def unrolled(parts: Components, theta: Tree, supports: Sequence[Batch], questions: Sequence[Batch], steps: int) -> Tree:
     """The exact meta-gradient by differentiating the whole stream at once."""
     return _gradient(parts, theta, supports, questions, steps, adapt.step)
 
 
-def held_constant(parts: Parts, theta: Tree, supports: Sequence[Batch], questions: Sequence[Batch], steps: int) -> Tree:
+def held_constant(
+    parts: Components, theta: Tree, supports: Sequence[Batch], questions: Sequence[Batch], steps: int
+) -> Tree:
     """FOMAML by its definition: the stream with each inner gradient stopped, differentiated at once."""
 
-    def first_order(parts: Parts, theta: Tree, k: int, state: State, support: Batch) -> State:
+    def first_order(parts: Components, theta: Tree, k: int, state: State, support: Batch) -> State:
         return adapt.move(parts, theta, k, state, parts.ops.stop_gradient(adapt.gradient(parts, theta, state, support)))
 
     return _gradient(parts, theta, supports, questions, steps, first_order)
 
 
 def outer_loss(
-    parts: Parts, supports: Sequence[Batch], questions: Sequence[Batch], steps: int
+    parts: Components, supports: Sequence[Batch], questions: Sequence[Batch], steps: int
 ) -> Callable[[Tree], float]:
     """The summed outer loss as a function of theta: what finite differences probe."""
 
@@ -57,7 +59,7 @@ def outer_loss(
 
 
 def _gradient(
-    parts: Parts, theta: Tree, supports: Sequence[Batch], questions: Sequence[Batch], steps: int, advance: Advance
+    parts: Components, theta: Tree, supports: Sequence[Batch], questions: Sequence[Batch], steps: int, advance: Advance
 ) -> Tree:
     def loss(theta: Tree) -> tuple[Any, Any]:
         found = losses(parts, theta, supports, questions, steps, advance)

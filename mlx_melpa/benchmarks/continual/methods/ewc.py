@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ....core.protocols import Parts
+from ....core.protocols import Components
 from ....regularizers.ewc import ewc
 from .method import Method, State
 
@@ -17,6 +17,6 @@ class Ewc(Method):
 
     strength: float = 0.1
 
-    def components(self, state: State) -> Parts:
+    def components(self, state: State) -> Components:
         """The components with this penalty in place of the initialization's."""
         return replace(self.start.parts, regularizer=ewc(self.ops, strength=self.strength))

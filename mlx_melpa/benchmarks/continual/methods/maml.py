@@ -1,7 +1,7 @@
 """Continual MAML: each step takes a fast step on the new task, and the gradient of all tasks after it."""
 
 from ....core import inner_loop
-from ....core.protocols import Parts
+from ....core.protocols import Components
 from ....core.types import Array, Tree
 from .method import WeightedBatches
 from .replay import Replay
@@ -17,7 +17,7 @@ class Maml(Replay):
     of the new task than a step of `replay`.
     """
 
-    def gradient(self, components: Parts, k: int, at: Tree, batches: WeightedBatches) -> Array:
+    def gradient(self, components: Components, k: int, at: Tree, batches: WeightedBatches) -> Array:
         """The gradient (1, own) of all batches at the fast row."""
         begun = {**at, "memory": components.rule.begin(at["rows"])}
         new_task = super().gradient(components, k, at, of_new_task(batches))

@@ -12,11 +12,11 @@ from typing import cast
 
 import numpy as np
 
-from ....config.build import Composition
+from ....config.build import Setup
 from ....core import inner_loop
 from ....core.class_means import average, load_class_means, single_examples
 from ....core.layout import Layout
-from ....core.protocols import Parts
+from ....core.protocols import Components
 from ....core.types import Array, Batch, Episode, Example, Tree
 from ....problems.language import Language
 from ..flop_counter import FlopCounter
@@ -35,19 +35,19 @@ class Initialization:
     `flops` counts the operations of learning, None where they can't be counted.
     """
 
-    composed: Composition
+    setup: Setup
     theta: Tree
     flops: FlopCounter | None = None
 
     @property
-    def parts(self) -> Parts:
+    def parts(self) -> Components:
         """The components that adapt."""
-        return self.composed.parts
+        return self.setup.parts
 
     @property
     def layout(self) -> Layout:
         """The layout of a row."""
-        return self.composed.layout
+        return self.setup.layout
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class EncodedTask:
     test: Batch
 
 
-def encode_task(parts: Parts, task: Task) -> EncodedTask:
+def encode_task(parts: Components, task: Task) -> EncodedTask:
     """Encodes a task. The frozen prefix runs here, once."""
     problem = cast(Language, parts.problem)
     support = problem.support([Episode(task.name, task.train, (), task.labels)])
@@ -158,7 +158,7 @@ class Method:
         """The row (1, P) from which the steps on the next task begin."""
         return state.rows
 
-    def components(self, state: State) -> Parts:
+    def components(self, state: State) -> Components:
         """The components that adapt to the next task."""
         return self.start.parts
 
@@ -166,7 +166,7 @@ class Method:
         """The weighted batches of one step's loss; that of the new task is the first."""
         return ((1.0, now.support),)
 
-    def gradient(self, components: Parts, k: int, at: Tree, batches: WeightedBatches) -> Array:
+    def gradient(self, components: Components, k: int, at: Tree, batches: WeightedBatches) -> Array:
         """The gradient (1, own) of the k-th step."""
         for _, batch in batches:
             self.count(batch, backward=True)

@@ -7,7 +7,7 @@ import numpy as np
 
 from ....core.engine import Engine
 from ....core.layout import Layout
-from ....core.protocols import Drift, Parts
+from ....core.protocols import Components, Drift
 from ....core.types import Array, Tree
 from ....errors import RecipeError
 from ....regularizers.none import NoRegularizer
@@ -47,13 +47,13 @@ class OLora(Method):
 
     def __init__(self, start: Initialization, *, steps: int, seed: int, tasks: int, strength: float | None = None):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, strength=strength)
-        recipe = start.composed.recipe
+        recipe = start.setup.recipe
         kind, settings = recipe.kind("adapter"), recipe.settings("adapter")
         if kind != "lora" or settings["rank"] % tasks:
             raise RecipeError(f"o_lora needs adapter: lora with a rank for each of {tasks} tasks, found '{kind}'")
         self.rank: int = settings["rank"] // tasks
 
-    def components(self, state: State) -> Parts:
+    def components(self, state: State) -> Components:
         """The components with the penalty of the next block."""
         penalty = Orthogonal(self.ops, self.start.layout, self.rank, len(state.labels), self.strength)
         return replace(self.start.parts, regularizer=penalty)

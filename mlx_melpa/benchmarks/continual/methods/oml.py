@@ -4,7 +4,7 @@ import numpy as np
 
 from ....core import inner_loop
 from ....core.layout import Layout
-from ....core.protocols import Parts
+from ....core.protocols import Components
 from ....core.types import Array, Tree
 from .maml import of_new_task
 from .method import Initialization, WeightedBatches
@@ -25,7 +25,7 @@ class Oml(Replay):
         super().__init__(start, steps=steps, seed=seed, tasks=tasks, buffer=buffer)
         self.fast = self.ops.array(fast_mask(start.layout))
 
-    def gradient(self, components: Parts, k: int, at: Tree, batches: WeightedBatches) -> Array:
+    def gradient(self, components: Components, k: int, at: Tree, batches: WeightedBatches) -> Array:
         """The new task's gradient for the fast numbers; for the slow ones that of all batches after the fast step."""
         theta, now = self.start.theta, super().gradient(components, k, at, of_new_task(batches))
         rows = at["rows"]

@@ -43,5 +43,5 @@ class Routed(SingleTask, ABC):
     def features(self, examples: Sequence[Example]) -> np.ndarray:
         """Features (n, d) of texts under the row of the initialization; computed once per text."""
         texts = [Episode("", tuple(examples), ())]
-        features(self.start.composed, texts, self.known_features)
+        features(self.start.setup, texts, self.known_features)
         return np.stack([self.known_features[example.text] for example in examples])

@@ -36,16 +36,16 @@ def work(settings: Json, reply: Reply) -> None:
 
     base = load_base(case_recipe(settings, "all"))
     half = settings["layers"] == "upper half"
-    composed = compose(case_recipe(settings, (len(base.blocks) + 1) // 2 if half else "all"), base)
-    parts, problem, readout = composed.parts, composed.parts.problem, composed.readout
+    setup = compose(case_recipe(settings, (len(base.blocks) + 1) // 2 if half else "all"), base)
+    parts, problem, readout = setup.parts, setup.parts.problem, setup.readout
 
     def count(text: str) -> int:
         return len(readout.encoder.ids(text))
 
     given = examples(settings["case"], settings["examples"], settings["length"], count)
-    theta = composed.begin(0)
+    theta = setup.begin(0)
     encoded = [readout.tokens(example) for example in given]
-    write_start(Path(settings["folder"]), composed, ops.numpy(theta["initializer"]["start"]), encoded)
+    write_start(Path(settings["folder"]), setup, ops.numpy(theta["initializer"]["start"]), encoded)
     began = perf_counter()
     support = problem.support([Episode("", tuple(given), ())])
     ops.evaluate(support)
@@ -73,16 +73,16 @@ def work(settings: Json, reply: Reply) -> None:
         order = reply(clock.answer(tokens=tokens * order["steps"]))
 
 
-def write_start(folder: Path, composed: Any, row: Any, encoded: list[Any]) -> None:
+def write_start(folder: Path, setup: Any, row: Any, encoded: list[Any]) -> None:
     """Writes the start in mlx-lm's names, and [[tokens, index of the first supervised one], ...]."""
     import mlx.core as mx
 
     from ....exports.common import metadata_of
     from ....exports.mlx_lm import CONFIG, config, tensors
 
-    weights = {name: mx.array(value) for name, value in tensors(composed.model, row).items()}
+    weights = {name: mx.array(value) for name, value in tensors(setup.model, row).items()}
     mx.save_safetensors(str(folder / START), weights)
-    (folder / CONFIG).write_text(json.dumps(config(composed.model, metadata_of(composed.model))))
+    (folder / CONFIG).write_text(json.dumps(config(setup.model, metadata_of(setup.model))))
     (folder / EXAMPLES).write_text(json.dumps([[list(tokens), spans[0][0]] for tokens, spans in encoded]))
 
 

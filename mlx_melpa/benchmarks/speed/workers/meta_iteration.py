@@ -21,22 +21,22 @@ def work(settings: Json, reply: Reply) -> None:
     from ....training.outer_loop import OuterLoop
 
     folder, made = settings.get("folder"), recipe(settings["model"], settings["changes"])
-    composed = compose(made)
-    ops = composed.parts.ops
-    loop = OuterLoop(made, composed, made.make("tasks"))
+    setup = compose(made)
+    ops = setup.parts.ops
+    loop = OuterLoop(made, setup, made.make("tasks"))
     drawn = loop.draw(0)
-    losses, gradient, _ = loop.meta_gradient(composed.learner, drawn)
+    losses, gradient, _ = loop.meta_gradient(setup.learner, drawn)
     if folder:
         named = {"start": loop.theta, "gradient": ops.map_tree(lambda g: g / len(drawn), gradient)}
         for what, tree in named.items():
-            weights = composed.layout.views(ops.numpy(tree["initializer"]["start"]))
+            weights = setup.layout.views(ops.numpy(tree["initializer"]["start"]))
             if "shared" in tree["problem"]:
-                weights |= composed.problem.acting_layout.shared.views(ops.numpy(tree["problem"]["shared"]))
+                weights |= setup.problem.acting_layout.shared.views(ops.numpy(tree["problem"]["shared"]))
             save_file(weights, f"{folder}/{what}.safetensors")
     del gradient
     answer: Json = {"loss": float(np.mean(losses))}
-    answer |= {"parameters": composed.layout.size, "steps": composed.learner.steps, "tasks": made.train.tasks_per_step}
-    answer |= {"base_bytes": base_bytes(composed.base)}
+    answer |= {"parameters": setup.layout.size, "steps": setup.learner.steps, "tasks": made.train.tasks_per_step}
+    answer |= {"base_bytes": base_bytes(setup.base)}
     for iteration in count():
         reply(answer)
         ops.reset_peak_memory()

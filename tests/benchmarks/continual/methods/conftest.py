@@ -7,7 +7,7 @@ import pytest
 from mlx_melpa.benchmarks.continual.methods import KINDS
 from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Initialization, Method, encode_task
 from mlx_melpa.benchmarks.continual.tasks import Stream, stream_of_records
-from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.build import Setup, compose
 from mlx_melpa.config.recipe import check
 from mlx_melpa.config.yaml_document import Document
 from mlx_melpa.core.types import Example
@@ -39,28 +39,28 @@ def stream() -> Stream:
     return stream_of_records(records, shots=4, queries=4)
 
 
-def composition(model: str, readout: str) -> Composition:
+def built_on(model: str, readout: str) -> Setup:
     return compose(check(Document("test", RECIPE.format(model=model, readout=readout)), "test"))
 
 
 @pytest.fixture(scope="module", params=["prototypes", "labels"])
-def composed(request: pytest.FixtureRequest, shared: object) -> Iterator[Composition]:
-    found = composition(f"{shared}/models/stories260k", request.param)
+def setup(request: pytest.FixtureRequest, shared: object) -> Iterator[Setup]:
+    found = built_on(f"{shared}/models/stories260k", request.param)
     yield found
     found.model.detach()
 
 
 @pytest.fixture(scope="module")
-def encoded(composed: Composition, stream: Stream) -> list[EncodedTask]:
-    return [encode_task(composed.parts, stream.task(name, 0)) for name in stream.order(0)]
+def encoded(setup: Setup, stream: Stream) -> list[EncodedTask]:
+    return [encode_task(setup.parts, stream.task(name, 0)) for name in stream.order(0)]
 
 
 @pytest.fixture(scope="module")
-def built(composed: Composition) -> Callable[..., Method]:
+def built(setup: Setup) -> Callable[..., Method]:
     """Builds a method by its name, from a random start with Adam: two steps a task, three stored examples a task."""
 
     def make(name: str, **settings: float) -> Method:
-        baseline, stores = composed.random_start(0.01), KINDS[name].stores_examples
+        baseline, stores = setup.random_start(0.01), KINDS[name].stores_examples
         settings = {"buffer": 3} | settings if stores else settings
         return KINDS[name](Initialization(baseline, baseline.begin(0)), steps=2, seed=0, tasks=3, **settings)
 

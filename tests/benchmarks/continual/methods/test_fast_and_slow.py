@@ -13,7 +13,7 @@ from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Initializ
 from mlx_melpa.benchmarks.continual.methods.oml import Oml, fast_mask
 from mlx_melpa.core import inner_loop as adapt
 from mlx_melpa.core.layout import Layout, Segment
-from mlx_melpa.core.protocols import Parts
+from mlx_melpa.core.protocols import Components
 from mlx_melpa.initializers.universal import universal
 from mlx_melpa.regularizers.none import none
 from mlx_melpa.rules.sgd import sgd
@@ -40,10 +40,10 @@ def gradient(row: np.ndarray, goal: np.ndarray) -> np.ndarray:
 def stepped(kind: type[Method]) -> np.ndarray:
     """The row after one step on a new task and a stored one, in equal shares."""
     problem: Any = Quadratic()
-    parts = Parts(ops, problem, universal(ops), sgd(ops, problem.layout, lr=LR), none(ops))
-    composed: Any = SimpleNamespace(parts=parts, layout=problem.layout)
+    parts = Components(ops, problem, universal(ops), sgd(ops, problem.layout, lr=LR), none(ops))
+    setup: Any = SimpleNamespace(parts=parts, layout=problem.layout)
     theta = {"initializer": {"start": ops.array(ROW)}, "problem": {}, "rule": {}, "regularizer": {}}
-    method = kind(Initialization(composed, theta), steps=1, seed=0, tasks=2, buffer=1)  # type: ignore[call-arg]
+    method = kind(Initialization(setup, theta), steps=1, seed=0, tasks=2, buffer=1)  # type: ignore[call-arg]
     at = adapt.resume(parts, ops.array(ROW[None]))
     batches = tuple((0.5, {"goal": ops.array(goal[None])}) for goal in (NOW, OLD))
     found = adapt.move(parts, theta, 0, at, method.gradient(parts, 0, at, batches))

@@ -10,7 +10,7 @@ from mlx_melpa.benchmarks.continual.methods import KINDS
 from mlx_melpa.benchmarks.continual.methods.method import EncodedTask, Method, weighted_losses
 from mlx_melpa.benchmarks.continual.methods.o_lora import OLora, Orthogonal
 from mlx_melpa.benchmarks.continual.methods.replay import sample
-from mlx_melpa.config.build import Composition, compose
+from mlx_melpa.config.build import Setup, compose
 from mlx_melpa.config.recipe import recipe_of
 from mlx_melpa.core.types import Example
 from mlx_melpa.errors import RecipeError
@@ -69,14 +69,14 @@ def test_joint_begins_as_one_task_does(built: Build, encoded: list[EncodedTask])
 
 
 def test_replay_stores_as_many_as_it_may_and_its_loss_counts_them(
-    built: Build, composed: Composition, encoded: list[EncodedTask]
+    built: Build, setup: Setup, encoded: list[EncodedTask]
 ) -> None:
     method = built("replay")
     state = method.learn(method.begin(), encoded[:1])
     held = state.examples[encoded[0].task.name]
     assert len(held) == 3 and set(held) <= set(encoded[0].task.train)
     now, earlier = method.batches(state, encoded[1], np.random.default_rng(0))
-    problem = composed.parts.problem
+    problem = setup.parts.problem
     both = [float(problem.losses(state.rows, batch, method.shared)[0]) for _, batch in (now, earlier)]
     loss = weighted_losses(method.problem, (now, earlier), method.shared, state.rows)
     assert float(loss[0]) == pytest.approx(sum(both) / 2, rel=1e-5)
@@ -95,12 +95,10 @@ def test_a_store_is_a_uniform_sample() -> None:
     assert sample(examples, 20, rng) == tuple(examples)
 
 
-def test_o_lora_moves_the_block_of_its_task_alone(
-    built: Build, composed: Composition, encoded: list[EncodedTask]
-) -> None:
+def test_o_lora_moves_the_block_of_its_task_alone(built: Build, setup: Setup, encoded: list[EncodedTask]) -> None:
     method = built("o_lora")
     assert isinstance(method, OLora) and method.rank == 1
-    views = composed.layout.views
+    views = setup.layout.views
     states = [method.begin()]
     for one in encoded:
         states.append(method.learn(states[-1], [one]))
@@ -113,22 +111,22 @@ def test_o_lora_moves_the_block_of_its_task_alone(
             assert moved == [i == block for i in range(3)], name
 
 
-def test_the_penalty_of_o_lora_is_its_formula(composed: Composition) -> None:
-    layout, rng = composed.layout, np.random.default_rng(0)
+def test_the_penalty_of_o_lora_is_its_formula(setup: Setup) -> None:
+    layout, rng = setup.layout, np.random.default_rng(0)
     row = rng.standard_normal(layout.size).astype(np.float32)
     wanted = 0.0
     for name, a in layout.views(row).items():
         if name.endswith(".lora_a"):
             wanted += sum(((a[:, [i]].T @ a[:, [2]]) ** 2).sum() for i in range(2))
-    ops = composed.parts.ops
+    ops = setup.parts.ops
     for block, value in ((0, 0.0), (2, 0.5 * wanted)):
         held = Orthogonal(ops, layout, 1, block, 0.5)
         assert float(held.penalty({}, {}, ops.array(row[None]), ops.zeros_like)[0]) == pytest.approx(value, rel=1e-5)
 
 
-def test_a_row_s_drift_is_the_divergence_of_its_answers(composed: Composition, encoded: list[EncodedTask]) -> None:
-    parts, support = composed.parts, encoded[0].support
-    rng, shared = np.random.default_rng(1), composed.begin(0)["problem"]
+def test_a_row_s_drift_is_the_divergence_of_its_answers(setup: Setup, encoded: list[EncodedTask]) -> None:
+    parts, support = setup.parts, encoded[0].support
+    rng, shared = np.random.default_rng(1), setup.begin(0)["problem"]
     start = parts.problem.layout.draw(rng)
     moved = start + 0.2 * rng.standard_normal(len(start))
     before, rows = (parts.ops.array(row.astype(np.float32)[None]) for row in (start, moved))
@@ -147,10 +145,10 @@ def test_texts_have_no_answers_to_distil(shared: object) -> None:
         compose(recipe_of({**tree, "learner": "fomaml", "regularizer": "lwf"}, "texts"))
 
 
-def test_bytes_are_counted(built: Build, composed: Composition, encoded: list[EncodedTask]) -> None:
-    own = composed.layout.size
-    width = {"prototypes": composed.problem.acting_layout.segments[-2].size ** 0.5}.get(
-        composed.recipe.resolved["readout"]["kind"], 0
+def test_bytes_are_counted(built: Build, setup: Setup, encoded: list[EncodedTask]) -> None:
+    own = setup.layout.size
+    width = {"prototypes": setup.problem.acting_layout.segments[-2].size ** 0.5}.get(
+        setup.recipe.resolved["readout"]["kind"], 0
     )
     means = 2 * (2 * int(width) + 4) if width else 0
     for name, rows in (("naive", 1), ("replay", 1), ("con_pet_static", 1), ("oml", 1), ("single_task", 2)):
@@ -176,12 +174,12 @@ def test_ewc_holds_the_row_more_than_nothing_does(built: Build, encoded: list[En
     assert moves[2] < 0.75 * moves[0] and moves[1] <= moves[0] * 1.01
 
 
-def test_lwf_distils_from_the_row_before(built: Build, composed: Composition, encoded: list[EncodedTask]) -> None:
+def test_lwf_distils_from_the_row_before(built: Build, setup: Setup, encoded: list[EncodedTask]) -> None:
     method = built("lwf")
     state = method.learn(method.begin(), encoded[:1])
     (_, now), (strength, old) = method.batches(state, encoded[1], np.random.default_rng(0))
     assert now is encoded[1].support and strength == 1
-    ops, problem = method.ops, composed.parts.problem
+    ops, problem = method.ops, setup.parts.problem
     soft, weights = numbers(method, old["onehot"])[0], numbers(method, old["weights"])[0]
     entropy = -(soft * np.log(soft)).sum(-1)
     assert float(problem.losses(state.rows, old, method.shared)[0]) == pytest.approx(
@@ -194,7 +192,7 @@ def test_lwf_distils_from_the_row_before(built: Build, composed: Composition, en
     assert here < 1e-3 * there
 
 
-def test_what_a_regularizer_carries_counts(built: Build, composed: Composition, encoded: list[EncodedTask]) -> None:
+def test_what_a_regularizer_carries_counts(built: Build, setup: Setup, encoded: list[EncodedTask]) -> None:
     plain, held = built("naive"), built("ewc")
     sizes = [m.nbytes(m.learn(m.begin(), encoded[:1])) for m in (plain, held)]
-    assert sizes[1] - sizes[0] == 2 * composed.layout.size
+    assert sizes[1] - sizes[0] == 2 * setup.layout.size
